@@ -1,0 +1,42 @@
+# make demo and make test need python3, pip, make and git only; everything else is set up by them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+TARGET ?= all
+
+.PHONY: env demo test lint bench clean
+
+env: .venv/ready
+
+# Made again when the lock or the package's own declaration changes.
+.venv/ready: envs/lock.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/lock.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# The main job on a phantom cohort, from DICOM to report.html.
+demo: env
+	$(BIN)/promet phantom demo --development 40 --metachronous 16 --prospective 2 --seed 1
+	$(BIN)/promet check -c config/demo.yaml
+	$(BIN)/promet intake -c config/demo.yaml
+	$(BIN)/promet run -c config/demo.yaml --quiet rules progress host
+	@echo "Open demo/results/demo/report/report.html"
+
+test: env
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m promet.documents --check
+
+# TARGET=null: does chance stay chance. Results as JSON under bench/results/.
+bench: env
+	$(BIN)/python -m bench $(TARGET)
+
+clean:
+	rm -rf demo .pytest_cache .ruff_cache

@@ -1,0 +1,70 @@
+"""promet: from PSMA PET/CT, masks and a clinical table to a prognostic model and its report."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+SOURCE = Path(workflow.basedir)
+sys.path.insert(0, str(SOURCE / "scripts"))
+
+from promet.cohort.plan import Plan
+from promet.config import parse as parse_config
+from promet.core.environment import own_commands_first
+
+own_commands_first()
+
+
+configfile: str(SOURCE / "config/config.yaml")
+
+
+plan = Plan(parse_config(config))
+
+
+report: "workflow/report/workflow.rst"
+
+
+wildcard_constraints:
+    patient="[A-Za-z0-9][A-Za-z0-9_-]*",
+    variant="[A-Za-z0-9][A-Za-z0-9_-]*",
+    split=r"\d\d+",
+    seed=r"\d\d+",
+
+
+include: "workflow/rules/imaging.smk"
+include: "workflow/rules/network.smk"
+include: "workflow/rules/fusion.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        plan.sidecar("report"),
+        expand(plan.sidecar("picture"), patient=plan.patients),
+
+
+# promet run asks for prepare, lock and all in turn: what comes out unchanged stops the change between two of them.
+
+
+# CPU only: every patient's images, measures and picture, and the digests on which the networks depend.
+rule prepare:
+    input:
+        plan.sidecar("gather"),
+        expand(plan.sidecar("picture"), patient=plan.patients),
+        expand(plan.sidecar("dataset"), split=plan.splits),
+
+
+# GPU: every seed, and the choice of one.
+rule lock:
+    input:
+        expand(plan.sidecar("select"), split=plan.splits),
+
+
+localrules:
+    all,
+    prepare,
+    lock,

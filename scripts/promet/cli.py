@@ -1,0 +1,136 @@
+"""The command ``promet``: what a person types, and the door to each room."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from promet.core import errors
+
+ROOMS = {
+    "imaging": "DICOM and masks to tensors, measures and pictures.",
+    "network": "Train, select and score the networks.",
+    "fusion": "Naive Bayes over CNN score, clinic and PET.",
+    "evaluation": "AUC, survival and clinical scores, also on your own tables.",
+    "report": "The HTML report.",
+    "cohort": "Make cohort tables from public layouts.",
+    "phantom": "Write a synthetic cohort as real DICOM.",
+}
+
+
+class Rooms(TyperGroup):
+    """Loads a room's commands only when they are asked for: each room has its own heavy libraries."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *ROOMS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ROOMS:
+            return super().get_command(ctx, cmd_name)
+        if len(sys.argv) < 2 or cmd_name not in sys.argv:  # the help page: do not load every room
+            return click.Command(cmd_name, help=ROOMS[cmd_name])
+        return typer.main.get_command(importlib.import_module(f"promet.{cmd_name}.cli").app)
+
+
+app = typer.Typer(
+    cls=Rooms,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
+)
+
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--configfile", "-c", help="Laid over config/config.yaml; may be given several times."),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(configfile: ConfigFiles = None, json: JsonFlag = False) -> None:
+    """Every fault of the cohort table and its folders at once.
+
+    Example: promet check -c config/demo.yaml
+    """
+    from promet.cohort.commands import check as run
+
+    raise typer.Exit(run(configfile or [], json))
+
+
+@app.command()
+def intake(
+    configfile: ConfigFiles = None,
+    deep: Annotated[
+        bool, typer.Option(help="Hash every file again, not only those whose size or time changed.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Register new patients and changed images; deal new patients to the split.
+
+    Example: promet intake
+    """
+    from promet.cohort.commands import intake as run
+
+    raise typer.Exit(run(configfile or [], deep, json))
+
+
+@app.command()
+def status(configfile: ConfigFiles = None, json: JsonFlag = False) -> None:
+    """What is fresh, stale (why) or quarantined (why), without starting Snakemake.
+
+    Example: promet status
+    """
+    from promet.cohort.commands import status as run
+
+    raise typer.Exit(run(configfile or [], json))
+
+
+@app.command()
+def freeze(name: str, configfile: ConfigFiles = None) -> None:
+    """Close the split: from now on new patients are scored, never trained on.
+
+    Example: promet freeze v1
+    """
+    from promet.cohort.commands import freeze as run
+
+    raise typer.Exit(run(configfile or [], name))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
+    """Prepare, lock, all: Snakemake three times, each time on exactly what is stale.
+
+    Any Snakemake option may follow. Example: promet run --cores 8
+    """
+    from promet.cohort.commands import run as start
+
+    raise typer.Exit(start(configfile or [], ctx.args))
+
+
+def main() -> None:
+    """Entry point: errors become one sentence and an exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except errors.Interrupted as error:
+        print(f"promet: {error.code}: {error}", file=sys.stderr)
+        sys.exit(errors.EXIT_RESUMABLE)
+    except errors.PrometError as error:
+        print(f"promet: {error.code}: {error}", file=sys.stderr)
+        sys.exit(errors.EXIT_REFUSED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(errors.EXIT_BUG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+"""The cohort table: its columns, its text made canonical, and every fault of it at once.
+
+Standard library only: the Snakefile reads the table each time it is parsed.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from promet.core.errors import UsageError
+
+Row = dict[str, str]
+
+ROLES = ("development", "metachronous", "")
+SOURCES = ("pet", "ct", "prostate", "lesions")
+PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+CLINICAL_T = re.compile(r"T(0|X|1[abc]?|2[abc]?|3[ab]?|4)", re.IGNORECASE)
+# Names that Windows shares cannot hold, since products are folders named by the patient.
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"com{i}" for i in range(1, 10)),
+    *(f"lpt{i}" for i in range(1, 10)),
+}
+
+
+def _number(low: float, high: float, whole: bool = False) -> Callable[[str], bool]:
+    def valid(text: str) -> bool:
+        try:
+            value = float(text)
+        except ValueError:
+            return False
+        return low <= value <= high and (not whole or value == int(value))
+
+    return valid
+
+
+def _text(text: str) -> bool:
+    return text.isprintable() and len(text) <= 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its meaning, what a value must be, and the test for it."""
+
+    meaning: str
+    expected: str
+    valid: Callable[[str], bool]
+    numeric: bool = False
+
+
+def _measured(meaning: str, expected: str, low: float, high: float, whole: bool = False) -> Column:
+    return Column(meaning, expected, _number(low, high, whole), numeric=True)
+
+
+COLUMNS: dict[str, Column] = {
+    "patient": Column(
+        "pseudonym; names files and folders, so never a name or a hospital number",
+        "1 to 64 of A-Z a-z 0-9 _ -, beginning with a letter or digit",
+        lambda text: bool(PATIENT_ID.fullmatch(text)) and text.lower() not in RESERVED,
+    ),
+    "role": Column(
+        "development = training, validation and test; metachronous = later progression; empty = prospective, only scored",
+        "development, metachronous or empty",
+        lambda text: text in ROLES,
+    ),
+    "site": Column("hospital or scanner, for tables and stratified splits", "short text", _text),
+    "pet": Column(
+        "folder of the PET series, or NIfTI already in SUV; relative to this table", "an existing path", _text
+    ),
+    "ct": Column("folder of the CT series", "an existing path or empty", _text),
+    "prostate": Column("prostate mask: NIfTI, DICOM SEG or RTSTRUCT", "an existing path or empty", _text),
+    "lesions": Column(
+        "mask of the lesions in the prostate; empty = watershed", "an existing path or empty", _text
+    ),
+    "tracer": Column("tracer, e.g. 18F-DCFPyL", "short text", _text),
+    "psa": _measured("PSA before treatment, ng/ml", "above 0 up to 20000", 1e-6, 20000),
+    "grade_group": _measured("ISUP grade group of the biopsy", "1 to 5", 1, 5, whole=True),
+    "gleason_primary": _measured("primary Gleason pattern", "1 to 5", 1, 5, whole=True),
+    "gleason_secondary": _measured("secondary Gleason pattern", "1 to 5", 1, 5, whole=True),
+    "positive_cores_percent": _measured("share of biopsy cores with cancer, percent", "0 to 100", 0, 100),
+    "clinical_t": Column(
+        "clinical T category", "T1a to T4, TX", lambda text: bool(CLINICAL_T.fullmatch(text))
+    ),
+    "age": _measured("age at the scan, years", "18 to 110", 18, 110),
+    "suv_peak_reader": _measured(
+        "reader's peak SUV in the prostate; wins over the computed one", "above 0 up to 500", 1e-6, 500
+    ),
+    "primary_score": _measured("reader's PRIMARY score", "1 to 5", 1, 5, whole=True),
+    "psma_expression": _measured("reader's PSMA expression score (PROMISE V2)", "0 to 3", 0, 3, whole=True),
+    "ucla_psma_risk": _measured("UCLA PSMA risk read off the nomogram", "0 to 100", 0, 100),
+    "synchronous_metastasis": _measured("metastasis on the same scan", "0 or 1", 0, 1, whole=True),
+    "progression": _measured("metastatic progression during follow-up", "0 or 1", 0, 1, whole=True),
+    "months": _measured("months from scan to progression or last follow-up", "0 to 600", 0, 600),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: line of the file (1 = header), column, value found, what was expected."""
+
+    line: int
+    column: str
+    value: str
+    expected: str
+    severity: str = "error"  # or "warning": allowed, but the row is of less use
+
+
+def normalise(column: str, text: str | None) -> str:
+    """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing."""
+    text = " ".join((text or "").split())
+    if text and column in COLUMNS and COLUMNS[column].numeric:
+        try:
+            return f"{float(text):.12g}"
+        except ValueError:
+            return text
+    if column == "clinical_t" and text:
+        return text[0].upper() + text[1:].lower().replace("x", "X")
+    return text
+
+
+def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle, delimiter="\t")
+            header = [(name or "").strip() for name in reader.fieldnames or []]
+            reader.fieldnames = header
+            return header, [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise UsageError(
+            "E_COHORT_MISSING",
+            f"The cohort table cannot be read ({error.strerror})",
+            "a tab-separated file with the columns of config/README.md",
+            "Check the key 'cohort' of the configuration",
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            "E_COHORT_FORMAT",
+            "The cohort table is no tab-separated UTF-8 text",
+            "text saved as 'tab-separated values, UTF-8'",
+            "Export it again from the spreadsheet",
+        ) from error
+
+
+def read(path: str | Path) -> list[Row]:
+    """All rows in canonical text, sorted by patient, every column present ('' = missing).
+
+    Rows without any value are skipped. Nothing is checked here beyond what makes rows ambiguous:
+    a missing or a doubled patient id raises ``UsageError``.
+    """
+    _, raw = _raw(Path(path))
+    rows = [{name: normalise(name, row.get(name)) for name in COLUMNS} for _, row in raw]
+    rows = sorted((row for row in rows if any(row.values())), key=lambda row: row["patient"])
+    seen = [row["patient"] for row in rows]
+    if len(set(seen)) != len(seen) or not all(COLUMNS["patient"].valid(name) for name in seen):
+        raise UsageError(
+            "E_COHORT_IDS",
+            "The cohort table has missing, unsafe or doubled patient ids",
+            remedy="promet check lists them",
+        )
+    return rows
+
+
+def check(path: str | Path) -> list[Fault]:
+    """Every fault of the table and its folders, in file order."""
+    path = Path(path)
+    header, raw = _raw(path)
+    faults = [Fault(1, name, "", "a column of this name") for name in COLUMNS if name not in header]
+    faults += [
+        Fault(1, name, name, "one of the known columns, or delete it")
+        for name in header
+        if name not in COLUMNS
+    ]
+    faults += [
+        Fault(1, name, name, "each column once")
+        for name in sorted({n for n in header if header.count(n) > 1})
+    ]
+    seen: dict[str, tuple[int, str]] = {}
+    for line, cells in raw:
+        surplus = cells.get(None)
+        if surplus:
+            faults.append(Fault(line, "", "\t".join(surplus), f"at most {len(header)} cells"))
+        row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
+        if any(row.values()):
+            faults += _check_row(line, row, path.parent)
+            faults += _check_twice(line, row, seen)
+    return sorted(faults, key=lambda fault: fault.line)
+
+
+def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Iterable[Fault]:
+    patient = row["patient"]
+    if not patient:
+        return
+    if patient.lower() in seen:
+        first, role = seen[patient.lower()]
+        if role != row["role"]:
+            yield Fault(line, "role", row["role"], f"one role per patient (line {first} says '{role}')")
+        yield Fault(
+            line, "patient", patient, f"each patient once, letter case ignored (first on line {first})"
+        )
+    else:
+        seen[patient.lower()] = (line, row["role"])
+
+
+def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
+    for name, column in COLUMNS.items():
+        value = row[name]
+        if value and not column.valid(value):
+            yield Fault(line, name, value, column.expected)
+    for name in ("patient", "pet"):
+        if not row[name]:
+            yield Fault(line, name, "", COLUMNS[name].expected)
+    for name in SOURCES:
+        if row[name] and _text(row[name]):
+            yield from _check_source(line, name, row[name], base / row[name])
+    yield from _check_outcomes(line, row)
+    yield from _check_gleason(line, row)
+
+
+def _check_source(line: int, name: str, value: str, path: Path) -> Iterable[Fault]:
+    try:
+        if not path.exists():
+            yield Fault(
+                line, name, value, "an existing file or folder (relative paths start at the table's folder)"
+            )
+        elif path.is_dir() and next(path.iterdir(), None) is None:
+            yield Fault(line, name, value, "a folder that is not empty")
+    except OSError as error:
+        yield Fault(line, name, value, f"a path that can be read ({error.strerror})")
+
+
+def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:
+    role, label, progression, months = (
+        row[k] for k in ("role", "synchronous_metastasis", "progression", "months")
+    )
+    if progression and not months:
+        yield Fault(line, "months", "", "months, since progression is given")
+    if months and not progression:
+        yield Fault(line, "progression", "", "0 or 1, since months is given")
+    if role == "metachronous" and label == "1":
+        yield Fault(
+            line,
+            "synchronous_metastasis",
+            label,
+            "0 or empty: the metachronous cohort was localised at the scan",
+        )
+    if role == "development" and not label:
+        yield Fault(
+            line, "synchronous_metastasis", "", "0 or 1; until then the patient is only scored", "warning"
+        )
+    if role == "metachronous" and not progression:
+        yield Fault(line, "progression", "", "0 or 1; until then the patient is only scored", "warning")
+
+
+def grade_group(primary: int, secondary: int) -> int:
+    """ISUP grade group of a Gleason score (Epstein 2016)."""
+    if primary + secondary <= 6:
+        return 1
+    if primary + secondary == 7:
+        return 2 if primary == 3 else 3
+    return 4 if primary + secondary == 8 else 5
+
+
+def _check_gleason(line: int, row: Row) -> Iterable[Fault]:
+    cells = [row[k] for k in ("grade_group", "gleason_primary", "gleason_secondary")]
+    if all(COLUMNS["grade_group"].valid(cell) for cell in cells):
+        group, primary, secondary = (int(float(cell)) for cell in cells)
+        if grade_group(primary, secondary) != group:
+            yield Fault(
+                line,
+                "grade_group",
+                cells[0],
+                f"{grade_group(primary, secondary)}, as Gleason {primary}+{secondary} says",
+            )

@@ -1,0 +1,1 @@
+"""What every room shares: pins, sidecars, atomic writes, errors with codes, the stage runner."""

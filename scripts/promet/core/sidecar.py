@@ -1,0 +1,73 @@
+"""The sidecar: a small JSON beside every product that says what it is and what it was made from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promet.core.errors import IntegrityError
+from promet.core.files import read_json, write_json
+
+OK = "ok"
+NO_LESION = (
+    "no-lesion"  # a valid scan in which no intraprostatic lesion was found (2-channel CNN cannot use it)
+)
+QUARANTINED = "quarantined"
+
+
+@dataclass
+class Sidecar:
+    """Record of one job.
+
+    Attributes:
+        stage: the rule's name.
+        pin: hash of what the job used (core/pin.py).
+        status: ``ok``, ``no-lesion`` or ``quarantined``.
+        digest: SHA-256 over the products, ``None`` when there are none.
+        products: file names beside the sidecar -> SHA-256.
+        inputs: name of each upstream record -> its digest when it was read.
+        code, reason: error code and sentence when quarantined.
+        origin: the stage that quarantined the patient first.
+        warnings: sentences for the report.
+        values: what the stage measured (JSON scalars or lists).
+        versions: libraries used.
+        seconds: wall time.
+    """
+
+    stage: str
+    pin: str
+    status: str = OK
+    digest: str | None = None
+    products: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str | None] = field(default_factory=dict)
+    code: str = ""
+    reason: str = ""
+    origin: str = ""
+    warnings: list[str] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True when the products exist and may be used."""
+        return self.status == OK
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write atomically as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Sidecar:
+        """Read a sidecar; a broken one raises ``IntegrityError``."""
+        try:
+            return cls(**read_json(path))
+        except (ValueError, TypeError) as error:
+            raise IntegrityError(
+                "E_SIDECAR_BROKEN",
+                f"The record {Path(path).name} cannot be read",
+                "the JSON that promet wrote",
+                "Delete it and run again",
+            ) from error

@@ -1,0 +1,125 @@
+"""Runs one job: times it, checks what stands before it, catches bad data, writes the sidecar last."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from promet.core.errors import DataError
+from promet.core.files import digest_file
+from promet.core.pin import pin as make_pin
+from promet.core.sidecar import OK, QUARANTINED, Sidecar
+
+log = logging.getLogger("promet")
+
+# Raised by hand when a stage's results change; tests/core/test_stages.py compares the source of each
+# stage with stages.lock, so that neither a forgotten raise nor a needless rebuild passes.
+STAGES: dict[str, int] = {
+    "convert": 1,
+    "segment": 1,
+    "crop": 1,
+    "normalise": 1,
+    "measure": 1,
+    "picture": 1,
+    "gather": 1,
+    "dataset": 1,
+    "train": 1,
+    "select": 1,
+    "score": 1,
+    "fuse": 1,
+    "explain": 1,
+    "evaluate": 1,
+    "survive": 1,
+    "report": 1,
+}
+
+
+@dataclass
+class Outcome:
+    """What a stage gives back: products (name -> written file), values, warnings, status."""
+
+    products: dict[str, Path] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    status: str = OK
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of the named distributions and of promet."""
+    found = {}
+    for name in ("promet", *packages):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def run_stage(
+    stage: str,
+    out: str | os.PathLike[str],
+    pin: str,
+    work: Callable[[], Outcome],
+    upstream: dict[str, Path] | None = None,
+    needs: tuple[str, ...] = (),
+    makes: tuple[str, ...] = (),
+    packages: tuple[str, ...] = (),
+) -> Sidecar:
+    """Run ``work`` and leave its sidecar at ``out``.
+
+    Args:
+        stage: rule name, a key of ``STAGES``.
+        out: the sidecar to write; products lie beside it.
+        pin: what the caller says the job uses; stored as it is.
+        work: makes the products (each written atomically) and returns an ``Outcome``.
+        upstream: name -> sidecar of the stages this one reads.
+        needs: names in ``upstream`` that must be ``ok``; otherwise their status is passed on and
+            nothing is made.
+        makes: file names the stage may leave beside ``out``; removed when the patient is not ok, so
+            that no old product outlives its record.
+        packages: distributions whose versions are recorded.
+
+    A ``DataError`` quarantines: the sidecar says so and the exit is 0. Any other error propagates,
+    so that a full disk never quarantines a cohort.
+    """
+    start = time.perf_counter()
+    before = {name: Sidecar.read(path) for name, path in (upstream or {}).items()}
+    record = Sidecar(
+        stage=stage,
+        pin=pin,
+        inputs={name: sidecar.digest for name, sidecar in before.items()},
+        versions=versions(*packages),
+    )
+    blocked = next((before[name] for name in needs if not before[name].ok), None)
+    if blocked is not None:
+        record.status, record.code, record.reason = blocked.status, blocked.code, blocked.reason
+        record.origin = blocked.origin or blocked.stage
+        log.info("%s: skipped, %s since %s", stage, record.status, record.origin)
+    else:
+        try:
+            outcome = work()
+        except DataError as error:
+            record.status, record.code, record.reason = QUARANTINED, error.code, error.sentence()
+            record.origin = stage
+            log.warning("%s: quarantined, %s: %s", stage, error.code, error.sentence())
+        else:
+            record.status = outcome.status
+            record.origin = "" if outcome.status == OK else stage
+            record.products = {path.name: digest_file(path) for path in outcome.products.values()}
+            record.digest = make_pin([sorted(record.products.items()), outcome.values])
+            record.values, record.warnings = outcome.values, outcome.warnings
+            for sentence in outcome.warnings:
+                log.warning("%s: %s", stage, sentence)
+    if not record.ok:
+        for name in makes:
+            if name not in record.products:
+                Path(out).with_name(name).unlink(missing_ok=True)
+    record.seconds = round(time.perf_counter() - start, 3)
+    record.write(out)
+    return record

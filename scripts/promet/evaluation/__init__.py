@@ -1,0 +1,1 @@
+"""ROC and DeLong, survival, CAPRA and the other comparators."""

@@ -1,0 +1,1 @@
+"""Naive Bayes over the CNN score, the clinic and the PET; exact Shapley values."""

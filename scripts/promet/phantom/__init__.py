@@ -1,0 +1,1 @@
+"""A synthetic cohort as real DICOM, with known truth."""

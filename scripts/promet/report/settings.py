@@ -1,0 +1,12 @@
+"""Settings of the report room."""
+
+from pydantic import Field
+
+from promet.core.settings import Settings
+
+
+class Report(Settings):
+    """What the report shows."""
+
+    title: str = Field("Prognosis of metastasis from PSMA PET of the primary tumour", description="headline")
+    patient_level: bool = Field(False, description="show pictures and rows of single patients")

@@ -1,0 +1,147 @@
+"""Every fault of the cohort table is named, and text is canonical."""
+
+import pytest
+
+from promet.cohort.table import COLUMNS, check, grade_group, normalise, read
+from promet.core.errors import UsageError
+
+
+@pytest.fixture
+def write(tmp_path):
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "1.dcm").write_bytes(b"x")
+
+    def _write(*rows, header=tuple(COLUMNS)):
+        path = tmp_path / "cohort.tsv"
+        lines = ["\t".join(header)]
+        for row in rows:
+            cells = {"pet": "scan", "role": "development", "synchronous_metastasis": "0", **row}
+            lines.append("\t".join(cells.get(name, "") for name in header))
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return _write
+
+
+def faults(path):
+    return {(fault.line, fault.column, fault.value) for fault in check(path) if fault.severity == "error"}
+
+
+def test_a_good_table_has_no_fault(write):
+    good = {
+        "patient": "P1",
+        "psa": "7.5",
+        "grade_group": "3",
+        "gleason_primary": "4",
+        "gleason_secondary": "3",
+    }
+    assert not check(
+        write(good, {"patient": "P2", "role": "metachronous", "synchronous_metastasis": "", **later(1, 12)})
+    )
+
+
+def later(progression, months):
+    return {"progression": str(progression), "months": str(months)}
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"patient": "../P1"}, "patient"),
+        ({"patient": "a b"}, "patient"),
+        ({"patient": ".hidden"}, "patient"),
+        ({"patient": "con"}, "patient"),
+        ({"patient": "x" * 65}, "patient"),
+        ({"patient": ""}, "patient"),
+        ({"role": "training"}, "role"),
+        ({"pet": ""}, "pet"),
+        ({"pet": "nowhere"}, "pet"),
+        ({"ct": "nowhere"}, "ct"),
+        ({"psa": "-1"}, "psa"),
+        ({"psa": "0"}, "psa"),
+        ({"psa": "7,5"}, "psa"),
+        ({"psa": "nan"}, "psa"),
+        ({"psa": "inf"}, "psa"),
+        ({"grade_group": "6"}, "grade_group"),
+        ({"grade_group": "2.5"}, "grade_group"),
+        ({"positive_cores_percent": "101"}, "positive_cores_percent"),
+        ({"clinical_t": "T5"}, "clinical_t"),
+        ({"age": "7"}, "age"),
+        ({"primary_score": "0"}, "primary_score"),
+        ({"psma_expression": "4"}, "psma_expression"),
+        ({"synchronous_metastasis": "yes"}, "synchronous_metastasis"),
+        ({"progression": "1"}, "months"),
+        ({"months": "12"}, "progression"),
+        ({"grade_group": "2", "gleason_primary": "4", "gleason_secondary": "3"}, "grade_group"),
+        ({"role": "metachronous", "synchronous_metastasis": "1", **later(0, 50)}, "synchronous_metastasis"),
+    ],
+)
+def test_each_fault_is_found(write, row, column):
+    assert column in {fault[1] for fault in faults(write({"patient": "P1", **row}))}
+
+
+def test_all_faults_at_once_with_line_column_value(write):
+    path = write({"patient": "P1", "psa": "-1", "age": "7"}, {"patient": "P2", "pet": "gone"})
+    assert faults(path) == {(2, "psa", "-1"), (2, "age", "7"), (3, "pet", "gone")}
+
+
+def test_unknown_and_missing_columns(write):
+    header = [*(name for name in COLUMNS if name != "tracer"), "name"]
+    assert faults(write({"patient": "P1"}, header=header)) == {(1, "tracer", ""), (1, "name", "name")}
+
+
+def test_doubles_and_two_roles(write):
+    path = write(
+        {"patient": "P1"}, {"patient": "p1"}, {"patient": "P1", "role": "metachronous", **later(0, 60)}
+    )
+    found = faults(path)
+    assert {(3, "patient", "p1"), (4, "patient", "P1"), (4, "role", "metachronous")} <= found
+    with pytest.raises(UsageError, match="doubled"):
+        read(path)
+
+
+def test_missing_outcomes_are_warnings(write):
+    path = write({"patient": "P1", "synchronous_metastasis": ""}, {"patient": "P2", "role": "metachronous"})
+    assert {(fault.line, fault.severity) for fault in check(path)} == {(2, "warning"), (3, "warning")}
+
+
+def test_spreadsheet_noise_changes_nothing(write, tmp_path):
+    path = write({"patient": "P2", "psa": "7.5"}, {"patient": "P1", "psa": "10"})
+    rows = read(path)
+    header, *lines = path.read_text().splitlines()
+    noisy = "\ufeff" + "\r\n".join([header, "\t" * (len(COLUMNS) - 1), *reversed(lines)])
+    noisy = noisy.replace("7.5", " 7.50 ").replace("\t10\t", "\t10.0\t")
+    path.write_text(noisy, encoding="utf-8", newline="")
+    assert read(path) == rows
+    assert [row["patient"] for row in rows] == ["P1", "P2"]
+
+
+def test_normalise():
+    assert normalise("psa", " 7.500 ") == "7.5"
+    assert normalise("psa", "1e1") == "10"
+    assert normalise("site", "  North   West ") == "North West"
+    assert normalise("clinical_t", "t3A") == "T3a"
+
+
+def test_grade_groups_of_epstein_2016():
+    table = {
+        (3, 3): 1,
+        (3, 4): 2,
+        (4, 3): 3,
+        (4, 4): 4,
+        (3, 5): 4,
+        (5, 3): 4,
+        (4, 5): 5,
+        (5, 4): 5,
+        (5, 5): 5,
+    }
+    assert {gleason: grade_group(*gleason) for gleason in table} == table
+
+
+def test_not_a_table(tmp_path):
+    path = tmp_path / "cohort.tsv"
+    path.write_bytes(b"\xff\xfe\x00PK")
+    with pytest.raises(UsageError, match="UTF-8"):
+        check(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        check(tmp_path / "absent.tsv")

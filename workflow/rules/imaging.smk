@@ -1,0 +1,167 @@
+# One chain of jobs per patient. A record (sidecar) is the declared output; the images lie beside it, so that a
+# patient with bad data ends as a quarantined record and the others go on.
+
+
+rule convert:
+    input:
+        registry=ancient(plan.images),
+    output:
+        record=plan.sidecar("convert"),
+    log:
+        f"{plan.logs}/imaging/convert/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("convert", patient=wc.patient),
+        settings=lambda wc: plan.settings("convert"),
+    shell:
+        "promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule segment:
+    input:
+        plan.sidecar("convert"),
+        registry=ancient(plan.images),
+    output:
+        record=plan.sidecar("segment"),
+    log:
+        f"{plan.logs}/imaging/segment/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("segment", patient=wc.patient),
+        settings=lambda wc: plan.settings("segment"),
+    shell:
+        "promet imaging segment --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule crop:
+    input:
+        plan.sidecar("segment"),
+    output:
+        record=plan.sidecar("crop"),
+    log:
+        f"{plan.logs}/imaging/crop/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 5 * attempt,
+    params:
+        pin=lambda wc: plan.pin("crop", patient=wc.patient),
+        settings=lambda wc: plan.settings("crop"),
+    shell:
+        "promet imaging crop --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule normalise:
+    input:
+        plan.sidecar("crop"),
+    output:
+        record=plan.sidecar("normalise"),
+    log:
+        f"{plan.logs}/imaging/normalise/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 5 * attempt,
+    params:
+        pin=lambda wc: plan.pin("normalise", patient=wc.patient),
+        settings=lambda wc: plan.settings("normalise"),
+    shell:
+        "promet imaging normalise --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule measure:
+    input:
+        plan.sidecar("segment"),
+    output:
+        record=plan.sidecar("measure"),
+    log:
+        f"{plan.logs}/imaging/measure/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 5 * attempt,
+    params:
+        pin=lambda wc: plan.pin("measure", patient=wc.patient),
+        settings=lambda wc: plan.settings("measure"),
+    shell:
+        "promet imaging measure --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule picture:
+    input:
+        plan.sidecar("segment"),
+    output:
+        record=plan.sidecar("picture"),
+    log:
+        f"{plan.logs}/imaging/picture/{{patient}}.log",
+    group:
+        "patient"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 5 * attempt,
+    params:
+        pin=lambda wc: plan.pin("picture", patient=wc.patient),
+        settings=lambda wc: plan.settings("picture"),
+    shell:
+        "promet imaging picture --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+# The waist: from here on only digests and one table are read, never N records.
+rule gather:
+    input:
+        expand(plan.sidecar("normalise"), patient=plan.patients),
+        expand(plan.sidecar("measure"), patient=plan.patients),
+        cohort=ancient(plan.cohort),
+    output:
+        record=plan.sidecar("gather"),
+        tensors=plan.beside("gather", "tensors.json"),
+        measures=plan.beside("gather", "measures.json"),
+    log:
+        f"{plan.logs}/imaging/gather.log",
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("gather"),
+        patients=lambda wc: plan.patients_dir,
+    shell:
+        "promet imaging gather --patients {params.patients:q} --cohort {input.cohort:q} --out {output.record:q}"
+        " --pin {params.pin} >> {log:q} 2>&1"

@@ -1,0 +1,103 @@
+# Training depends on one small digest (fit.json), so that a new or prospective patient never retrains a network.
+
+
+rule dataset:
+    input:
+        lambda wc: expand(plan.sidecar("normalise"), patient=plan.fit_members(wc.split)),
+        cohort=ancient(plan.cohort),
+        ledger=ancient(plan.ledger),
+    output:
+        record=plan.sidecar("dataset"),
+        fit=plan.beside("dataset", "fit.json"),
+    log:
+        f"{plan.logs}/network/dataset/{{split}}.log",
+    conda:
+        "../../envs/network.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("dataset", split=wc.split),
+        settings=lambda wc: plan.settings("dataset"),
+        patients=lambda wc: plan.patients_dir,
+    shell:
+        "promet network dataset --patients {params.patients:q} --ledger {input.ledger:q} --cohort {input.cohort:q}"
+        " --split {wildcards.split} --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
+        " >> {log:q} 2>&1"
+
+
+# exec: the trainer itself receives the scheduler's signals, saves its state and ends.
+rule train:
+    input:
+        fit=plan.beside("dataset", "fit.json"),
+    output:
+        record=plan.sidecar("train"),
+    log:
+        f"{plan.logs}/network/train/{{variant}}/split-{{split}}/seed-{{seed}}.log",
+    conda:
+        "../../envs/network.yaml"
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=lambda wc, attempt: 4000 * attempt,
+        runtime=lambda wc, attempt: 240 * attempt,
+    params:
+        pin=lambda wc: plan.pin(
+            "train", variant=wc.variant, split=wc.split, seed=wc.seed
+        ),
+        settings=lambda wc: plan.settings("train", variant=wc.variant),
+        patients=lambda wc: plan.patients_dir,
+    shell:
+        "exec promet network train --fit {input.fit:q} --patients {params.patients:q} --seed {wildcards.seed}"
+        " --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule select:
+    input:
+        lambda wc: expand(
+            plan.sidecar("train", split=wc.split),
+            variant=plan.variants,
+            seed=plan.seeds,
+        ),
+    output:
+        record=plan.sidecar("select"),
+        model=plan.beside("select", "model.json"),
+    log:
+        f"{plan.logs}/network/select/{{split}}.log",
+    conda:
+        "../../envs/network.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("select", split=wc.split),
+        settings=lambda wc: plan.settings("select"),
+        candidates=lambda wc, input: [f"--candidate={path}" for path in input],
+    shell:
+        "promet network select {params.candidates:q} --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule score:
+    input:
+        model=plan.beside("select", "model.json"),
+        tensors=plan.beside("gather", "tensors.json"),
+    output:
+        record=plan.sidecar("score"),
+    log:
+        f"{plan.logs}/network/score/{{split}}.log",
+    conda:
+        "../../envs/network.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 4000 * attempt,
+        runtime=lambda wc, attempt: 20 * attempt,
+    params:
+        pin=lambda wc: plan.pin("score", split=wc.split),
+        patients=lambda wc: plan.patients_dir,
+        gathered=lambda wc, input: os.path.dirname(input.tensors),
+    shell:
+        "promet network score --model {input.model:q} --gathered {params.gathered:q}"
+        " --patients {params.patients:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"

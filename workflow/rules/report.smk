@@ -1,0 +1,39 @@
+rule report:
+    input:
+        plan.sidecar("gather"),
+        expand(
+            [
+                plan.sidecar("dataset"),
+                plan.sidecar("select"),
+                plan.sidecar("score"),
+                plan.sidecar("explain"),
+                plan.sidecar("evaluate"),
+                plan.sidecar("survive"),
+            ],
+            split=plan.splits,
+        ),
+        cohort=ancient(plan.cohort),
+        ledger=ancient(plan.ledger),
+    output:
+        record=plan.sidecar("report"),
+        html=report(
+            plan.beside("report", "report.html"),
+            caption="../report/report.rst",
+            category="Report",
+            labels={"what": "promet report"},
+        ),
+    log:
+        f"{plan.logs}/report/report.log",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 20 * attempt,
+    params:
+        pin=lambda wc: plan.pin("report"),
+        config=lambda wc: plan.report_config(),
+        study=lambda wc, output: Path(output.record).parents[1],
+    shell:
+        "promet report build --study {params.study:q} --cohort {input.cohort:q} --ledger {input.ledger:q}"
+        " --config {params.config:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
