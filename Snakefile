@@ -43,8 +43,7 @@ include: "workflow/rules/report.smk"
 
 rule all:
     input:
-        plan.sidecar("report"),
-        expand(plan.sidecar("picture"), patient=plan.patients),
+        plan.targets("all"),
 
 
 # promet run asks for prepare, lock and all in turn: what comes out unchanged stops the change between two of them.
@@ -53,15 +52,13 @@ rule all:
 # CPU only: every patient's images, measures and picture, and the digests on which the networks depend.
 rule prepare:
     input:
-        plan.sidecar("gather"),
-        expand(plan.sidecar("picture"), patient=plan.patients),
-        expand(plan.sidecar("dataset"), split=plan.splits),
+        plan.targets("prepare"),
 
 
 # GPU: every seed, and the choice of one.
 rule lock:
     input:
-        expand(plan.sidecar("select"), split=plan.splits),
+        plan.targets("lock"),
 
 
 localrules:

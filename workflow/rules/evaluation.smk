@@ -9,7 +9,6 @@ rule evaluate:
         f"{plan.logs}/evaluation/evaluate/{{split}}.log",
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 20 * attempt,
@@ -34,7 +33,6 @@ rule survive:
         f"{plan.logs}/evaluation/survive/{{split}}.log",
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 20 * attempt,

@@ -10,7 +10,6 @@ rule fuse:
         f"{plan.logs}/fusion/fuse/{{split}}.log",
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,
@@ -34,7 +33,6 @@ rule explain:
         f"{plan.logs}/fusion/explain/{{split}}.log",
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 20 * attempt,

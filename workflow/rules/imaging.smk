@@ -9,11 +9,8 @@ rule convert:
         record=plan.sidecar("convert"),
     log:
         f"{plan.logs}/imaging/convert/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,
@@ -33,11 +30,8 @@ rule segment:
         record=plan.sidecar("segment"),
     log:
         f"{plan.logs}/imaging/segment/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,
@@ -56,11 +50,8 @@ rule crop:
         record=plan.sidecar("crop"),
     log:
         f"{plan.logs}/imaging/crop/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
         runtime=lambda wc, attempt: 5 * attempt,
@@ -68,8 +59,7 @@ rule crop:
         pin=lambda wc: plan.pin("crop", patient=wc.patient),
         settings=lambda wc: plan.settings("crop"),
     shell:
-        "promet imaging crop --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        "promet imaging crop --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule normalise:
@@ -79,11 +69,8 @@ rule normalise:
         record=plan.sidecar("normalise"),
     log:
         f"{plan.logs}/imaging/normalise/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
         runtime=lambda wc, attempt: 5 * attempt,
@@ -91,8 +78,7 @@ rule normalise:
         pin=lambda wc: plan.pin("normalise", patient=wc.patient),
         settings=lambda wc: plan.settings("normalise"),
     shell:
-        "promet imaging normalise --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        "promet imaging normalise --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule measure:
@@ -102,11 +88,8 @@ rule measure:
         record=plan.sidecar("measure"),
     log:
         f"{plan.logs}/imaging/measure/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
         runtime=lambda wc, attempt: 5 * attempt,
@@ -114,8 +97,7 @@ rule measure:
         pin=lambda wc: plan.pin("measure", patient=wc.patient),
         settings=lambda wc: plan.settings("measure"),
     shell:
-        "promet imaging measure --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        "promet imaging measure --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule picture:
@@ -125,11 +107,8 @@ rule picture:
         record=plan.sidecar("picture"),
     log:
         f"{plan.logs}/imaging/picture/{{patient}}.log",
-    group:
-        "patient"
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
         runtime=lambda wc, attempt: 5 * attempt,
@@ -137,8 +116,7 @@ rule picture:
         pin=lambda wc: plan.pin("picture", patient=wc.patient),
         settings=lambda wc: plan.settings("picture"),
     shell:
-        "promet imaging picture --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 # The waist: from here on only digests and one table are read, never N records.
@@ -155,7 +133,6 @@ rule gather:
         f"{plan.logs}/imaging/gather.log",
     conda:
         "../../envs/imaging.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,

@@ -13,7 +13,6 @@ rule dataset:
         f"{plan.logs}/network/dataset/{{split}}.log",
     conda:
         "../../envs/network.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,
@@ -67,7 +66,6 @@ rule select:
         f"{plan.logs}/network/select/{{split}}.log",
     conda:
         "../../envs/network.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,
@@ -90,7 +88,6 @@ rule score:
         f"{plan.logs}/network/score/{{split}}.log",
     conda:
         "../../envs/network.yaml"
-    threads: 1
     resources:
         mem_mb=lambda wc, attempt: 4000 * attempt,
         runtime=lambda wc, attempt: 20 * attempt,

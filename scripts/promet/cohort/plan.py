@@ -213,6 +213,23 @@ class Plan:
 
     # Jobs -------------------------------------------------------------------------------------------------
 
+    def targets(self, phase: str) -> list[str]:
+        """The records that a phase (prepare, lock, all) is there to make; none without patients."""
+        if not self.patients:
+            return []
+        pictures = [self.sidecar("picture", patient=name) for name in self.patients]
+        per_split = {"prepare": "dataset", "lock": "select"}.get(phase)
+        last = (
+            [self.sidecar(per_split, split=name) for name in self.splits]
+            if per_split
+            else [self.sidecar("report")]
+        )
+        return (
+            last
+            if phase == "lock"
+            else [*last, *pictures, *([self.sidecar("gather")] if phase == "prepare" else [])]
+        )
+
     def jobs(self, phase: str = "all") -> Iterator[tuple[str, dict[str, str]]]:
         """(stage, wildcards) of every job up to a phase: prepare, lock or all."""
         for patient in self.patients:
