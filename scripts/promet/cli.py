@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -29,13 +30,22 @@ ROOMS = {
 class Rooms(TyperGroup):
     """Loads a room's commands only when they are asked for: each room has its own heavy libraries."""
 
+    resolving = False
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*super().list_commands(ctx), *ROOMS]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        self.resolving = True
+        try:
+            return super().resolve_command(ctx, args)
+        finally:
+            self.resolving = False
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in ROOMS:
             return super().get_command(ctx, cmd_name)
-        if len(sys.argv) < 2 or cmd_name not in sys.argv:  # the help page: do not load every room
+        if not self.resolving:  # the help page: do not load every room
             return click.Command(cmd_name, help=ROOMS[cmd_name])
         return typer.main.get_command(importlib.import_module(f"promet.{cmd_name}.cli").app)
 
@@ -118,7 +128,10 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("promet").setLevel(logging.INFO)
+    for library in ("pydicom", "highdicom"):  # their messages quote UIDs and element values
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         app()
     except errors.Interrupted as error:
@@ -130,6 +143,28 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(errors.EXIT_BUG)
+    except Exception as error:
+        if os.environ.get("PROMET_DEBUG"):
+            raise
+        print(_unforeseen(error), file=sys.stderr)
+        sys.exit(errors.EXIT_BUG)
+
+
+def _unforeseen(error: Exception) -> str:
+    """Where it happened, without the message: an exception's text may quote a header or a path."""
+    frames = [
+        f"  {frame.filename.rpartition('promet/')[2]}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    what = (
+        f"{type(error).__name__} ({error.strerror})" if isinstance(error, OSError) else type(error).__name__
+    )
+    return "\n".join(
+        [
+            *frames,
+            f"promet: E_UNFORESEEN: {what}. PROMET_DEBUG=1 shows the whole message; it may hold identifiers.",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -115,8 +115,10 @@ rule picture:
     params:
         pin=lambda wc: plan.pin("picture", patient=wc.patient),
         settings=lambda wc: plan.settings("picture"),
+        crop=lambda wc: plan.settings("crop"),
     shell:
-        "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
+        " --crop {params.crop:q} >> {log:q} 2>&1"
 
 
 # The waist: from here on only digests and one table are read, never N records.

@@ -15,7 +15,7 @@ class PrometError(Exception):
     one: say which source it is ("pet", "lesions"), which slice of how many, which tag by keyword.
 
     Args:
-        code: stable upper-case code, e.g. ``E_PET_UNITS``; documented in docs/troubleshooting.md.
+        code: stable upper-case code, e.g. ``E_PET_UNITS``.
         found: one sentence, what is wrong.
         expected: what would have been right.
         remedy: what the person can do.

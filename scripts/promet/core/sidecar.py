@@ -61,9 +61,16 @@ class Sidecar:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Sidecar:
-        """Read a sidecar; a broken one raises ``IntegrityError``."""
+        """Read a sidecar; a missing or broken one raises ``IntegrityError``."""
         try:
             return cls(**read_json(path))
+        except FileNotFoundError as error:
+            raise IntegrityError(
+                "E_SIDECAR_MISSING",
+                f"The record {Path(path).name} is not there",
+                "the record of the stage before",
+                "Run that stage first (promet run does)",
+            ) from error
         except (ValueError, TypeError) as error:
             raise IntegrityError(
                 "E_SIDECAR_BROKEN",

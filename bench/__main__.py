@@ -1,0 +1,14 @@
+"""``python -m bench TARGET``: null (no effect), effect (the same cohorts with one), all."""
+
+import sys
+
+from bench import null
+
+TARGETS = {"null": null.main, "effect": lambda: null.main(8, 1.0)}
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or ["all"]
+    for name in TARGETS if wanted == ["all"] else wanted:
+        if name not in TARGETS:
+            sys.exit(f"no such target {name}; there are: {', '.join(TARGETS)}, all")
+        TARGETS[name]()

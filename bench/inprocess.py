@@ -1,0 +1,57 @@
+"""Runs a whole study in this one process: the same commands as the rules, without a start-up per job.
+
+For simulations of many small cohorts and for the quick end-to-end test. Snakemake's own dry run says the commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from promet.core.stage import STAGES
+
+SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
+
+
+def commands(configfile: Path) -> list[list[str]]:
+    """Argument lists of every promet command that Snakemake would run now, in an order that works."""
+    call = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--snakefile", str(SNAKEFILE)]
+    done = subprocess.run(
+        [*call, "--configfile", str(configfile)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    found = []
+    for line in done.stdout.splitlines():
+        if line.strip().removeprefix("exec ").startswith("promet "):
+            words = shlex.split(line.strip().removeprefix("exec "))
+            found.append(words[1 : words.index(">>")])
+    stages = list(STAGES)
+    return sorted(
+        found, key=lambda words: stages.index("report" if words[:2] == ["report", "build"] else words[1])
+    )
+
+
+def run(configfile: Path, folder: Path) -> None:
+    """Run check, intake and every job of a study with ``folder`` as the working directory."""
+    from promet.cli import app
+
+    def call(words: list[str]) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            code = app(words, standalone_mode=False)
+        if code:
+            raise RuntimeError(f"promet {words[0]} ended with {code}")
+
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        call(["intake", "-c", str(configfile)])
+        for words in commands(configfile):
+            call(words)
+    finally:
+        os.chdir(before)

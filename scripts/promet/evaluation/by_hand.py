@@ -1,0 +1,217 @@
+"""The stand-alone commands: a table in, JSON or a readable table out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promet.core.errors import UsageError
+from promet.evaluation import tables
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def auc_file(
+    path: Path, label: str, score: str, compare: str | None, level: float, resamples: int, seed: int
+) -> dict[str, Any]:
+    """The record of one score; with ``compare`` {a, b, paired}."""
+    from promet.evaluation import auc
+
+    table = tables.read_any(path)
+    y, a = tables.flags(table, label), tables.numbers(table, score)
+    first = auc.record(y, a, level, resamples, seed)
+    if compare is None:
+        return first
+    b = tables.numbers(table, compare)
+    return {
+        "a": first,
+        "b": auc.record(y, b, level, resamples, seed),
+        "paired": auc.paired(y, a, b, level),
+    }
+
+
+def survival_file(
+    path: Path,
+    time: str,
+    event: str,
+    group: str | None,
+    score: str | None,
+    cut: str,
+    level: float,
+) -> dict[str, Any]:
+    """Curves by a column's groups, or by tertiles or the median of a score (then with Cox and C-index)."""
+    from promet.evaluation import survive
+
+    if (group is None) == (score is None):
+        raise UsageError(
+            "E_OPTIONS", "Either a group or a score is needed, not both", "--group COLUMN or --score COLUMN"
+        )
+    table = tables.read_any(path)
+    t, e = tables.numbers(table, time), tables.flags(table, event)
+    gaps = {"a time": np.isnan(t), "an event of 0 or 1": np.isnan(e)}
+    if (t < 0).any() or np.isinf(t).any():
+        raise UsageError("E_TIME", "A time is negative or infinite", "finite times from 0 on")
+    if group is not None:
+        if group not in table:
+            tables.numbers(table, group)  # raises with the list of columns
+        g = np.array(["" if x is None else str(x).strip() for x in table[group]])
+        gaps["a group"] = np.isin(np.char.lower(g), list(tables.MISSING))
+    else:
+        s = tables.numbers(table, score or "")
+        gaps["a finite score"] = ~np.isfinite(s)
+    keep = ~np.any(list(gaps.values()), axis=0)
+    excluded = [
+        f"{int(bad.sum())} rows without {what} are left out." for what, bad in gaps.items() if bad.any()
+    ]
+    if keep.sum() < 2:
+        raise UsageError(
+            "E_TOO_FEW", f"{int(keep.sum())} rows have everything that is needed", "at least two rows"
+        )
+    if group is None:
+        return {"excluded": excluded, **survive.analyse(t[keep], e[keep], s[keep], level, (cut,))}
+    found = survive.compare(t[keep], e[keep], g[keep], sorted(set(g[keep]), key=_natural), level)
+    return {"excluded": excluded, "n": int(keep.sum()), "events": int(e[keep].sum()), **found}
+
+
+def capra_file(path: Path) -> list[dict[str, Any]]:
+    """CAPRA of each row; columns as in the cohort table, absent columns count as missing."""
+    from promet.evaluation.capra import COLUMNS, capra
+
+    table = tables.read_any(path)
+    known = [column for column in COLUMNS if column in table]
+    if not known:
+        raise UsageError(
+            "E_COLUMN_MISSING", "The table has none of CAPRA's columns", f"columns named {', '.join(COLUMNS)}"
+        )
+    given: dict[str, Any] = {c: tables.numbers(table, c) for c in known if c != "clinical_t"}
+    if "clinical_t" in known:
+        given["clinical_t"] = ["" if x is None else str(x) for x in table["clinical_t"]]
+    names = (
+        [str(x) for x in table["patient"]] if "patient" in table else [str(i + 1) for i in range(len(table))]
+    )
+    return [
+        {
+            "patient": name,
+            **capra(**{c: given[c][i] if c == "clinical_t" else float(given[c][i]) for c in known}),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def show(found: Any, as_json: bool, kind: str) -> None:
+    """Print a result of this module as JSON or as tables with its notes below."""
+    if as_json:
+        print(json.dumps(found, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    made, notes = {"auc": _auc, "survival": _survival, "capra": _capra}[kind](found)
+    for table in made:
+        console.print(table)
+    for note in notes:
+        console.print(f"- {note}", markup=False)
+
+
+def _auc(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    table = _table("AUC", "", *([""] if "auc" in found else ["score", "compared"]))
+    records = [found] if "auc" in found else [found["a"], found["b"]]
+    lines = {
+        "patients (with + without)": lambda r: f"{r['n']} ({r['positives']} + {r['negatives']})",
+        "AUC": lambda r: _n(r["auc"]),
+        "DeLong interval": lambda r: _interval(r["delong"]),
+        "logit interval": lambda r: _interval(r["logit"]),
+        "bootstrap interval": lambda r: _interval(r["bootstrap"]),
+        "DeLong SE": lambda r: _n(r["delong"]["se"], 4),
+        "Hanley-McNeil SE": lambda r: _n(r["hanley_mcneil"]["se"], 4),
+        "DeLong p": lambda r: _n(r["delong"]["p"], 4),
+        "Mann-Whitney U": lambda r: _n(r["mann_whitney"]["u"], 1),
+        "Mann-Whitney p, no corrections": lambda r: _n(r["mann_whitney"]["p"], 4),
+        "Mann-Whitney p, ties corrected": lambda r: _n(r["mann_whitney"]["p_ties"], 4),
+        "Mann-Whitney p, exact": lambda r: _n(r["mann_whitney"]["p_exact"], 4),
+        "Youden threshold": lambda r: _n(r["youden"]["threshold"]),
+        "  sensitivity": lambda r: _n(r["youden"]["sensitivity"]),
+        "  specificity": lambda r: _n(r["youden"]["specificity"]),
+    }
+    for name, text in lines.items():
+        table.add_row(name, *(text(r) for r in records))
+    if "auc" in found:
+        return [table], found["notes"]
+    pair = found["paired"]
+    second = _table("Paired DeLong test", "patients", "difference", "interval", "p")
+    second.add_row(str(pair["n"]), _n(pair["difference"]), _interval(pair), _n(pair["p"], 4))
+    notes = [
+        f"{who}: {note}"
+        for who, r in (("score", found["a"]), ("compared", found["b"]))
+        for note in r["notes"]
+    ]
+    return [table, second], notes + [f"paired: {note}" for note in pair["notes"]]
+
+
+def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    made, notes = [], list(found["excluded"])
+    for name, cut in found.get("cuts", {"groups": found}).items():
+        times = cut["groups"][0]["at_risk"]["time"] if cut["groups"] else []
+        table = _table(
+            f"Kaplan-Meier, {name}", "group", "n", "events", "median", *(f"at risk {t:g}" for t in times)
+        )
+        for group in cut["groups"]:
+            median = (
+                f"{_n(group['median'], 1)} {_interval(group, 'median_', 1)}"
+                if group["median"]
+                else "not reached"
+            )
+            table.add_row(
+                group["name"], str(group["n"]), str(group["events"]), median, *map(str, group["at_risk"]["n"])
+            )
+        made.append(table)
+        notes += [f"log-rank p {_n(cut['logrank']['p'], 4)}", *cut["notes"]]
+    if "cox" in found:
+        cox = found["cox"]
+        notes += [
+            f"hazard ratio per SD ({_n(cox['sd'])}): {_n(cox['hazard_ratio'])} {_interval(cox)}, p {_n(cox['p'], 4)}",
+            f"C-index {_n(found['concordance'])}",
+            *found["notes"],
+        ]
+    return made, notes
+
+
+def _capra(found: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:
+    table = _table("CAPRA", "patient", "CAPRA", "group", *(found[0]["points"] if found else []), "notes")
+    for row in found:
+        points = ["–" if p is None else str(p) for p in row["points"].values()]
+        total = "–" if row["capra"] is None else str(row["capra"])
+        table.add_row(row["patient"], total, row["group"] or "–", *points, " ".join(row["notes"]))
+    return [table], []
+
+
+def _table(title: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 or column == "notes" else "right")
+    return table
+
+
+def _n(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return "–"
+    smallest = 10.0**-digits
+    return f"< {smallest:g}" if 0 < value < smallest / 2 else f"{value:.{digits}f}"
+
+
+def _interval(row: dict[str, Any], prefix: str = "", digits: int = 3) -> str:
+    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
+    return "–" if low is None and high is None else f"({_n(low, digits)} to {_n(high, digits)})"
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(name), name
+    except ValueError:
+        return 1, 0.0, name

@@ -1,0 +1,126 @@
+"""promet evaluation: how good the scores are."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="ROC and DeLong, survival, CAPRA: in the pipeline and by hand.")
+
+
+class Cut(str, Enum):  # noqa: UP042 - typer shows the values of a str enum
+    """Where a score is cut into groups."""
+
+    tertiles = "tertiles"
+    median = "median"
+
+
+COHORT = typer.Option(..., help="cohort table (TSV)")
+PREDICTIONS = typer.Option(..., help="predictions.parquet of the fuse stage")
+MEASURES = typer.Option(..., help="patients.parquet of the gather stage")
+OUT = typer.Option(..., help="sidecar to write; products lie beside it")
+PIN = typer.Option("", help="what the job uses, stored as given")
+SETTINGS = typer.Option("{}", help="settings of the evaluation, JSON")
+FILE = typer.Argument(..., help="CSV, TSV or Parquet table with a header", show_default=False)
+LEVEL = typer.Option(0.95, min=0.5, max=0.9999, help="level of the intervals")
+JSON = typer.Option(False, "--json", help="print JSON instead of tables")
+
+
+@app.command()
+def evaluate(
+    *,
+    cohort: Path = COHORT,
+    predictions: Path = PREDICTIONS,
+    measures: Path = MEASURES,
+    out: Path = OUT,
+    pin: str = PIN,
+    settings: str = SETTINGS,
+) -> None:
+    """AUCs of every score in every part of the study, and paired comparisons: metrics.json, capra.parquet.
+
+    Example: promet evaluation evaluate --cohort cohort.tsv --predictions results/main/fusion/split-00/predictions.parquet
+    --measures results/main/gather/patients.parquet --out results/main/evaluation/split-00/evaluate.json
+    """
+    from promet.evaluation import evaluate as module
+    from promet.evaluation.settings import Evaluation
+
+    module.evaluate(cohort, predictions, measures, out, pin, Evaluation.model_validate_json(settings))
+
+
+@app.command()
+def survive(
+    *,
+    cohort: Path = COHORT,
+    predictions: Path = PREDICTIONS,
+    measures: Path = MEASURES,
+    out: Path = OUT,
+    pin: str = PIN,
+    settings: str = SETTINGS,
+) -> None:
+    """Survival of the metachronous cohort by the multimodal score: survival.json.
+
+    Example: promet evaluation survive --cohort cohort.tsv --predictions results/main/fusion/split-00/predictions.parquet
+    --measures results/main/gather/patients.parquet --out results/main/evaluation/split-00/survive.json
+    """
+    from promet.evaluation import survive as module
+    from promet.evaluation.settings import Evaluation
+
+    module.survive(cohort, predictions, measures, out, pin, Evaluation.model_validate_json(settings))
+
+
+@app.command()
+def auc(
+    *,
+    file: Path = FILE,
+    label: str = typer.Option(..., help="column of the outcome, 0 or 1"),
+    score: str = typer.Option(..., help="column of the score, higher = more likely"),
+    compare: str | None = typer.Option(None, help="column of a second score: adds the paired DeLong test"),
+    level: float = LEVEL,
+    bootstrap: int = typer.Option(2000, min=100, help="resamples of the bootstrap interval"),
+    seed: int = typer.Option(0, min=0, help="seed of the bootstrap"),
+    as_json: bool = JSON,
+) -> None:
+    """AUC of a score with DeLong, logit and bootstrap intervals, and Mann-Whitney p values.
+
+    Example: promet evaluation auc table.csv --label progressed --score model --compare capra
+    """
+    from promet.evaluation import by_hand
+
+    by_hand.show(by_hand.auc_file(file, label, score, compare, level, bootstrap, seed), as_json, "auc")
+
+
+@app.command()
+def survival(
+    *,
+    file: Path = FILE,
+    time: str = typer.Option(..., help="column of the time to event or end of follow-up"),
+    event: str = typer.Option(..., help="column of the event, 0 or 1"),
+    group: str | None = typer.Option(None, help="column of the groups to compare"),
+    score: str | None = typer.Option(None, help="column of a score to cut into groups"),
+    cut: Cut = typer.Option(Cut.tertiles, help="where to cut the score"),
+    level: float = LEVEL,
+    as_json: bool = JSON,
+) -> None:
+    """Kaplan-Meier curves, log-rank test, hazard ratio and C-index.
+
+    Example: promet evaluation survival table.csv --time months --event progressed --score model --cut median
+    """
+    from promet.evaluation import by_hand
+
+    found = by_hand.survival_file(file, time, event, group, score, cut.value, level)
+    by_hand.show(found, as_json, "survival")
+
+
+@app.command()
+def capra(*, file: Path = FILE, as_json: bool = JSON) -> None:
+    """CAPRA score (0 to 10) of every row, with its points and what is missing.
+
+    Columns: psa, grade_group or gleason_primary and gleason_secondary, clinical_t, positive_cores_percent, age.
+
+    Example: promet evaluation capra cohort.tsv --json
+    """
+    from promet.evaluation import by_hand
+
+    by_hand.show(by_hand.capra_file(file), as_json, "capra")

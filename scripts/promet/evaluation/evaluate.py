@@ -1,0 +1,325 @@
+"""AUCs of every score in every cohort section; the evaluate stage.
+
+metrics.json (written by ``evaluate``), every key always present, ``null`` = cannot be given and a note says why::
+
+    schema: 1
+    confidence: 0.95
+    horizon_months: 48.0
+    bootstrap: {resamples, seed}
+    scores: {NAME: {title, unit, available, reason}}    NAME in the order to show: multimodal, the other models (clinical,
+              ...), cnn_score, suv_max, suv_peak, psa, capra, ucla_psma_risk. reason: sentence when available is false,
+              or where the score comes from; "" else. An unavailable score is in no section.
+    order: [NAME, ...]              the same order as a list (JSON objects are sorted)
+    capra: {complete, incomplete}   patients with and without a CAPRA, over all parts
+    sections: {KEY: SECTION}        KEY: synchronous, synchronous_training, synchronous_validation, metachronous, prospective
+    section_order: [KEY, ...]
+    notes: [sentence, ...]
+
+    SECTION: title: headline
+             part: training | validation | test | metachronous | prospective    (of the ledger)
+             outcome: "synchronous_metastasis" | "progression"
+             seen: true when the models were fitted or selected on these patients; never quote as performance
+             status: "ok" | "empty"       empty: reason says why, scores and paired are {}
+             reason: sentence, "" when ok
+             patients: in this part, n: with a usable label, positives, negatives
+             no_lesion: among the n, how many have no CNN score
+             excluded: [sentence, ...]    who has no usable label and why, with counts
+             scores: {NAME: RECORD}
+             paired: {NAME: PAIRED}       multimodal (a) against NAME (b) on the patients who have both; no key multimodal
+             notes: [sentence, ...]
+
+    RECORD: see promet.evaluation.auc.record: n, positives, negatives, missing, auc, delong{se, low, high, z, p},
+            logit{low, high}, bootstrap{low, high, resamples, seed}, hanley_mcneil{se},
+            mann_whitney{u, z, p, p_ties, p_exact}, youden{j, threshold, sensitivity, specificity},
+            roc{fpr, tpr, threshold}, notes
+    PAIRED: see promet.evaluation.auc.paired: n, positives, negatives, missing, auc_a, auc_b, difference, se, low, high,
+            z, p, notes
+
+capra.parquet: patient, part, capra (float64, NaN = not computable), group (low | intermediate | high | ""), one column
+points_ITEM (float64) per item of ``capra.ITEMS``, notes (sentences).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promet.core.files import atomic, write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.evaluation import auc
+from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
+from promet.evaluation.settings import Evaluation, UclaPsma
+from promet.evaluation.tables import number, read_cohort
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS, CAPRA = "metrics.json", "capra.parquet"
+Cohort = dict[str, dict[str, str]]
+TITLES = {
+    "multimodal": ("Multimodal", "log-odds"),
+    "clinical": ("Clinical only", "log-odds"),
+    "cnn_score": ("CNN", "logit"),
+    "suv_max": ("SUVmax", "SUV"),
+    "suv_peak": ("SUVpeak", "SUV"),
+    "psa": ("PSA", "ng/ml"),
+    "capra": ("CAPRA", "points"),
+    "ucla_psma_risk": ("UCLA PSMA risk score", ""),
+}
+SECTIONS = {
+    "synchronous": ("Synchronous metastases, test part", "test", "synchronous_metastasis", False),
+    "synchronous_training": (
+        "Synchronous metastases, training part",
+        "training",
+        "synchronous_metastasis",
+        True,
+    ),
+    "synchronous_validation": (
+        "Synchronous metastases, validation part",
+        "validation",
+        "synchronous_metastasis",
+        True,
+    ),
+    "metachronous": ("Metachronous metastases", "metachronous", "progression", False),
+    "prospective": (
+        "Synchronous metastases, patients added later",
+        "prospective",
+        "synchronous_metastasis",
+        False,
+    ),
+}
+
+
+def capra_table(cohort: Cohort, parts: dict[str, str]) -> pd.DataFrame:
+    """CAPRA of every patient in ``parts`` (patient -> part); columns as in capra.parquet."""
+    import pandas as pd
+
+    rows = []
+    for patient, part in parts.items():
+        row = cohort.get(patient, {})
+        given = {c: row.get(c, "") if c == "clinical_t" else number(row, c) for c in COLUMNS}
+        result = capra(**given)  # type: ignore[arg-type]
+        rows.append(
+            {
+                "patient": patient,
+                "part": part,
+                "capra": _or_nan(result["capra"]),
+                "group": result["group"] or "",
+                **{f"points_{item}": _or_nan(result["points"][item]) for item in ITEMS},
+                "notes": " ".join(result["notes"]),
+            }
+        )
+    columns = ["patient", "part", "capra", "group", *(f"points_{item}" for item in ITEMS), "notes"]
+    numeric = dict.fromkeys(["capra", *(f"points_{item}" for item in ITEMS)], "float64")
+    return pd.DataFrame(rows, columns=columns).astype(numeric)
+
+
+def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[np.ndarray | None, str]:
+    """UCLA PSMA risk per patient and where it comes from; ``None`` and the reason when there is none."""
+    column = np.array([number(cohort.get(p, {}), "ucla_psma_risk") for p in patients])
+    if not np.isnan(column).all():
+        return column, "Read from column ucla_psma_risk of the cohort table."
+    if not coefficients.given:
+        return None, (
+            "The coefficients of the UCLA PSMA risk score are not public: fill column ucla_psma_risk "
+            "or evaluation.ucla_psma to have it compared."
+        )
+    risks = []
+    for patient in patients:
+        row = cohort.get(patient, {})
+        stage = t_stage(row.get("clinical_t", ""))
+        high = math.nan if stage is None else float(stage[0] >= 3)
+        terms = [
+            (coefficients.grade_group, number(row, "grade_group")),
+            (coefficients.positive_cores_percent, number(row, "positive_cores_percent")),
+            (coefficients.psa, number(row, "psa")),
+            (coefficients.clinical_t, high),
+        ]
+        # A coefficient of 0 means unused: a missing value of that item does not matter.
+        eta = coefficients.intercept + sum(weight * value for weight, value in terms if weight)  # type: ignore[operator,misc]
+        risks.append(1 / (1 + math.exp(-min(max(eta, -700.0), 700.0))) if not math.isnan(eta) else math.nan)
+    return np.array(risks), "Computed from the coefficients in the configuration (evaluation.ucla_psma)."
+
+
+def outcome(row: dict[str, str], name: str, horizon: float) -> tuple[float, str]:
+    """Label of one patient (NaN = none) and, if there is none, why.
+
+    ``progression`` counts within ``horizon`` months: later progression is 0; without progression and
+    followed for less than the horizon is no label. Without months the column is taken as it is.
+    """
+    value = number(row, name)
+    if math.isnan(value):
+        return value, f"have no {name}"
+    if name == "progression":
+        months = number(row, "months")
+        if value == 1:
+            return float(not months > horizon), ""
+        if months < horizon:
+            return math.nan, f"were followed for less than {horizon:g} months without progression"
+    return value, ""
+
+
+def section(
+    key: str, table: pd.DataFrame, names: list[str], cohort: Cohort, settings: Evaluation
+) -> dict[str, Any]:
+    """One SECTION; ``table`` has patient, part and a column per score."""
+    title, part, label_name, seen = SECTIONS[key]
+    mine = table[table["part"] == part]
+    found = [outcome(cohort.get(p, {}), label_name, settings.horizon_months) for p in mine["patient"]]
+    labels = np.array([label for label, _ in found], float)
+    reasons = [reason for _, reason in found if reason]
+    known = ~np.isnan(labels)
+    mine, labels = mine[known], labels[known]
+    result: dict[str, Any] = {
+        "title": title,
+        "part": part,
+        "outcome": label_name,
+        "seen": seen,
+        "status": "ok" if len(mine) else "empty",
+        "reason": "",
+        "patients": len(found),
+        "n": len(mine),
+        "positives": int((labels == 1).sum()),
+        "negatives": int((labels == 0).sum()),
+        "no_lesion": int(mine["cnn_score"].isna().sum()),
+        "excluded": [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))],
+        "scores": {},
+        "paired": {},
+        "notes": [],
+    }
+    if not len(mine):
+        what = (
+            f"no patient in part {part}"
+            if not found
+            else f"none of the {len(found)} patients in part {part} has a label"
+        )
+        result["reason"] = f"There is {what}." if not found else f"{what.capitalize()}."
+        return result
+    for name in names:
+        score = mine[name].to_numpy("float64")
+        result["scores"][name] = auc.record(
+            labels, score, settings.confidence, settings.bootstrap, settings.seed
+        )
+        if name != "multimodal":
+            result["paired"][name] = auc.paired(
+                labels, mine["multimodal"].to_numpy("float64"), score, settings.confidence
+            )
+    if seen:
+        result["notes"].append(
+            "The models were fitted or selected on these patients: this is not performance."
+        )
+    if "capra" in names and label_name == "synchronous_metastasis":
+        result["notes"].append(
+            "CAPRA is defined for localised disease; here it also scores men with metastases."
+        )
+    return result
+
+
+def study(
+    cohort: Cohort, predictions: pd.DataFrame, measures: pd.DataFrame, settings: Evaluation
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """metrics.json and the CAPRA table."""
+    table = predictions.copy()
+    parts = dict(zip(table["patient"], table["part"], strict=True))
+    points = capra_table(cohort, parts)
+    table["capra"] = points["capra"].to_numpy()
+    absent: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    if "suv_max" in measures:
+        of = measures.set_index("patient")["suv_max"]
+        table["suv_max"] = [_or_nan(of.get(p)) for p in table["patient"]]
+    else:
+        absent["suv_max"] = "The measures hold no suv_max."
+    risk, sentence = ucla(cohort, table["patient"].tolist(), settings.ucla_psma)
+    if risk is None:
+        absent["ucla_psma_risk"] = sentence
+    else:
+        table["ucla_psma_risk"], origin["ucla_psma_risk"] = risk, sentence
+    models = [name for name in predictions if f"{name}_probability" in predictions]
+    names = list(dict.fromkeys(["multimodal", *models, *TITLES]))
+    for name in [n for n in names if n not in absent]:
+        if name not in table:
+            absent[name] = "No model of this name was fitted."
+        elif table[name].isna().all():
+            absent[name] = "No patient has this score."
+    usable = [name for name in names if name not in absent]
+    described = {}
+    for name in names:
+        title, unit = TITLES.get(name, (name, "log-odds"))
+        described[name] = {
+            "title": title,
+            "unit": unit,
+            "available": name not in absent,
+            "reason": absent.get(name, origin.get(name, "")),
+        }
+    complete = int(points["capra"].notna().sum())
+    return {
+        "schema": 1,
+        "confidence": settings.confidence,
+        "horizon_months": settings.horizon_months,
+        "bootstrap": {"resamples": settings.bootstrap, "seed": settings.seed},
+        "scores": described,
+        "order": names,
+        "capra": {"complete": complete, "incomplete": len(points) - complete},
+        "sections": {key: section(key, table, usable, cohort, settings) for key in SECTIONS},
+        "section_order": list(SECTIONS),
+        "notes": [
+            "p of mann_whitney is the paper's: normal approximation without tie or continuity correction. "
+            "p of delong tests the same AUC against 0.5 with DeLong's variance. They differ."
+        ],
+    }, points
+
+
+def evaluate(
+    cohort: Path, predictions: Path, measures: Path, out: Path, pin: str, settings: Evaluation
+) -> Sidecar:
+    """Write metrics.json and capra.parquet beside ``out``, and the sidecar ``out`` last."""
+
+    def work() -> Outcome:
+        import pandas as pd
+
+        metrics, points = study(
+            read_cohort(cohort), pd.read_parquet(predictions), pd.read_parquet(measures), settings
+        )
+        metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)
+        write_json(metrics_file, metrics)
+        with atomic(capra_file) as temporary:
+            points.to_parquet(temporary, index=False)
+        values = {
+            key: {
+                "n": part["n"],
+                "positives": part["positives"],
+                "auc": part["scores"].get("multimodal", {}).get("auc"),
+            }
+            for key, part in metrics["sections"].items()
+        }
+        unavailable = [s["reason"] for s in metrics["scores"].values() if not s["available"]]
+        return Outcome(
+            products={"metrics": metrics_file, "capra": capra_file}, values=values, warnings=unavailable
+        )
+
+    upstream = {
+        name: path
+        for name, path in {
+            "fuse": predictions.with_name("fuse.json"),
+            "gather": measures.with_name("gather.json"),
+        }.items()
+        if path.exists()
+    }
+    return run_stage(
+        "evaluate",
+        out,
+        pin,
+        work,
+        upstream=upstream,
+        makes=(METRICS, CAPRA),
+        packages=("numpy", "scipy", "pandas", "pyarrow"),
+    )
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,306 @@
+"""Kaplan-Meier, log-rank, Cox and C-index of a score; the survive stage.
+
+survival.json (written by ``survive``), every key always present, ``null`` = cannot be given and a note says why::
+
+    schema: 1
+    status: "ok" | "skipped"        skipped: everything below ``reason`` except score, horizon_months is null or empty
+    reason: sentence, "" when ok
+    score: "multimodal"             the score; higher = more risk
+    horizon_months: 48.0            follow-up is cut here: later events and times count as event-free up to here
+    confidence: 0.95
+    n, events: patients analysed, progressions among them
+    excluded: [sentence, ...]       who is not analysed and why, with counts
+    cuts: {"tertiles": CUT, "median": CUT}
+    cox: {hazard_ratio, low, high, p, sd, n, events}      per standard deviation sd of the score; null values if not estimable
+    concordance: Harrell's C (0.5 = chance, higher score = earlier event) or null
+    notes: [sentence, ...]          about cox, concordance, few events
+
+    CUT: thresholds: [t, ...]       quantiles of these patients' own score; group k: t[k-1] < score <= t[k]
+         groups: [GROUP, ...]       lowest score first
+         logrank: {statistic, df, p}       over all groups; null values if not possible
+         notes: [sentence, ...]
+
+    GROUP: name: "low" | "middle" | "high"
+           n, events
+           median, median_low, median_high: time until half have progressed; null = not reached
+           curve: {time, survival, low, high}    equally long lists starting at time 0 with survival 1; a step function:
+                                                 survival[k] holds from time[k] to time[k+1] ("post" steps);
+                                                 low/high = pointwise log(-log) interval, null where undefined
+           censored: {time, survival}            where to draw the ticks
+           at_risk: {time, n}                    n = patients with time >= that; the same times in every group
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promet.core.files import write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.evaluation.settings import Evaluation
+from promet.evaluation.tables import number, read_cohort
+
+PRODUCT = "survival.json"
+NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
+FEW = 10  # events below which every figure is called descriptive
+
+
+def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> dict[str, Any]:
+    """n, events, median with interval, curve and censored (see GROUP above) of one group."""
+    from lifelines import KaplanMeierFitter
+    from lifelines.utils import median_survival_times
+
+    fitter = KaplanMeierFitter(alpha=1 - level).fit(time, event)
+    curve = fitter.survival_function_.iloc[:, 0]
+    bounds = fitter.confidence_interval_survival_function_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        interval = median_survival_times(bounds)
+    gone = np.sort(time[event == 0])
+    return {
+        "n": len(time),
+        "events": int(event.sum()),
+        "median": _finite(fitter.median_survival_time_),
+        "median_low": _finite(interval.iloc[0, 0]),
+        "median_high": _finite(interval.iloc[0, 1]),
+        "curve": {
+            "time": curve.index.to_numpy(float).tolist(),
+            "survival": curve.to_numpy(float).tolist(),
+            "low": [_finite(x) for x in bounds.iloc[:, 0]],
+            "high": [_finite(x) for x in bounds.iloc[:, 1]],
+        },
+        "censored": {"time": gone.tolist(), "survival": fitter.predict(gone).tolist() if len(gone) else []}
+        if len(gone) != 1
+        else {"time": gone.tolist(), "survival": [float(fitter.predict(gone[0]))]},
+    }
+
+
+def compare(
+    time: np.ndarray, event: np.ndarray, group: np.ndarray, names: list[str], level: float = 0.95
+) -> dict[str, Any]:
+    """Curves of the groups ``names`` (in that order) and the log-rank test: groups, logrank, notes of CUT."""
+    ticks = _ticks(float(time.max()))
+    groups, notes = [], []
+    for name in names:
+        mine = group == name
+        if not mine.any():
+            notes.append(f"Group {name} has no patients.")
+            continue
+        curve = kaplan_meier(time[mine], event[mine], level)
+        if curve["events"] == 0:
+            notes.append(f"Group {name} has no events: its median is not reached and its curve stays at 1.")
+        curve["at_risk"] = {"time": ticks, "n": [int((time[mine] >= t).sum()) for t in ticks]}
+        groups.append({"name": str(name), **curve})
+    test: dict[str, float | None] = {"statistic": None, "df": None, "p": None}
+    if len(groups) < 2:
+        notes.append("There is only one group: nothing to compare.")
+    elif event.sum() < 2:
+        notes.append(f"Only {int(event.sum())} events: no log-rank test.")
+    else:
+        from lifelines.statistics import multivariate_logrank_test
+
+        try:
+            found = multivariate_logrank_test(time, group, event)
+        except (np.linalg.LinAlgError, ValueError):
+            found = None
+        if found is not None and math.isfinite(found.p_value):
+            test = {
+                "statistic": float(found.test_statistic),
+                "df": float(len(groups) - 1),
+                "p": float(found.p_value),
+            }
+        else:
+            notes.append("The log-rank test is not possible: no event happens while two groups are at risk.")
+    return {"groups": groups, "logrank": test, "notes": notes}
+
+
+def cut(score: np.ndarray, kind: str) -> tuple[list[float], np.ndarray, list[str], list[str]]:
+    """Thresholds, each patient's group, the groups' names and notes; kind is ``tertiles`` or ``median``."""
+    shares = {"tertiles": [1 / 3, 2 / 3], "median": [0.5]}[kind]
+    thresholds = np.quantile(score, shares)
+    position = np.searchsorted(thresholds, score, side="left")
+    notes = []
+    names = NAMES[len(shares) + 1]
+    if len(np.unique(position)) < len(names):
+        notes.append(f"Tied scores leave fewer than {len(names)} groups.")
+    return thresholds.tolist(), np.array(names)[position], names, notes
+
+
+def cox(
+    time: np.ndarray, event: np.ndarray, score: np.ndarray, level: float = 0.95
+) -> tuple[dict[str, float | int | None], list[str]]:
+    """Hazard ratio per standard deviation of the score with Wald interval and p, and notes.
+
+    With one covariate the estimate is infinite exactly when at every event the patient concerned has
+    the highest score of all at risk (or at every event the lowest): then nothing is given.
+    """
+    sd = float(np.std(score, ddof=1)) if len(score) > 1 else 0.0
+    result: dict[str, float | int | None] = {
+        "hazard_ratio": None,
+        "low": None,
+        "high": None,
+        "p": None,
+        "sd": sd,
+        "n": len(score),
+        "events": int(event.sum()),
+    }
+    if score.min() == score.max():
+        return result, ["The score is the same for everyone: no hazard ratio."]
+    if event.sum() < 2:
+        return result, [f"Only {int(event.sum())} events: no hazard ratio."]
+    at_events = [(score[i], score[time >= time[i]]) for i in np.flatnonzero(event)]
+    if all(x >= risk.max() for x, risk in at_events) or all(x <= risk.min() for x, risk in at_events):
+        return result, ["The score orders the events perfectly: the hazard ratio is infinite, none is given."]
+    import pandas as pd
+    from lifelines import CoxPHFitter
+    from lifelines.exceptions import ConvergenceError
+
+    table = pd.DataFrame({"time": time, "event": event, "score": (score - score.mean()) / sd})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitter = CoxPHFitter(alpha=1 - level).fit(
+                table, "time", "event", fit_options={"precision": 1e-12, "r_precision": 1e-14}
+            )
+    except (ConvergenceError, ValueError, np.linalg.LinAlgError):
+        return result, ["The Cox model did not converge: no hazard ratio."]
+    row = fitter.summary.iloc[0]
+    found = {
+        "hazard_ratio": row["exp(coef)"],
+        "low": row.filter(like="exp(coef) lower").iloc[0],
+        "high": row.filter(like="exp(coef) upper").iloc[0],
+        "p": row["p"],
+    }
+    if not all(math.isfinite(x) for x in found.values()):
+        return result, ["The Cox model has no finite interval: no hazard ratio."]
+    return result | {key: float(x) for key, x in found.items()}, []
+
+
+def concordance(time: np.ndarray, event: np.ndarray, score: np.ndarray) -> tuple[float | None, list[str]]:
+    """Harrell's C of a score that is higher for earlier events, and notes."""
+    from lifelines.utils import concordance_index
+
+    try:
+        return float(concordance_index(time, -score, event)), []
+    except ZeroDivisionError:
+        return None, ["No two patients can be compared in time: no C-index."]
+
+
+def analyse(
+    time: np.ndarray,
+    event: np.ndarray,
+    score: np.ndarray,
+    level: float = 0.95,
+    cuts: tuple[str, ...] = ("tertiles", "median"),
+) -> dict[str, Any]:
+    """n, events, cuts, cox, concordance, notes of survival.json; arrays without missing values."""
+    time, event, score = (np.asarray(x, float) for x in (time, event, score))
+    result: dict[str, Any] = {"n": len(time), "events": int(event.sum()), "cuts": {}, "notes": []}
+    for kind in cuts:
+        thresholds, group, names, notes = cut(score, kind)
+        found = compare(time, event, group, names, level)
+        found["notes"] = notes + found["notes"]
+        result["cuts"][kind] = {"thresholds": thresholds, **found}
+    result["cox"], notes = cox(time, event, score, level)
+    result["concordance"], more = concordance(time, event, score)
+    result["notes"] = notes + more
+    if result["events"] < FEW:
+        result["notes"].append(f"{result['events']} events: all of this is descriptive.")
+    return result
+
+
+def at_horizon(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[np.ndarray, np.ndarray]:
+    """Follow-up ended at ``horizon``: time = min(time, horizon), later events become event-free."""
+    return np.minimum(time, horizon), np.where(time > horizon, 0.0, event)
+
+
+def study(
+    cohort: dict[str, dict[str, str]], scores: dict[str, tuple[str, float]], settings: Evaluation
+) -> dict[str, Any]:
+    """survival.json of the metachronous cohort; ``scores`` = patient -> (part, multimodal score)."""
+    result: dict[str, Any] = {
+        "schema": 1,
+        "status": "skipped",
+        "reason": "",
+        "score": "multimodal",
+        "horizon_months": settings.horizon_months,
+        "confidence": settings.confidence,
+        "n": 0,
+        "events": 0,
+        "excluded": [],
+        "cuts": {},
+        "cox": None,
+        "concordance": None,
+        "notes": [],
+    }
+    members = [p for p, (part, _) in scores.items() if part == "metachronous" and p in cohort]
+    if not members:
+        return result | {
+            "reason": "There is no metachronous cohort with predictions, so there are no survival curves."
+        }
+    event = np.array([number(cohort[p], "progression") for p in members])
+    time = np.array([number(cohort[p], "months") for p in members])
+    score = np.array([scores[p][1] for p in members])
+    gaps = {
+        "progression": np.isnan(event),
+        "months": np.isnan(time) | (time < 0),
+        "a score": ~np.isfinite(score),
+    }
+    result["excluded"] = [f"{int(bad.sum())} without {what}." for what, bad in gaps.items() if bad.any()]
+    keep = ~np.any(list(gaps.values()), axis=0)
+    result["n"] = int(keep.sum())
+    if result["n"] < 2:
+        return result | {
+            "reason": f"Of {len(members)} metachronous patients {result['n']} have progression, months and a score; "
+            "survival curves need at least two."
+        }
+    time, event = at_horizon(time[keep], event[keep], settings.horizon_months)
+    return result | analyse(time, event, score[keep], settings.confidence) | {"status": "ok"}
+
+
+def survive(
+    cohort: Path, predictions: Path, measures: Path, out: Path, pin: str, settings: Evaluation
+) -> Sidecar:
+    """Write survival.json beside ``out``, and the sidecar ``out`` last."""
+
+    def work() -> Outcome:
+        import pandas as pd
+
+        table = pd.read_parquet(predictions, columns=["patient", "part", "multimodal"])
+        scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
+        result = study(read_cohort(cohort), scores, settings)
+        product = out.with_name(PRODUCT)
+        write_json(product, result)
+        values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}
+        return Outcome(
+            products={"survival": product},
+            values=values,
+            warnings=[result["reason"]] if result["reason"] else [],
+        )
+
+    fuse = predictions.with_name("fuse.json")
+    return run_stage(
+        "survive",
+        out,
+        pin,
+        work,
+        upstream={"fuse": fuse} if fuse.exists() else {},
+        makes=(PRODUCT,),
+        packages=("numpy", "scipy", "pandas", "lifelines"),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _ticks(longest: float) -> list[float]:
+    """Times for the numbers at risk: at most eight, a round step (months: 12 for four years)."""
+    steps = (0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24, 60, 120, 365, 730)
+    step = next((s for s in steps if longest / s <= 7), longest / 7)
+    return [round(k * step, 6) for k in range(int(longest / step + 1e-9) + 1)] if longest > 0 else [0.0]

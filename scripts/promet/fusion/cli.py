@@ -1,0 +1,64 @@
+"""promet fusion: naive Bayes over CNN score, clinic and PET."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Naive Bayes over the CNN score, the clinic and the PET.")
+
+
+@app.callback()
+def _room() -> None:
+    """Keep the commands' names even if there is only one."""
+
+
+@app.command()
+def fuse(
+    *,
+    cohort: Path = typer.Option(..., help="cohort table (TSV)"),
+    ledger: Path = typer.Option(..., help="split ledger (TSV)"),
+    split: int = typer.Option(..., help="number of the split"),
+    scores: Path = typer.Option(..., help="scores.parquet of the selected network"),
+    measures: Path = typer.Option(..., help="patients.parquet of the gather stage"),
+    out: Path = typer.Option(..., help="sidecar to write; products lie beside it"),
+    pin: str = typer.Option("", help="what the job uses, stored as given"),
+    settings: str = typer.Option("{}", help="settings of the fusion, JSON"),
+) -> None:
+    """Fit the naive Bayes models on training + validation and predict every patient.
+
+    Example: promet fusion fuse --cohort cohort.tsv --ledger registry/main/ledger.tsv --split 0
+    --scores results/main/score/split-00/scores.parquet --measures results/main/gather/patients.parquet
+    --out results/main/fusion/split-00/fuse.json
+    """
+    from promet.fusion import fuse as module
+    from promet.fusion.settings import Fusion
+
+    module.fuse(
+        cohort=cohort,
+        ledger=ledger,
+        split=split,
+        scores=scores,
+        measures=measures,
+        out=out,
+        pin=pin,
+        settings=Fusion.model_validate_json(settings),
+    )
+
+
+@app.command()
+def explain(
+    *,
+    fuse_dir: Path = typer.Option(..., help="folder of fuse.json"),
+    out: Path = typer.Option(..., help="sidecar to write; shap.parquet lies beside it"),
+    pin: str = typer.Option("", help="what the job uses, stored as given"),
+) -> None:
+    """Exact Shapley values of the multimodal model, and the ranking of its inputs.
+
+    Example: promet fusion explain --fuse-dir results/main/fusion/split-00
+    --out results/main/fusion/split-00/explain.json
+    """
+    from promet.fusion import explain as module
+
+    module.explain(fuse_dir, out, pin)

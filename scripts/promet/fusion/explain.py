@@ -1,0 +1,137 @@
+"""Exact Shapley values of the multimodal model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from promet.core.errors import UsageError
+from promet.core.files import atomic, read_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.fusion import inputs
+from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
+from promet.fusion.naive_bayes import NaiveBayes
+
+SHAP = "shap.parquet"
+
+
+def shapley(
+    model: NaiveBayes, values: np.ndarray, background: np.ndarray, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Shapley values of the log-odds, by enumeration of all coalitions of the inputs (shap, exact).
+
+    Inputs outside a coalition take the values of the background's rows, one row at a time, each
+    input on its own (independent masker). A missing value is a value like any other here: it brings
+    the factor 0. Its Shapley value is therefore minus the mean factor of that input over the background.
+
+    Args:
+        values: (patients, inputs) as the model sees them, NaN = missing.
+        background: (rows, inputs), likewise.
+        rows: boolean, shape of ``background``: cells that count (default: all). A cell that does not
+            count stands for the mean factor of those that do.
+
+    Returns:
+        Values (patients, inputs) and the base; base + a row's sum = that patient's log-odds.
+    """
+    import shap
+
+    # shap compares and copies numbers, which NaN would break: it gets each cell's row number instead of its value.
+    n, columns = len(background), np.arange(background.shape[1])
+    factors = model.factors(np.concatenate([background, values]))
+    if rows is not None:
+        for j in columns:
+            counted = factors[:n, j][rows[:, j]]
+            factors[:n, j][~rows[:, j]] = counted.mean() if len(counted) else 0.0
+    codes = np.tile(np.arange(len(factors), dtype=float)[:, None], (1, len(columns)))
+    prior = float(np.log(model.prior[1] / model.prior[0]))
+
+    def log_odds(coded: np.ndarray) -> np.ndarray:
+        return prior + factors[np.asarray(coded).astype(int), columns].sum(axis=1)
+
+    explainer = shap.explainers.ExactExplainer(log_odds, shap.maskers.Independent(codes[:n], max_samples=n))
+    explained = explainer(codes[n:], silent=True)
+    return np.asarray(explained.values, float), float(np.mean(log_odds(codes[:n])))
+
+
+def ranking(long: pd.DataFrame, names: list[str]) -> list[dict[str, object]]:
+    """Inputs by mean |SHAP| over the patients in whom the input is known, largest first."""
+    rows = []
+    for name in names:
+        known = long[(long["input"] == name) & long["value"].notna()]["shap"].abs()
+        rows.append(
+            {"input": name, "mean_abs_shap": float(known.mean()) if len(known) else None, "n": len(known)}
+        )
+    return sorted(rows, key=lambda row: (row["mean_abs_shap"] is None, -(row["mean_abs_shap"] or 0)))
+
+
+def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal") -> Sidecar:
+    """Write shap.parquet beside ``out``: patient, part, input, value (raw), shap (log-odds).
+
+    Every predicted patient is explained against the training + validation patients (the CNN score against
+    the part its densities were fitted on). The ranking
+    in the sidecar's values is over the test part, or over all predicted patients when there is none.
+    """
+
+    def work() -> Outcome:
+        record = read_json(fuse_dir / MODEL)
+        models, log = from_record(record)
+        model = models[model_name]
+        table = pd.read_parquet(fuse_dir / PREDICTIONS)
+        fitted = table["part"].isin(inputs.FIT_PARTS).to_numpy()
+        if not fitted.any():
+            raise UsageError(
+                "E_EXPLAIN_EMPTY", "There are no training or validation patients to compare with"
+            )
+        values = inputs.transform(table, model.features, log)
+        rows = np.ones((int(fitted.sum()), len(model.features)), bool)
+        if "cnn_score" in model.features:
+            # As in the fit: the network's near perfect scores of its own training cases would shift every base.
+            allowed = table["part"][fitted].isin(record["cnn_score_fitted_on"]).to_numpy()
+            rows[:, model.features.index("cnn_score")] = allowed
+        shares, base = shapley(model, values, values[fitted], rows)
+        long = pd.DataFrame(
+            {
+                "patient": np.repeat(table["patient"].to_numpy(), len(model.features)),
+                "part": np.repeat(table["part"].to_numpy(), len(model.features)),
+                "input": np.tile(model.features, len(table)),
+                "value": table[model.features].to_numpy("float64").ravel(),
+                "shap": shares.ravel(),
+            }
+        )
+        product = out.with_name(SHAP)
+        with atomic(product) as temporary:
+            long.to_parquet(temporary, index=False)
+        test = long[long["part"] == "test"]
+        over = "test" if len(test) else "all"
+        ranked = ranking(test if len(test) else long, model.features)
+        warnings = []
+        if over == "all":
+            warnings.append("There is no test part: inputs are ranked over all predicted patients.")
+        return Outcome(
+            products={"shap": product},
+            values={
+                "model": model_name,
+                "unit": "log-odds",
+                "base": base,
+                "background": int(fitted.sum()),
+                "over": over,
+                "patients": int((test if len(test) else long)["patient"].nunique()),
+                "ranking": ranked,
+                "dropped": sorted(model.dropped),
+            },
+            warnings=warnings,
+        )
+
+    return run_stage(
+        "explain",
+        out,
+        pin,
+        work,
+        upstream={"fuse": fuse_dir / "fuse.json"},
+        needs=("fuse",),
+        makes=(SHAP,),
+        packages=("numpy", "pandas", "pyarrow", "shap"),
+    )

@@ -1,0 +1,165 @@
+"""Fits the naive Bayes models on training + validation and predicts every patient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promet.core.errors import UsageError
+from promet.core.files import atomic, write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.fusion import inputs
+from promet.fusion.naive_bayes import NaiveBayes, logistic
+from promet.fusion.settings import Fusion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL, PREDICTIONS = "naive_bayes.json", "predictions.parquet"
+
+
+def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], list[str]]:
+    """Fit each model of the settings on the rows of ``table`` whose part is training or validation.
+
+    The CNN score's densities see the validation part only (``settings.cnn_score``), the others both.
+    Rows of any other part are never looked at.
+
+    Args:
+        table: as ``inputs.gather`` gives it.
+
+    Returns:
+        name -> fitted model, and warnings.
+
+    Raises:
+        UsageError: a fitted patient without a label, or only one class.
+    """
+    seen = table[table["part"].isin(inputs.FIT_PARTS)]
+    if seen["label"].isna().any():
+        raise UsageError(
+            "E_LABEL_MISSING",
+            f"{int(seen['label'].isna().sum())} training or validation patients have no label",
+            "synchronous_metastasis 0 or 1 for each of them",
+            "Complete the cohort table",
+        )
+    warnings = []
+    if settings.cnn_score == "in_sample":
+        warnings.append(
+            "The CNN score's densities are fitted on the network's own training cases too (cnn_score: in_sample): "
+            "its weight in the fused score is exaggerated."
+        )
+    models = {}
+    for name, features in settings.models.items():
+        values = inputs.transform(seen, features, settings.log)
+        rows = np.ones(values.shape, bool)
+        if settings.cnn_score == "validation" and "cnn_score" in features:
+            rows[:, features.index("cnn_score")] = (seen["part"] == "validation").to_numpy()
+        models[name] = NaiveBayes(list(features), settings.var_smoothing).fit(
+            values, seen["label"].to_numpy(), rows
+        )
+        warnings += [f"Model {name}: {sentence}" for sentence in models[name].warnings]
+    return models, warnings
+
+
+def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: list[str]) -> pd.DataFrame:
+    """``table`` with two columns per model: NAME (log-odds) and NAME_probability."""
+    result = table.copy()
+    for name, model in models.items():
+        result[name] = model.log_odds(inputs.transform(table, model.features, log))
+        result[f"{name}_probability"] = logistic(result[name].to_numpy())
+    return result
+
+
+def to_record(
+    models: dict[str, NaiveBayes], settings: Fusion, split: int, parts: dict[str, int]
+) -> dict[str, Any]:
+    """The JSON of all fitted models."""
+    return {
+        "schema": 1,
+        "split": split,
+        "fitted_on": parts,
+        "cnn_score_fitted_on": ["validation"]
+        if settings.cnn_score == "validation"
+        else list(inputs.FIT_PARTS),
+        "log": list(settings.log),
+        "models": {name: model.to_dict() for name, model in models.items()},
+    }
+
+
+def from_record(record: dict[str, Any]) -> tuple[dict[str, NaiveBayes], list[str]]:
+    """Fitted models and the names of the logged inputs, from the JSON."""
+    return {name: NaiveBayes.from_dict(m) for name, m in record["models"].items()}, record["log"]
+
+
+def fuse(
+    *,
+    cohort: Path,
+    ledger: Path,
+    split: int,
+    scores: Path,
+    measures: Path,
+    out: Path,
+    pin: str,
+    settings: Fusion,
+) -> Sidecar:
+    """Write naive_bayes.json and predictions.parquet beside ``out``, and the sidecar ``out`` last.
+
+    predictions.parquet: one row per patient of the cohort table that is not quarantined, sorted by
+    patient: patient, part, label, the seven raw inputs, suv_peak_source, and for each model NAME
+    (log-odds) and NAME_probability.
+    """
+
+    def work() -> Outcome:
+        import pandas as pd
+
+        table, warnings = inputs.gather(
+            inputs.read_table(cohort),
+            inputs.parts(ledger, split),
+            pd.read_parquet(scores),
+            pd.read_parquet(measures),
+        )
+        models, more = fit(table, settings)
+        predictions = predict(table, models, settings.log)
+        counts = {part: int((table["part"] == part).sum()) for part in inputs.FIT_PARTS}
+        model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS)
+        write_json(model_file, to_record(models, settings, split, counts))
+        with atomic(prediction_file) as temporary:
+            predictions.to_parquet(temporary, index=False)
+        return Outcome(
+            products={"model": model_file, "predictions": prediction_file},
+            values={
+                "split": split,
+                "patients": len(table),
+                "parts": {str(k): int(v) for k, v in table["part"].value_counts().sort_index().items()},
+                "fitted_on": counts,
+                "missing": {name: int(table[name].isna().sum()) for name in inputs.INPUTS},
+                "suv_peak_source": {
+                    source: int((table["suv_peak_source"] == source).sum())
+                    for source in ("reader", "measured")
+                },
+                "cnn_score_fitted_on": settings.cnn_score,
+                "dropped": {name: sorted(model.dropped) for name, model in models.items()},
+            },
+            warnings=warnings + more,
+        )
+
+    # An outcome of another run must not look current beside it.
+    upstream = {
+        name: path
+        for name, path in {
+            "score": scores.with_name("score.json"),
+            "gather": measures.with_name("gather.json"),
+        }.items()
+        if path.exists()
+    }
+    return run_stage(
+        "fuse",
+        out,
+        pin,
+        work,
+        upstream=upstream,
+        makes=(MODEL, PREDICTIONS),
+        packages=("numpy", "pandas", "pyarrow"),
+    )

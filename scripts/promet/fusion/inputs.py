@@ -1,0 +1,186 @@
+"""The seven inputs of the fusion, gathered from the cohort table, the ledger, the scores and the measures."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.sidecar import QUARANTINED
+from promet.fusion.settings import Input
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INPUTS: tuple[str, ...] = Input.__args__
+# Clinical inputs and the column of the cohort table each is read from.
+CLINICAL = ("psa", "grade_group", "positive_cores_percent", "primary_score", "psma_expression")
+MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
+FIT_PARTS = ("training", "validation")
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a TSV file with a header, cells stripped."""
+    with Path(path).open(newline="", encoding="utf-8-sig") as handle:
+        return [
+            {(key or "").strip(): (cell or "").strip() for key, cell in row.items() if key is not None}
+            for row in csv.DictReader(handle, delimiter="\t")
+        ]
+
+
+def number(row: dict[str, str], column: str) -> float:
+    """A cell as a number, NaN when empty; ``UsageError`` when it is neither."""
+    cell = row.get(column, "")
+    if cell.lower() in MISSING:
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.inf
+    if math.isinf(value):
+        raise UsageError(
+            "E_TABLE_NUMBER",
+            f"Column {column} of patient {row.get('patient', '?')} is not a number",
+            "a number with a decimal point, or an empty cell for a missing value",
+            "Correct the cohort table; promet check lists every such cell",
+        )
+    return value
+
+
+def parts(ledger: str | Path, split: int) -> dict[str, str]:
+    """Patient -> part of one split, from the ledger."""
+    found: dict[str, str] = {}
+    for row in read_table(ledger):
+        if int(row["split"]) != split:
+            continue
+        if found.setdefault(row["patient"], row["part"]) != row["part"]:
+            raise IntegrityError(
+                "E_LEDGER_TWICE",
+                f"Patient {row['patient']} is in two parts of split {split}",
+                "one part per patient and split",
+                "Restore the ledger; it is append-only",
+            )
+    return found
+
+
+def gather(
+    cohort: Iterable[dict[str, str]],
+    part_of: dict[str, str],
+    scores: pd.DataFrame,
+    measures: pd.DataFrame,
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
+
+    Columns: patient, part (``unassigned`` when the ledger does not know the patient), label
+    (``synchronous_metastasis``, NaN unknown), the seven inputs as float64 (NaN = missing), and
+    suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
+    measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
+
+    Args:
+        cohort: rows of the cohort table.
+        part_of: patient -> part, from the ledger.
+        scores: patient, tensor_digest, cnn_score (logit).
+        measures: gathered table: patient, status, tensor_digest, suv_peak, ...
+
+    Returns:
+        The table and the warnings.
+
+    Raises:
+        IntegrityError: a score is missing or belongs to another tensor than the gathered one.
+    """
+    import pandas as pd
+
+    measured = {row["patient"]: row for row in measures.to_dict("records")}
+    scored = {row["patient"]: row for row in scores.to_dict("records")}
+    rows, quarantined, unknown = [], 0, 0
+    for given in sorted(cohort, key=lambda row: row["patient"]):
+        patient = given["patient"]
+        if not patient:  # an empty line
+            continue
+        image = measured.get(patient)
+        if image is None or image.get("status") == QUARANTINED:
+            unknown += image is None
+            quarantined += image is not None
+            continue
+        row = {
+            "patient": patient,
+            "part": part_of.get(patient, "unassigned"),
+            "label": number(given, "synchronous_metastasis"),
+            "cnn_score": _cnn_score(patient, image, scored.get(patient)),
+            **{name: number(given, name) for name in CLINICAL},
+        }
+        reader, own = number(given, "suv_peak_reader"), _float(image.get("suv_peak"))
+        row["suv_peak"] = own if math.isnan(reader) else reader
+        row["suv_peak_source"] = (
+            "reader" if not math.isnan(reader) else "measured" if not math.isnan(own) else ""
+        )
+        rows.append(row)
+    warnings = []
+    if quarantined:
+        warnings.append(f"{quarantined} quarantined patients get no prediction.")
+    if unknown:
+        warnings.append(
+            f"{unknown} patients of the cohort table have no imaging record and get no prediction."
+        )
+    columns = ["patient", "part", "label", *INPUTS, "suv_peak_source"]
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["label", *INPUTS], "float64"))
+    sources = set(table["suv_peak_source"]) - {""}
+    if len(sources) > 1:
+        warnings.append(
+            f"suv_peak comes from the reader in {(table['suv_peak_source'] == 'reader').sum()} patients and is "
+            f"measured in {(table['suv_peak_source'] == 'measured').sum()}: two sources of one input."
+        )
+    return table, warnings
+
+
+def transform(table: pd.DataFrame, inputs: list[str], log: Iterable[str]) -> np.ndarray:
+    """Matrix (patients, inputs) as the model sees it: natural logarithm of the inputs named in ``log``.
+
+    Raises:
+        UsageError: a value to be logged is zero or negative.
+    """
+    values = table[list(inputs)].to_numpy("float64", copy=True)
+    for j, name in enumerate(inputs):
+        if name not in set(log):
+            continue
+        bad = np.flatnonzero(values[:, j] <= 0)
+        if len(bad):
+            raise UsageError(
+                "E_INPUT_NOT_POSITIVE",
+                f"{name} of patient {table['patient'].iloc[bad[0]]} is zero or negative",
+                "a positive number, since its logarithm is used, or an empty cell",
+                f"Correct the table, or take {name} out of fusion.log",
+            )
+        values[:, j] = np.log(values[:, j])
+    return values
+
+
+def _cnn_score(patient: str, image: dict, scored: dict | None) -> float:
+    digest = image.get("tensor_digest")
+    has_tensor = isinstance(digest, str) and digest != ""
+    if scored is None:
+        if has_tensor:
+            raise IntegrityError(
+                "E_SCORE_MISSING",
+                f"Patient {patient} has a tensor but no CNN score",
+                "a score for every tensor",
+                "Run the score stage again",
+            )
+        return math.nan
+    if has_tensor and scored.get("tensor_digest") not in (None, digest):
+        raise IntegrityError(
+            "E_SCORE_STALE",
+            f"The CNN score of patient {patient} belongs to another tensor than the gathered one",
+            "scores of the current tensors",
+            "Run the score stage again",
+        )
+    return _float(scored["cnn_score"]) if has_tensor else math.nan
+
+
+def _float(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]

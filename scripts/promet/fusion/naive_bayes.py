@@ -1,0 +1,175 @@
+"""Gaussian naive Bayes that marginalises over missing values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from promet.core.errors import UsageError
+
+MINIMUM_SEEN = 2  # cases of a class below which a feature has no density
+
+
+@dataclass
+class NaiveBayes:
+    """Two classes, one normal density per feature and class.
+
+    log-odds(x) = log(prior1 / prior0) + sum over the *known* features j of
+    log N(x_j; mean1_j, variance1_j) - log N(x_j; mean0_j, variance0_j).
+
+    A missing value (NaN) is integrated out, and since the features are independent given the class
+    that means: its factor is dropped, in fitting and in predicting. Whether a value is missing thus
+    never tells anything about the class. With nothing missing this is
+    ``sklearn.naive_bayes.GaussianNB`` (variances with ddof 0, plus ``var_smoothing`` times the
+    largest variance of any feature over both classes).
+
+    Attributes:
+        features: names, the columns of every matrix given to ``fit`` and ``log_odds``.
+        prior: probability of class 0 and 1.
+        mean, variance: shape (features, 2); NaN rows for dropped features. Variance includes ``epsilon``.
+        seen: shape (features, 2), known values each density was fitted on.
+        dropped: feature -> sentence, why it has no densities.
+        epsilon: what was added to each variance.
+        warnings: sentences for the report.
+    """
+
+    features: list[str]
+    var_smoothing: float = 1e-9
+    prior: np.ndarray = field(default_factory=lambda: np.full(2, np.nan))
+    mean: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    variance: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    seen: np.ndarray = field(default_factory=lambda: np.empty((0, 2), int))
+    dropped: dict[str, str] = field(default_factory=dict)
+    epsilon: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    def fit(self, values: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> NaiveBayes:
+        """Fit on ``values`` (patients, features), NaN = missing, and ``labels`` (patients,), 0 or 1.
+
+        Args:
+            rows: boolean, shape of ``values``: which rows each feature's densities may see
+                (default: all). The priors always come from all labels.
+
+        Raises:
+            UsageError: a class without patients, other labels than 0 and 1, infinite values.
+        """
+        values, labels = self._matrix(values), np.asarray(labels, float)
+        if labels.shape != values.shape[:1]:
+            raise ValueError("one label per row is needed")
+        if not np.isin(labels, (0, 1)).all():
+            raise UsageError(
+                "E_FUSION_LABEL", "A label is neither 0 nor 1", "0 or 1 for every fitted patient"
+            )
+        counts = np.array([(labels == c).sum() for c in (0, 1)])
+        if (counts == 0).any():
+            raise UsageError(
+                "E_FUSION_ONE_CLASS",
+                f"The fit set has {counts[1]} patients with and {counts[0]} without the outcome",
+                "at least one of each",
+                "Add patients or use another split",
+            )
+        usable = ~np.isnan(values) & (True if rows is None else np.asarray(rows, bool))
+        self.prior = counts / counts.sum()
+        p = len(self.features)
+        self.mean, self.variance = np.full((p, 2), np.nan), np.full((p, 2), np.nan)
+        self.seen, flat = np.zeros((p, 2), int), np.zeros((p, 2), bool)
+        self.dropped, self.warnings, spread = {}, [], [0.0]
+        for j, name in enumerate(self.features):
+            known = [values[usable[:, j] & (labels == c), j] for c in (0, 1)]
+            self.seen[j] = [len(k) for k in known]
+            if min(self.seen[j]) < MINIMUM_SEEN:
+                self.dropped[name] = (
+                    f"{name} is known in {self.seen[j, 1]} patients with and {self.seen[j, 0]} without the outcome "
+                    f"among those its densities may see; {MINIMUM_SEEN} of each are needed, so it is left out"
+                )
+                continue
+            self.mean[j] = [k.mean() for k in known]
+            self.variance[j] = [k.var() for k in known]
+            flat[j] = [k.min() == k.max() for k in known]
+            spread.append(np.concatenate(known).var())
+        self.epsilon = float(self.var_smoothing * max(spread))
+        self.variance = self.variance + self.epsilon
+        for j in np.flatnonzero((self.variance == 0).any(axis=1)):
+            name = self.features[j]
+            self.dropped[name] = f"{name} does not vary at all, so it is left out"
+            self.mean[j] = self.variance[j] = np.nan
+        for j in np.flatnonzero(flat.any(axis=1) & ~np.isnan(self.variance).any(axis=1)):
+            group = " and ".join("with" if c else "without" for c in np.flatnonzero(flat[j]))
+            self.warnings.append(
+                f"{self.features[j]} has one and the same value in all fitted patients {group} the outcome: "
+                "its density is a spike and a patient with another value gets an extreme score"
+            )
+        self.warnings = [s + "." for s in (*self.dropped.values(), *self.warnings)]
+        return self
+
+    def factors(self, values: np.ndarray) -> np.ndarray:
+        """Log-odds each value adds, shape (patients, features); 0 where missing or dropped."""
+        values = self._matrix(values)
+        gauss = -0.5 * (
+            np.log(2 * np.pi * self.variance) + (values[:, :, None] - self.mean) ** 2 / self.variance
+        )
+        return np.nan_to_num(gauss[:, :, 1] - gauss[:, :, 0], nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+    def log_odds(self, values: np.ndarray) -> np.ndarray:
+        """Log-odds of class 1, shape (patients,); the prior's where nothing is known."""
+        return np.log(self.prior[1] / self.prior[0]) + self.factors(values).sum(axis=1)
+
+    def probability(self, values: np.ndarray) -> np.ndarray:
+        """Probability of class 1, shape (patients,)."""
+        return logistic(self.log_odds(values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; floats survive the round trip bit by bit."""
+        return {
+            "var_smoothing": self.var_smoothing,
+            "epsilon": self.epsilon,
+            "prior": self.prior.tolist(),
+            "features": {
+                name: {
+                    "seen": self.seen[j].tolist(),
+                    "mean": None if name in self.dropped else self.mean[j].tolist(),
+                    "variance": None if name in self.dropped else self.variance[j].tolist(),
+                    "dropped": self.dropped.get(name, ""),
+                }
+                for j, name in enumerate(self.features)
+            },
+            "order": list(self.features),
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> NaiveBayes:
+        """The inverse of ``to_dict``."""
+        order, features = record["order"], record["features"]
+        none = [np.nan, np.nan]
+        return cls(
+            features=list(order),
+            var_smoothing=record["var_smoothing"],
+            prior=np.array(record["prior"], float),
+            mean=np.array([features[name]["mean"] or none for name in order], float).reshape(-1, 2),
+            variance=np.array([features[name]["variance"] or none for name in order], float).reshape(-1, 2),
+            seen=np.array([features[name]["seen"] for name in order], int).reshape(-1, 2),
+            dropped={name: features[name]["dropped"] for name in order if features[name]["dropped"]},
+            epsilon=record["epsilon"],
+            warnings=list(record["warnings"]),
+        )
+
+    def _matrix(self, values: np.ndarray) -> np.ndarray:
+        values = np.asarray(values, float)
+        if values.ndim != 2 or values.shape[1] != len(self.features):
+            raise ValueError(f"a matrix with {len(self.features)} columns is needed")
+        if np.isinf(values).any():
+            name = self.features[int(np.flatnonzero(np.isinf(values).any(axis=0))[0])]
+            raise UsageError(
+                "E_FUSION_INFINITE", f"{name} holds an infinite value", "finite numbers or a missing value"
+            )
+        return values
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow."""
+    x = np.asarray(x, float)
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + small), small / (1 + small))

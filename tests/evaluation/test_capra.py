@@ -1,0 +1,98 @@
+"""CAPRA at every boundary of its table."""
+
+import math
+
+import pytest
+
+from promet.evaluation.capra import capra, group
+
+LOWEST = {
+    "psa": 5.0,
+    "gleason_primary": 3,
+    "gleason_secondary": 3,
+    "clinical_t": "T1c",
+    "positive_cores_percent": 10.0,
+    "age": 45.0,
+}
+
+
+def total(**change: object) -> int | None:
+    return capra(**(LOWEST | change))["capra"]
+
+
+@pytest.mark.parametrize(
+    ("change", "points"),
+    [
+        ({}, 0),
+        *[({"psa": psa}, p) for psa, p in [(0.5, 0), (2.0, 0), (6.0, 0), (6.1, 1), (10.0, 1), (10.1, 2)]],
+        *[({"psa": psa}, p) for psa, p in [(20.0, 2), (20.1, 3), (30.0, 3), (30.1, 4), (900.0, 4)]],
+        *[({"positive_cores_percent": x}, p) for x, p in [(0, 0), (33.9, 0), (34, 1), (100, 1)]],
+        *[({"age": x}, p) for x, p in [(49, 0), (49.9, 0), (50, 1), (80, 1)]],
+        *[
+            ({"clinical_t": t}, p)
+            for t, p in [("cT2c", 0), ("t2", 0), ("T3a", 1), ("3A", 1), ("T3", 1), ("T3b", 1)]
+        ],
+        ({"clinical_t": "T4"}, 1),
+        *[
+            ({"gleason_primary": a, "gleason_secondary": b}, p)
+            for a, b, p in [(3, 4, 1), (3, 5, 1), (2, 3, 0), (4, 3, 3), (4, 4, 3), (5, 3, 3), (5, 5, 3)]
+        ],
+    ],
+)
+def test_boundaries(change: dict, points: int) -> None:
+    assert total(**change) == points
+
+
+def test_whole_range() -> None:
+    worst = capra(
+        psa=31, gleason_primary=4, gleason_secondary=3, clinical_t="T3a", positive_cores_percent=34, age=50
+    )
+    assert (worst["capra"], worst["group"], worst["notes"]) == (10, "high", [])
+
+
+@pytest.mark.parametrize(("grade", "points"), [(1, 0), (2, 1), (3, 3), (4, 3), (5, 3)])
+def test_grade_group_stands_in_for_the_patterns(grade: int, points: int) -> None:
+    found = capra(
+        **(LOWEST | {"gleason_primary": math.nan, "gleason_secondary": math.nan, "grade_group": grade})
+    )
+    assert found["points"]["gleason"] == points
+    assert any("3+5" in note for note in found["notes"]) == (grade == 4)
+
+
+def test_patterns_go_before_the_grade_group() -> None:
+    found = capra(**(LOWEST | {"gleason_primary": 3, "gleason_secondary": 5, "grade_group": 4}))
+    assert found["capra"] == 1 and not found["notes"]
+    assert total(gleason_secondary=math.nan, grade_group=3) == 3
+
+
+@pytest.mark.parametrize("stage", ["T3b", "T3c", "cT4"])
+def test_beyond_t3a_is_warned_about(stage: str) -> None:
+    assert any("outside" in note for note in capra(**(LOWEST | {"clinical_t": stage}))["notes"])
+
+
+@pytest.mark.parametrize(
+    ("change", "item"),
+    [
+        ({"psa": math.nan}, "psa"),
+        ({"psa": 0}, "psa"),
+        ({"psa": math.inf}, "psa"),
+        ({"gleason_primary": math.nan}, "gleason"),
+        ({"gleason_primary": 7}, "gleason"),
+        ({"gleason_primary": math.nan, "grade_group": 6}, "gleason"),
+        ({"gleason_primary": math.nan, "grade_group": 2.5}, "gleason"),
+        ({"clinical_t": ""}, "clinical_t"),
+        ({"clinical_t": "TX"}, "clinical_t"),
+        ({"clinical_t": "T5"}, "clinical_t"),
+        ({"positive_cores_percent": math.nan}, "positive_cores_percent"),
+        ({"positive_cores_percent": 101}, "positive_cores_percent"),
+        ({"age": math.nan}, "age"),
+    ],
+)
+def test_missing_item_means_no_total(change: dict, item: str) -> None:
+    found = capra(**(LOWEST | change))
+    assert found["capra"] is None and found["group"] is None and found["points"][item] is None
+    assert f"No CAPRA: {item} missing." in found["notes"]
+
+
+def test_groups() -> None:
+    assert [group(x) for x in range(11)] == ["low"] * 3 + ["intermediate"] * 3 + ["high"] * 5

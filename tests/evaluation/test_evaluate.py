@@ -1,0 +1,327 @@
+"""The evaluate stage and the stand-alone commands."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from promet.core.errors import UsageError
+from promet.core.files import read_json
+from promet.core.sidecar import Sidecar
+from promet.evaluation import evaluate
+from promet.evaluation.cli import app
+from promet.evaluation.settings import Evaluation
+
+PARTS = {"training": 20, "validation": 10, "test": 14, "metachronous": 12, "prospective": 2}
+FAST = Evaluation(bootstrap=100)
+
+
+class Study:
+    def __init__(self) -> None:
+        random = np.random.default_rng(3)
+        self.cohort, rows = {}, []
+        for part, count in PARTS.items():
+            for i in range(count):
+                patient, y = f"P{len(rows):03d}", i % 2
+                known = part not in ("metachronous", "prospective")
+                self.cohort[patient] = {
+                    "patient": patient,
+                    "psa": f"{np.exp(random.normal(2 + y)):.3g}",
+                    "grade_group": str(random.integers(1, 5) + y),
+                    "positive_cores_percent": str(random.integers(5, 95)),
+                    "clinical_t": "T2a",
+                    "age": "66",
+                    "synchronous_metastasis": str(y) if known else "0" if part == "metachronous" else "",
+                    "progression": str(y) if part == "metachronous" else "",
+                    "months": str(20 if y else 60) if part == "metachronous" else "",
+                    "ucla_psma_risk": "",
+                }
+                x = random.normal(size=5) + y
+                rows.append(
+                    [patient, part, float(y) if known else 0.0, *x, float(self.cohort[patient]["psa"])]
+                )
+        columns = [
+            "patient",
+            "part",
+            "label",
+            "multimodal",
+            "clinical",
+            "cnn_score",
+            "suv_peak",
+            "suv_max",
+            "psa",
+        ]
+        self.predictions = pd.DataFrame(rows, columns=columns)
+        self.measures = self.predictions[["patient", "suv_max"]].iloc[::-1]
+        self.predictions = self.predictions.drop(columns="suv_max")
+        for name in ("multimodal", "clinical"):
+            self.predictions[f"{name}_probability"] = 1 / (1 + np.exp(-self.predictions[name]))
+
+    def metrics(self, settings: Evaluation = FAST) -> dict:
+        found, self.capra = evaluate.study(self.cohort, self.predictions, self.measures, settings)
+        json.dumps(found, allow_nan=False)
+        return found
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study()
+
+
+def test_sections_and_scores(study: Study) -> None:
+    found = study.metrics()
+    assert found["section_order"] == list(found["sections"])
+    seen = {key: s["seen"] for key, s in found["sections"].items()}
+    assert seen == {
+        "synchronous": False,
+        "synchronous_training": True,
+        "synchronous_validation": True,
+        "metachronous": False,
+        "prospective": False,
+    }
+    test = found["sections"]["synchronous"]
+    assert (test["n"], test["positives"], test["negatives"], test["status"]) == (14, 7, 7, "ok")
+    assert list(test["scores"]) == found["order"][:-1]
+    assert found["order"] == [
+        "multimodal",
+        "clinical",
+        "cnn_score",
+        "suv_max",
+        "suv_peak",
+        "psa",
+        "capra",
+        "ucla_psma_risk",
+    ]
+    assert set(test["paired"]) == set(test["scores"]) - {"multimodal"}
+    table = study.predictions[study.predictions["part"] == "test"]
+    y = [float(study.cohort[p]["synchronous_metastasis"]) for p in table["patient"]]
+    for name in ("multimodal", "cnn_score", "psa", "clinical"):
+        assert test["scores"][name]["auc"] == pytest.approx(roc_auc_score(y, table[name]))
+    peak = study.measures.set_index("patient").loc[table["patient"], "suv_max"]
+    assert test["scores"]["suv_max"]["auc"] == pytest.approx(roc_auc_score(y, peak))
+    assert any("not performance" in note for note in found["sections"]["synchronous_training"]["notes"])
+    prospective = found["sections"]["prospective"]
+    assert prospective["status"] == "empty" and "None of the 2" in prospective["reason"]
+    assert not found["scores"]["ucla_psma_risk"]["available"]
+    assert "not public" in found["scores"]["ucla_psma_risk"]["reason"]
+
+
+def test_more_models_are_scored(study: Study) -> None:
+    study.predictions["other"] = study.predictions["other_probability"] = study.predictions["psa"]
+    found = study.metrics()
+    assert found["order"][:3] == ["multimodal", "clinical", "other"]
+    section = found["sections"]["synchronous"]["scores"]
+    assert section["other"]["auc"] == section["psa"]["auc"]
+
+
+def test_patients_without_lesion_are_missing_only_for_their_scores(study: Study) -> None:
+    patient = study.predictions.loc[study.predictions["part"] == "test", "patient"].iloc[0]
+    study.predictions.loc[study.predictions["patient"] == patient, "cnn_score"] = np.nan
+    test = study.metrics()["sections"]["synchronous"]
+    assert test["no_lesion"] == 1
+    assert (test["scores"]["cnn_score"]["n"], test["scores"]["cnn_score"]["missing"]) == (13, 1)
+    assert test["scores"]["multimodal"]["n"] == 14
+    assert test["paired"]["cnn_score"]["n"] == 13 and test["paired"]["psa"]["n"] == 14
+
+
+@pytest.mark.parametrize(
+    ("progression", "months", "label"),
+    [
+        ("1", "47", 1),
+        ("1", "48", 1),
+        ("1", "49", 0),
+        ("1", "", 1),
+        ("0", "48", 0),
+        ("0", "47", None),
+        ("0", "", 0),
+        ("", "60", None),
+    ],
+)
+def test_progression_within_the_horizon(progression: str, months: str, label: int | None) -> None:
+    value, reason = evaluate.outcome({"progression": progression, "months": months}, "progression", 48)
+    assert (None if np.isnan(value) else value) == label
+    assert bool(reason) == (label is None)
+
+
+def test_short_follow_up_is_counted(study: Study) -> None:
+    first = next(p for p, row in study.cohort.items() if row["progression"] == "0")
+    study.cohort[first]["months"] = "12"
+    section = study.metrics()["sections"]["metachronous"]
+    assert (section["patients"], section["n"], section["positives"]) == (12, 11, 6)
+    assert section["excluded"] == ["1 were followed for less than 48 months without progression."]
+
+
+def test_capra_table(study: Study) -> None:
+    study.cohort["P000"].update(grade_group="")
+    found = study.metrics()
+    assert found["capra"] == {"complete": 57, "incomplete": 1}
+    row = study.capra.set_index("patient").loc["P000"]
+    assert np.isnan(row["capra"]) and row["group"] == "" and "gleason missing" in row["notes"]
+    assert study.capra.set_index("patient").loc["P001", "points_age"] == 1
+
+
+def test_ucla_from_column_or_coefficients(study: Study) -> None:
+    study.cohort["P001"].update(clinical_t="T3b", psa="")  # PSA has weight 0 below: not needed
+    study.cohort["P000"]["grade_group"] = ""
+    weights = {
+        "intercept": -3,
+        "grade_group": 0.7,
+        "positive_cores_percent": 0.03,
+        "psa": 0.0,
+        "clinical_t": 0.5,
+    }
+    settings = Evaluation(bootstrap=100, ucla_psma=weights)
+    risk, sentence = evaluate.ucla(study.cohort, ["P000", "P001"], settings.ucla_psma)
+    row = study.cohort["P001"]
+    eta = -3 + 0.7 * float(row["grade_group"]) + 0.03 * float(row["positive_cores_percent"]) + 0.5
+    assert np.isnan(risk[0]) and risk[1] == pytest.approx(1 / (1 + np.exp(-eta)))
+    assert "configuration" in sentence
+    assert study.metrics(settings)["scores"]["ucla_psma_risk"]["available"]
+    study.cohort["P001"]["ucla_psma_risk"] = "0.25"
+    risk, sentence = evaluate.ucla(study.cohort, ["P000", "P001"], settings.ucla_psma)
+    assert risk[1] == 0.25 and np.isnan(risk[0]) and "column" in sentence
+    with pytest.raises(ValidationError, match="all five"):
+        Evaluation(ucla_psma={"intercept": 1})
+
+
+def test_bad_cell_is_refused(study: Study) -> None:
+    study.cohort["P001"]["age"] = "old"
+    with pytest.raises(UsageError, match="Column age of patient P001"):
+        study.metrics()
+
+
+def test_stage_is_repeatable(study: Study, tmp_path) -> None:
+    pd.DataFrame(list(study.cohort.values())).to_csv(tmp_path / "cohort.tsv", sep="\t", index=False)
+    study.predictions.to_parquet(tmp_path / "predictions.parquet")
+    study.measures.to_parquet(tmp_path / "patients.parquet")
+    digests = []
+    for name in ("one", "two dirs"):
+        out = tmp_path / name / "evaluate.json"
+        result = CliRunner().invoke(
+            app,
+            [
+                "evaluate",
+                "--cohort",
+                str(tmp_path / "cohort.tsv"),
+                "--predictions",
+                str(tmp_path / "predictions.parquet"),
+                "--measures",
+                str(tmp_path / "patients.parquet"),
+                "--out",
+                str(out),
+                "--settings",
+                '{"bootstrap": 100}',
+            ],
+        )
+        assert result.exit_code == 0, result.output
+        record = Sidecar.read(out)
+        digests.append(record.digest)
+        assert set(record.products) == {"metrics.json", "capra.parquet"}
+        assert any("UCLA" in sentence for sentence in record.warnings)
+    assert digests[0] == digests[1]
+    assert read_json(tmp_path / "one" / "metrics.json")["bootstrap"] == {"resamples": 100, "seed": 0}
+
+
+@pytest.fixture(params=["csv", "tsv", "parquet"])
+def table(request, tmp_path):
+    random = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    frame = pd.DataFrame(
+        {
+            "y": y,
+            "a": random.normal(size=40) + y,
+            "b": random.normal(size=40),
+            "t": random.exponential(20, 40).round(2),
+            "arm": np.where(y == 1, "x", "z"),
+            "psa": 7.0,
+            "grade_group": 2,
+            "clinical_t": "T3a",
+            "positive_cores_percent": 40.0,
+            "age": 60,
+        }
+    )
+    frame.loc[0, "b"] = np.nan
+    path = tmp_path / f"some table.{request.param}"
+    if request.param == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="," if request.param == "csv" else "\t")
+    return path, frame
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+
+
+def test_auc_command(table) -> None:
+    path, frame = table
+    found = json.loads(call("auc", path, "--label", "y", "--score", "a", "--json").stdout)
+    assert found["auc"] == pytest.approx(roc_auc_score(frame["y"], frame["a"]))
+    both = json.loads(call("auc", path, "--label", "y", "--score", "a", "--compare", "b", "--json").stdout)
+    assert both["a"] == found and both["b"]["missing"] == 1 and both["paired"]["n"] == 39
+    text = call("auc", path, "--label", "y", "--score", "a", "--compare", "b", "--level", "0.9").stdout
+    assert f"{found['auc']:.3f}" in text and "Paired DeLong" in text and "39" in text
+
+
+def test_survival_command(table) -> None:
+    path, _ = table
+    found = json.loads(call("survival", path, "--time", "t", "--event", "y", "--score", "a", "--json").stdout)
+    assert list(found["cuts"]) == ["tertiles"] and found["cox"]["n"] == 40
+    text = call("survival", path, "--time", "t", "--event", "y", "--score", "a", "--cut", "median").stdout
+    assert "hazard ratio" in text and "at risk 0" in text
+    groups = json.loads(
+        call("survival", path, "--time", "t", "--event", "y", "--group", "arm", "--json").stdout
+    )
+    assert [g["name"] for g in groups["groups"]] == ["x", "z"] and groups["logrank"]["p"] is not None
+    assert "no events" in call("survival", path, "--time", "t", "--event", "y", "--group", "arm").stdout
+
+
+def test_capra_command(table) -> None:
+    path, _ = table
+    found = json.loads(call("capra", path, "--json").stdout)
+    assert len(found) == 40 and found[0]["capra"] == 1 + 1 + 1 + 1 + 1
+    assert "intermediate" in call("capra", path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["auc", "{}", "--label", "y", "--score", "nope"], "E_COLUMN_MISSING"),
+        (["auc", "{}", "--label", "nope", "--score", "a"], "E_COLUMN_MISSING"),
+        (["auc", "{}", "--label", "a", "--score", "y"], "E_TABLE_LABEL"),
+        (["auc", "{}", "--label", "y", "--score", "arm"], "E_TABLE_NUMBER"),
+        (["auc", "{}.nothing", "--label", "y", "--score", "a"], "E_FILE_MISSING"),
+        (["survival", "{}", "--time", "t", "--event", "y"], "E_OPTIONS"),
+        (["survival", "{}", "--time", "a", "--event", "y", "--score", "b"], "E_TIME"),
+        (["survival", "{}", "--time", "t", "--event", "y", "--group", "nope"], "E_COLUMN_MISSING"),
+    ],
+)
+def test_commands_refuse_with_a_code(table, arguments: list[str], code: str) -> None:
+    result = call(*(a.format(table[0]) for a in arguments))
+    assert isinstance(result.exception, UsageError) and result.exception.code == code
+    assert "some table" not in str(result.exception)
+
+
+def test_unreadable_files_are_refused(tmp_path) -> None:
+    for name, content, code in [
+        ("a.parquet", b"no parquet", "E_FILE_BROKEN"),
+        ("a.csv", b"", "E_FILE_BROKEN"),
+        ("a.xls", b"x", "E_FILE_KIND"),
+        ("b.csv", b"x,y\n1,2\n", "E_COLUMN_MISSING"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        assert call("capra", tmp_path / name).exception.code == code
+
+
+def test_command_line_is_light() -> None:
+    code = "import sys, promet.evaluation.cli; print({'pandas', 'numpy', 'scipy', 'lifelines'} & set(sys.modules))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )

@@ -1,0 +1,95 @@
+"""Shapley values against their closed form and against plain enumeration."""
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from promet.core.sidecar import Sidecar
+from promet.fusion import fuse
+from promet.fusion.cli import app
+from promet.fusion.explain import ranking, shapley
+from promet.fusion.naive_bayes import NaiveBayes
+from promet.fusion.settings import Fusion
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[NaiveBayes, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(4)
+    y = np.arange(12) % 2
+    x = random.normal(size=(12, 3)) + y[:, None] * [1, 2, 0]
+    x[1, 0] = x[4, 2] = np.nan
+    new = random.normal(size=(4, 3))
+    new[0, 1] = new[1, 2] = np.nan
+    return NaiveBayes(["a", "b", "c"]).fit(x, y), x, new
+
+
+def test_equals_enumeration_over_all_orders(small) -> None:
+    model, background, new = small
+    ours, base = shapley(model, new, background)
+    expected = np.zeros_like(new)
+    for i, row in enumerate(new):
+        for order in permutations(range(3)):
+            mixed = background.copy()
+            before = model.log_odds(mixed).mean()
+            for j in order:
+                mixed[:, j] = row[j]
+                after = model.log_odds(mixed).mean()
+                expected[i, j] += (after - before) / 6
+                before = after
+    np.testing.assert_allclose(ours, expected, atol=1e-12)
+    assert base == pytest.approx(model.log_odds(background).mean(), abs=1e-12)
+    np.testing.assert_allclose(base + ours.sum(axis=1), model.log_odds(new), atol=1e-12)
+
+
+def test_equals_closed_form_with_uncounted_cells(small) -> None:
+    model, background, new = small
+    rows = np.ones(background.shape, bool)
+    rows[:7, 1] = False
+    ours, _ = shapley(model, new, background, rows)
+    means = model.factors(background).mean(axis=0)
+    means[1] = model.factors(background)[7:, 1].mean()
+    np.testing.assert_allclose(ours, model.factors(new) - means, atol=1e-12)
+
+
+def test_ranking_ignores_missing_values() -> None:
+    long = pd.DataFrame(
+        {"input": ["a", "a", "b", "b"], "value": [1.0, np.nan, 1.0, 1.0], "shap": [1.0, 50.0, -2.0, 2.0]}
+    )
+    assert ranking(long, ["a", "b", "c"]) == [
+        {"input": "b", "mean_abs_shap": 2.0, "n": 2},
+        {"input": "a", "mean_abs_shap": 1.0, "n": 1},
+        {"input": "c", "mean_abs_shap": None, "n": 0},
+    ]
+
+
+def test_stage(study) -> None:
+    study.without_lesion(study.of("test")[0])
+    paths = study.write()
+    fuse.fuse(**paths, split=0, pin="p", settings=Fusion())
+    home = paths["out"].parent
+    result = CliRunner().invoke(
+        app, ["explain", "--fuse-dir", str(home), "--out", str(home / "explain.json")]
+    )
+    assert result.exit_code == 0, result.output
+    record = Sidecar.read(home / "explain.json")
+    assert record.inputs == {"fuse": Sidecar.read(paths["out"]).digest}
+    long, table = pd.read_parquet(home / "shap.parquet"), pd.read_parquet(home / "predictions.parquet")
+    total = long.groupby("patient")["shap"].sum() + record.values["base"]
+    np.testing.assert_allclose(total, table.set_index("patient")["multimodal"], atol=1e-10)
+    assert (record.values["over"], record.values["patients"], record.values["background"]) == ("test", 20, 56)
+    sizes = [row["mean_abs_shap"] for row in record.values["ranking"]]
+    assert sizes == sorted(sizes, reverse=True) and len(sizes) == 7
+    assert {row["input"]: row["n"] for row in record.values["ranking"]}["cnn_score"] == 19
+    # The network's scores of its own training cases do not move anyone's Shapley values.
+    study.scores.loc[study.scores["patient"].isin(study.of("training")), "cnn_score"] += 30
+    other = study.write("other")
+    fuse.fuse(**other, split=0, pin="p", settings=Fusion())
+    from promet.fusion.explain import explain
+
+    explain(other["out"].parent, other["out"].with_name("explain.json"), "p")
+    moved = pd.read_parquet(other["out"].with_name("shap.parquet"))
+    test = (long["part"] == "test").to_numpy()
+    np.testing.assert_allclose(moved["shap"][test], long["shap"][test], atol=1e-10)

@@ -1,0 +1,146 @@
+"""The naive Bayes against scikit-learn, and what missing values may not do."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from sklearn.naive_bayes import GaussianNB
+
+from promet.core.errors import UsageError
+from promet.fusion.naive_bayes import NaiveBayes, logistic
+
+
+def data(seed: int, n: int = 66, p: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    x = random.normal(size=(n, p)) * random.uniform(0.1, 30, p) + np.outer(y, random.normal(size=p))
+    x[:, -1] = np.round(x[:, -1])
+    return x, random.permutation(y)
+
+
+def fitted(x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> NaiveBayes:
+    return NaiveBayes([f"f{j}" for j in range(x.shape[1])]).fit(x, y, rows)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_scikit_learn_when_nothing_is_missing(seed: int) -> None:
+    x, y = data(seed)
+    new, _ = data(seed + 100)
+    theirs = GaussianNB().fit(x, y)
+    ours = fitted(x, y)
+    joint = theirs.predict_joint_log_proba(new)
+    np.testing.assert_allclose(ours.log_odds(new), joint[:, 1] - joint[:, 0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(ours.probability(new), theirs.predict_proba(new)[:, 1], rtol=0, atol=1e-12)
+    assert ours.epsilon == pytest.approx(theirs.epsilon_, rel=1e-12)
+    np.testing.assert_allclose(ours.variance.T, theirs.var_, rtol=1e-12)
+
+
+def test_missing_values_drop_their_factor_in_fit_and_prediction() -> None:
+    x, y = data(1)
+    random = np.random.default_rng(8)
+    holes = random.random(x.shape) < 0.3
+    gappy = np.where(holes, np.nan, x)
+    ours = NaiveBayes([f"f{j}" for j in range(7)], var_smoothing=0).fit(gappy, y)
+    # Independent: one scikit-learn model per feature on the rows that have it; the priors are ours, from everyone.
+    expected = np.full(len(x), np.log(y.mean() / (1 - y.mean())))
+    for j in range(7):
+        has = ~holes[:, j]
+        one = GaussianNB(var_smoothing=0, priors=[0.5, 0.5]).fit(x[has, j : j + 1], y[has])
+        joint = one.predict_joint_log_proba(x[has, j : j + 1])
+        expected[has] += joint[:, 1] - joint[:, 0]
+    np.testing.assert_allclose(ours.log_odds(gappy), expected, rtol=1e-10, atol=1e-10)
+    assert ours.seen[:, 1].tolist() == [int((~holes[y == 1, j]).sum()) for j in range(7)]
+
+
+def test_nothing_known_gives_the_prior() -> None:
+    x, y = data(2)
+    ours = fitted(x, np.r_[np.ones(10), np.zeros(56)])
+    assert ours.probability(np.full((1, 7), np.nan))[0] == pytest.approx(10 / 66, abs=1e-15)
+    assert len(y) == 66
+
+
+def test_missing_in_all_cases_says_nothing() -> None:
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1], 40)
+    x = random.normal(size=(80, 1))
+    x[y == 1] = np.nan
+    ours = fitted(x, y)
+    assert roc_auc_score(y, ours.log_odds(x)) == 0.5
+    assert "f0" in ours.dropped and "left out" in ours.warnings[0]
+
+
+def test_missing_in_some_cases_says_nothing() -> None:
+    """Equal values in both classes, a third of the cases without: the score may not know who is missing."""
+    values = np.linspace(-2, 2, 20)
+    x = np.r_[values, values, np.full(10, np.nan)][:, None]
+    y = np.r_[np.zeros(20), np.ones(30)]
+    ours = fitted(x, y)
+    assert roc_auc_score(y, np.round(ours.log_odds(x), 9)) == 0.5
+
+
+def test_rows_limit_what_one_feature_sees() -> None:
+    x, y = data(3)
+    rows = np.ones(x.shape, bool)
+    rows[:40, 0] = False
+    part = fitted(x, y, rows)
+    changed = x.copy()
+    changed[:40, 0] = 1e6
+    assert fitted(changed, y, rows).to_dict() == part.to_dict()
+    assert part.seen[0].sum() == 26
+    assert part.mean[0, 1] == pytest.approx(x[40:][y[40:] == 1, 0].mean())
+    whole = fitted(x, y)
+    assert np.array_equal(part.mean[1:], whole.mean[1:])
+    assert np.array_equal(part.prior, whole.prior)
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_feature_seen_in_fewer_than_two_cases_is_dropped(known: int) -> None:
+    x, y = data(4)
+    x[np.flatnonzero(y == 1)[known:], 2] = np.nan
+    ours = fitted(x, y)
+    assert list(ours.dropped) == ["f2"]
+    assert (ours.factors(data(5)[0])[:, 2] == 0).all()
+
+
+def test_round_trip_is_exact() -> None:
+    x, y = data(6)
+    x[y == 1, 3] = np.nan
+    ours = fitted(x, y)
+    again = NaiveBayes.from_dict(json.loads(json.dumps(ours.to_dict(), allow_nan=False)))
+    new = data(7)[0]
+    assert np.array_equal(again.log_odds(new), ours.log_odds(new))
+    assert again.to_dict() == ours.to_dict()
+
+
+def test_one_value_in_a_class_is_warned_about() -> None:
+    x, y = data(9)
+    x[y == 1, 0] = 0.1
+    assert any(
+        s.startswith("f0 has one and the same value") and "with the" in s for s in fitted(x, y).warnings
+    )
+
+
+def test_constant_everywhere_without_smoothing_is_dropped() -> None:
+    y = np.arange(10) % 2
+    ours = NaiveBayes(["a", "b"], var_smoothing=0).fit(np.c_[np.full(10, 3.0), np.arange(10.0)], y)
+    assert list(ours.dropped) == ["a"]
+    assert np.isfinite(ours.log_odds(np.array([[4.0, 1.0]]))).all()
+
+
+def test_refusals() -> None:
+    x, y = data(0)
+    with pytest.raises(UsageError, match="0 patients with"):
+        fitted(x, np.zeros(66))
+    with pytest.raises(UsageError, match="neither 0 nor 1"):
+        fitted(x, np.where(y == 1, 2.0, 0.0))
+    with pytest.raises(UsageError, match="neither 0 nor 1"):
+        fitted(x, np.where(y == 1, np.nan, 0.0))
+    x[3, 3] = np.inf
+    with pytest.raises(UsageError, match="f3 holds an infinite"):
+        fitted(x, y)
+
+
+def test_logistic_does_not_overflow() -> None:
+    with np.errstate(all="raise"):
+        assert logistic(np.array([-700.0, 0.0, 700.0])).tolist() == pytest.approx([0, 0.5, 1])
