@@ -1,0 +1,153 @@
+"""A PET source to one volume in SUV by body weight, with an audit of how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from promet.core.errors import DataError
+from promet.core.files import write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.imaging import dicom, geometry, series, suv
+from promet.imaging.settings import Convert
+
+PRODUCT = "pet.nii.gz"
+IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha")
+TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
+
+
+@dataclass
+class Converted:
+    """SUVbw as float32 in canonical orientation, its audit, its warnings."""
+
+    image: sitk.Image
+    audit: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def convert_source(source: Path) -> Converted:
+    """Convert a DICOM folder, a multi-frame DICOM file, or a volume that is already in SUV.
+
+    Returns:
+        Image float32, g/ml, array (z to superior, y to posterior, x to left). The audit holds the rule, every
+        number used and intervals in s; no name, identifier, date, time of day, UID or file name.
+
+    Raises:
+        DataError: E_PET_* as named in suv.py, series.py and dicom.py; E_IMAGE_* of a volume file.
+    """
+    dicom.quiet()
+    source = Path(source)
+    if source.is_file() and source.name.lower().endswith(IMAGES):
+        result = _from_volume(source)
+    else:
+        result = _from_dicom(source)
+    result.image = geometry.without_text(geometry.canonical(result.image))
+    _check_values(result)
+    size, step = result.image.GetSize(), result.image.GetSpacing()
+    result.audit.update(
+        size_xyz=list(size), spacing_xyz_mm=[round(s, 5) for s in step], warnings=list(result.warnings)
+    )
+    return result
+
+
+def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert) -> Sidecar:
+    """The Snakemake stage: ``pet.nii.gz`` beside the sidecar ``out``, whose values are the audit."""
+    from promet.cohort.registry import sources
+
+    def work() -> Outcome:
+        found = sources(registry, patient)
+        if "pet" not in found:
+            raise DataError(
+                "E_SOURCE_MISSING",
+                "The table names no pet source for this patient",
+                "a path in the column pet",
+            )
+        result = convert_source(found["pet"])
+        path = Path(out).with_name(PRODUCT)
+        geometry.write_nifti(result.image, path)
+        return Outcome({"pet": path}, result.audit, result.warnings)
+
+    return run_stage("convert", out, pin, work, makes=(PRODUCT,), packages=("pydicom", "SimpleITK", "numpy"))
+
+
+def convert_by_hand(source: Path, out: Path, audit: Path | None = None) -> Converted:
+    """Write one volume and, if asked, its audit as JSON."""
+    result = convert_source(source)
+    geometry.write_nifti(result.image, out)
+    if audit is not None:
+        write_json(audit, result.audit)
+    return result
+
+
+def _from_volume(source: Path) -> Converted:
+    image = sitk.Cast(geometry.read_image(source), sitk.sitkFloat32)
+    values = sitk.GetArrayViewFromImage(image)
+    if np.isfinite(values).all() and float(values.max()) > TOO_HOT:
+        raise DataError(
+            "E_PET_UNITS",
+            f"The PET volume reaches {float(values.max()):.0f}, so it is not in SUV",
+            "SUV by body weight",
+            "Give the DICOM series or divide by the factor first",
+        )
+    return Converted(
+        image,
+        {"rule": "volume given in SUV", "units": "SUV"},
+        ["The PET was given as a volume: that it is SUV by body weight was taken on trust"],
+    )
+
+
+def _from_dicom(source: Path) -> Converted:
+    found = series.find_pet(source)
+    headers = [frame.header for frame in found.frames]
+    factors = suv.factors(headers)
+    stack = dicom.stack(headers)
+    first = headers[0]
+    rows, columns = int(first.number("Rows")), int(first.number("Columns"))
+    volume = np.empty((len(headers), rows, columns), np.float32)
+    for place, index in enumerate(stack.order):
+        np.multiply(
+            dicom.pixels(found.frames[index]), factors.slopes[index], out=volume[place], casting="unsafe"
+        )
+    image = _image(volume, stack)
+    audit = {**found.audit, **factors.audit, **stack.notes}
+    return Converted(image, audit, [*found.warnings, *factors.warnings, *stack.warnings])
+
+
+def _image(volume: np.ndarray, stack: dicom.Stack) -> sitk.Image:
+    if not stack.regular:
+        volume = _interpolate(volume, stack)
+    image = sitk.GetImageFromArray(volume)
+    image.SetOrigin(stack.origin.tolist())
+    image.SetSpacing(stack.spacing)
+    image.SetDirection(stack.direction.ravel().tolist())
+    return image
+
+
+def _interpolate(volume: np.ndarray, stack: dicom.Stack) -> np.ndarray:
+    """Linear between neighbouring slices, on the regular grid from the first to the last."""
+    step, places = stack.spacing[2], stack.positions - stack.positions[0]
+    wanted = np.arange(int(places[-1] / step + 1e-6) + 1) * step
+    upper = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)
+    share = ((wanted - places[upper - 1]) / (places[upper] - places[upper - 1])).astype(np.float32)[
+        :, None, None
+    ]
+    return volume[upper - 1] * (1 - share) + volume[upper] * share
+
+
+def _check_values(result: Converted) -> None:
+    values = sitk.GetArrayViewFromImage(result.image)
+    low, top = float(values.min()), float(values.max())
+    if not np.isfinite([low, top]).all() or np.isnan(values.sum()):
+        raise DataError("E_PET_EMPTY", "The PET holds values that are not finite", "finite numbers")
+    if top <= 0:
+        raise DataError("E_PET_EMPTY", "The PET holds no value above 0", "an image")
+    result.audit["suv_max"], result.audit["suv_min"] = top, low
+    if top > TOO_HOT or top < 0.5:
+        result.warnings.append(f"The highest SUV is {top:.3g}, which is not plausible: please check")
+    if low < -0.1 * top:
+        result.warnings.append(f"The lowest SUV is {low:.3g}: SUV should not be that negative")

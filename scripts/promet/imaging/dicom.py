@@ -1,0 +1,410 @@
+"""DICOM files: what lies in a folder, headers without values in messages, slices in order, pixels.
+
+Nothing in this module prints, logs or raises a value of a text element: names, identifiers, dates and
+descriptions stay in the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import config, dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from promet.core.errors import DataError
+
+DEFER = 2048  # bytes; longer elements (pixels) are read only when they are asked for
+
+
+def quiet() -> None:
+    """Silence pydicom and ITK, whose warnings would print values of the header. Call it first in a command."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    for name in ("pydicom", "highdicom", "pylibjpeg"):
+        warnings.filterwarnings("ignore", module=name)
+    warnings.filterwarnings("ignore", message="Invalid value for VR")
+    config.settings.reading_validation_mode = config.IGNORE
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+class Header:
+    """One slice's elements, looked up through layers: frame, shared groups, file.
+
+    A classic slice has one layer. Getters return ``None`` for absent or empty elements and raise
+    ``DataError`` E_DICOM_VALUE for values that are not what their keyword says, never showing them.
+    """
+
+    def __init__(self, *layers: Dataset) -> None:
+        self.layers = layers
+
+    def raw(self, keyword: str) -> Any:
+        """The element's value, ``None`` when absent or empty."""
+        for layer in self.layers:
+            if keyword in layer:
+                try:
+                    value = layer[keyword].value
+                except Exception:  # pydicom raises many kinds, whose text shows the value
+                    raise _unreadable(keyword) from None
+                return None if value is None or (hasattr(value, "__len__") and len(value) == 0) else value
+        return None
+
+    def text(self, keyword: str) -> str | None:
+        """A single string, stripped."""
+        value = self.raw(keyword)
+        return None if value is None else str(value).strip().strip("\0") or None
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """All strings of a multi-valued element."""
+        value = self.raw(keyword)
+        if value is None:
+            return ()
+        return tuple(str(v).strip() for v in ([value] if isinstance(value, str) else value))
+
+    def number(self, keyword: str) -> float | None:
+        """A finite number."""
+        numbers = self.numbers(keyword)
+        return numbers[0] if numbers else None
+
+    def numbers(self, keyword: str, count: int = 1) -> tuple[float, ...] | None:
+        """Exactly ``count`` finite numbers."""
+        value = self.raw(keyword)
+        if value is None:
+            return None
+        try:
+            found = tuple(
+                float(v)
+                for v in (value if hasattr(value, "__iter__") and not isinstance(value, str) else [value])
+            )
+        except (TypeError, ValueError):
+            raise _unreadable(keyword) from None
+        if len(found) != count or not np.isfinite(found).all():
+            raise _unreadable(keyword)
+        return found
+
+    def first(self, keyword: str) -> Header | None:
+        """The first item of a sequence."""
+        value = self.raw(keyword)
+        return Header(value[0]) if value is not None and isinstance(value[0], Dataset) else None
+
+    def private(self, group: int, creator: str, element: int) -> str | None:
+        """Text of a private element, found by its creator, or at block 0x10 when the creator is absent."""
+        blocks = []
+        for layer in self.layers:
+            for number in range(0x10, 0x100):
+                if (group, number) in layer and _plain(layer, (group, number)) == creator:
+                    blocks.append((layer, number))
+            if not blocks and (group, 0x10) not in layer:
+                blocks.append((layer, 0x10))
+        for layer, number in blocks:
+            text = _plain(layer, (group, number << 8 | element))
+            if text:
+                return text
+        return None
+
+
+def _plain(layer: Dataset, tag: tuple[int, int]) -> str | None:
+    if tag not in layer:
+        return None
+    try:
+        value = layer[tag].value
+    except Exception:  # as above
+        return None
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    return None if value is None else str(value).strip().strip("\0").strip() or None
+
+
+def _unreadable(keyword: str) -> DataError:
+    return DataError(
+        "E_DICOM_VALUE",
+        f"{keyword} cannot be read as what it should hold",
+        "a valid DICOM value",
+        "Export again",
+    )
+
+
+def is_dicom(path: Path) -> bool:
+    """True for a DICOM file, with or without its preamble."""
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(132)
+    except OSError:
+        return False
+    return start[128:] == b"DICM" or (
+        len(start) == 132 and start[:2] in (b"\x08\0", b"\x02\0") and start[3] == 0
+    )
+
+
+def read_header(path: Path) -> Dataset | None:
+    """Everything but long values, which are read on access; ``None`` when it is no DICOM file."""
+    if not is_dicom(path):
+        return None
+    try:
+        return dcmread(path, defer_size=DEFER, force=True)
+    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError, OSError):
+        return None
+
+
+def files_of(source: Path) -> Iterator[Path]:
+    """Every file of a source in a stable order; links to folders are not followed."""
+    if source.is_file():
+        yield source
+        return
+    for folder, folders, names in os.walk(source):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(folder, name)
+
+
+def read_headers(source: Path) -> list[Dataset]:
+    """Headers of all DICOM files of a source."""
+    return [found for path in files_of(source) if (found := read_header(path)) is not None]
+
+
+@dataclass
+class Frame:
+    """One slice: its header, and where its pixels are."""
+
+    header: Header
+    dataset: Dataset
+    index: int = 0
+    frames: int = 1
+
+
+def frames_of(dataset: Dataset, what: str = "PET") -> list[Frame]:
+    """The slices of one file: one, or every frame of a multi-frame file."""
+    top = Header(dataset)
+    count = int(top.number("NumberOfFrames") or 1)
+    shared = top.first("SharedFunctionalGroupsSequence")
+    each = top.raw("PerFrameFunctionalGroupsSequence")
+    if each is None and shared is None:
+        if count == 1:
+            return [Frame(top, dataset)]
+        return [Frame(Header(_offset(top, i, what), dataset), dataset, i, count) for i in range(count)]
+    if each is None or len(each) != count:
+        raise DataError(
+            f"E_{what}_GEOMETRY",
+            "A multi-frame file does not place each of its frames",
+            "one group per frame",
+        )
+    common = _groups(shared.layers[0]) if shared else Dataset()
+    return [Frame(Header(_groups(item), common, dataset), dataset, i, count) for i, item in enumerate(each)]
+
+
+def _groups(item: Dataset) -> Dataset:
+    """Elements of the functional groups of one item, side by side."""
+    flat = Dataset()
+    for element in item:
+        if element.VR == "SQ" and len(element.value):
+            if element.keyword in ("RealWorldValueMappingSequence", "DerivationImageSequence"):
+                flat[element.tag] = element
+            else:
+                for inner in element.value[0]:
+                    flat[inner.tag] = inner
+    return flat
+
+
+def _offset(top: Header, index: int, what: str) -> Dataset:
+    """Position of frame ``index`` of a multi-frame file without functional groups."""
+    step = top.number("SpacingBetweenSlices")
+    offsets = top.raw("GridFrameOffsetVector")
+    place, axes = top.numbers("ImagePositionPatient", 3), top.numbers("ImageOrientationPatient", 6)
+    if place is None or axes is None or (step is None and offsets is None):
+        raise DataError(
+            f"E_{what}_GEOMETRY",
+            "A multi-frame file does not place each of its frames",
+            "SpacingBetweenSlices or functional groups",
+        )
+    distance = float(offsets[index]) if offsets is not None else index * step
+    layer = Dataset()
+    layer.ImagePositionPatient = (np.array(place) + distance * np.cross(axes[:3], axes[3:])).tolist()
+    return layer
+
+
+@dataclass
+class Stack:
+    """Slices in order along their normal.
+
+    Attributes:
+        order: indices into the given headers.
+        positions: mm along the normal, increasing.
+        spacing: (x, y, z) mm of the regular grid.
+        regular: False when the slices must be interpolated to the grid.
+    """
+
+    order: list[int]
+    positions: np.ndarray
+    origin: np.ndarray
+    direction: np.ndarray
+    spacing: tuple[float, float, float]
+    regular: bool
+    notes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
+    """Order slices by place and check that they make one volume.
+
+    Gaps that differ by rounding (2 % of a slice) make a regular grid with their mean; gaps up to one and a
+    half of the usual one are interpolated; larger ones are missing slices.
+
+    Raises:
+        DataError: E_<what>_GEOMETRY, E_<what>_MISSING_SLICE, E_<what>_DUPLICATE_SLICE, E_<what>_MIXED.
+    """
+    headers = list(headers)
+    places, axes, steps = [], [], []
+    for header in headers:
+        place, turn = header.numbers("ImagePositionPatient", 3), header.numbers("ImageOrientationPatient", 6)
+        step = header.numbers("PixelSpacing", 2)
+        if place is None or turn is None or step is None or min(step) <= 0:
+            raise DataError(
+                f"E_{what}_GEOMETRY",
+                "A slice has no place in the body",
+                "ImagePositionPatient, ImageOrientationPatient and PixelSpacing in every slice",
+            )
+        places.append(place), axes.append(turn), steps.append(step)
+    places, axes, steps = np.array(places), np.array(axes), np.array(steps)
+    if np.ptp(axes, 0).max() > 1e-3 or np.ptp(steps, 0).max() > 1e-3:
+        raise DataError(
+            f"E_{what}_MIXED",
+            "The slices differ in ImageOrientationPatient or PixelSpacing",
+            "slices of one volume",
+        )
+    row, column = _right_angled(axes[0], what)
+    normal = np.cross(row, column)
+    along = places @ normal
+    order = np.argsort(along, kind="stable")
+    positions, places = along[order], places[order]
+    if len(order) < 2:
+        raise DataError(
+            f"E_{what}_MISSING_SLICE",
+            "There is only one slice",
+            "a whole series",
+            "Give the folder of the series",
+        )
+    drift = places - places[0] - np.outer(positions - positions[0], normal)
+    if np.abs(drift).max() > 0.1 * steps[0].min():
+        raise DataError(
+            f"E_{what}_GEOMETRY",
+            "The slices are shifted against each other",
+            "slices stacked along their normal",
+        )
+    gap, regular, notes, told = _gaps(positions, what)
+    return Stack(
+        order.tolist(),
+        positions,
+        places[0],
+        np.column_stack([row, column, normal]),
+        (float(steps[0][1]), float(steps[0][0]), gap),
+        regular,
+        notes,
+        told,
+    )
+
+
+def _right_angled(turn: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    row, column = turn[:3], turn[3:]
+    if (
+        abs(np.linalg.norm(row) - 1) > 0.01
+        or abs(np.linalg.norm(column) - 1) > 0.01
+        or abs(row @ column) > 0.01
+    ):
+        raise DataError(
+            f"E_{what}_GEOMETRY",
+            "ImageOrientationPatient is no pair of right-angled unit vectors",
+            "two directions",
+        )
+    row = row / np.linalg.norm(row)
+    column = column - (column @ row) * row
+    return row, column / np.linalg.norm(column)
+
+
+def _gaps(positions: np.ndarray, what: str) -> tuple[float, bool, dict[str, Any], list[str]]:
+    gaps = np.diff(positions)
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: of two gaps the smaller
+    same = int((gaps < max(0.01 * usual, 1e-3)).sum())
+    if same:
+        raise DataError(
+            f"E_{what}_DUPLICATE_SLICE",
+            f"{same} of {len(positions)} slices lie where another one lies",
+            "one slice per place: no time frames, gates or second reconstruction",
+            "Give the static series only",
+        )
+    wide = gaps >= 1.5 * usual
+    if wide.any():
+        missing = int(np.round(gaps[wide] / usual - 1).sum())
+        raise DataError(
+            f"E_{what}_MISSING_SLICE",
+            f"About {missing} slices are missing between {len(positions)} slices, in {int(wide.sum())} places",
+            "a whole series",
+            "Export the series again",
+        )
+    mean = float((positions[-1] - positions[0]) / len(gaps))
+    stray = float(np.abs(positions - positions[0] - mean * np.arange(len(positions))).max())
+    uneven = float(np.abs(gaps - usual).max())
+    notes = {
+        "slice_gap_mm": round(mean, 5),
+        "slice_gap_spread_mm": round(uneven, 5),
+        "slice_stray_mm": round(stray, 5),
+    }
+    if stray <= 0.02 * usual:
+        told = (
+            []
+            if uneven < 0.001 * usual
+            else [
+                f"The gaps between slices differ by up to {uneven:.3f} mm; with their mean no slice is displaced by more than {stray:.3f} mm"
+            ]
+        )
+        return mean, True, notes, told
+    told = [
+        f"The gaps between slices differ by up to {uneven:.2f} mm; slices were interpolated to {usual:.3f} mm"
+    ]
+    return usual, False, notes, told
+
+
+def pixels(frame: Frame, what: str = "PET") -> np.ndarray:
+    """Stored values of one slice, (rows, columns), before any rescaling.
+
+    Raises:
+        DataError: E_<what>_TRUNCATED when bytes are missing or cannot be decoded.
+    """
+    data, head = frame.dataset, Header(frame.dataset)
+    try:
+        rows, columns, bits = int(data.Rows), int(data.Columns), int(data.BitsAllocated)
+        stored, signed = int(data.get("BitsStored", bits)), bool(data.PixelRepresentation)
+        syntax = data.file_meta.TransferSyntaxUID if "TransferSyntaxUID" in data.file_meta else None
+        if syntax is None or not syntax.is_compressed:
+            small = data.original_encoding[1] is not False
+            kind = np.dtype(f"{'<' if small else '>'}{'i' if signed else 'u'}{bits // 8}")
+            size = rows * columns * kind.itemsize
+            raw = data.PixelData[frame.index * size : (frame.index + 1) * size]
+            if len(raw) < size:
+                raise ValueError
+            values = np.frombuffer(raw, kind).reshape(rows, columns)
+        else:
+            from pydicom.pixels import pixel_array
+
+            values = pixel_array(data, index=frame.index if frame.frames > 1 else None, raw=True)
+            if values.shape != (rows, columns):
+                raise ValueError
+    except Exception:  # decoders raise many kinds; their text may show header values
+        head = None
+        raise DataError(
+            f"E_{what}_TRUNCATED",
+            "The pixels of a slice are incomplete or cannot be decoded",
+            "whole DICOM files",
+            "Copy again",
+        ) from None
+    if head is not None and stored < bits:
+        shift = bits - stored
+        values = np.right_shift(np.left_shift(values, shift), shift)
+    return values

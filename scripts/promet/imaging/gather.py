@@ -1,0 +1,142 @@
+"""All patients in one table, the excluded in another, and two digests that training and fusion wait for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from promet.core.errors import UsageError
+from promet.core.files import atomic, write_json, write_text
+from promet.core.pin import pin as digest_of
+from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
+from promet.core.stage import Outcome, run_stage
+
+STAGES = ("convert", "segment", "crop", "normalise", "measure")
+TEXT = ("patient", "status", "code", "reason", "origin", "tensor_digest")
+EXCLUSIONS = ("patient", "status", "code", "reason", "origin")
+# Always there, so that the table has the same columns when every patient is excluded.
+MEASURES = (
+    "suv_max",
+    "suv_mean",
+    "suv_peak",
+    "suv_peak_local",
+    "total_lesion_uptake",
+    "organ_suv_max",
+    "organ_suv_mean",
+    "organ_ml",
+    "lesion_ml",
+    "lesion_count",
+)
+PRODUCTS = ("patients.parquet", "exclusions.tsv", "tensors.json", "measures.json")
+
+
+def records(patients: Path, patient: str) -> dict[str, Sidecar]:
+    """The sidecars of one patient by stage; normalise and measure must be there.
+
+    Raises:
+        UsageError: ``E_RECORD_MISSING``.
+    """
+    found = {}
+    for stage in STAGES:
+        path = Path(patients) / patient / f"{stage}.json"
+        if path.exists():
+            found[stage] = Sidecar.read(path)
+        elif stage in ("normalise", "measure"):
+            raise UsageError(
+                "E_RECORD_MISSING",
+                f"Patient {patient} has no {stage}.json",
+                "the records of normalise and measure of every patient",
+                "Run the imaging stages first",
+            )
+    return found
+
+
+def row(patient: str, stages: dict[str, Sidecar]) -> dict[str, Any]:
+    """One row of patients.parquet: status of the patient, digest of the tensor, measures (None = not measured).
+
+    The status is that of ``normalise``, unless only ``measure`` was quarantined.
+    """
+    tensor, measured = stages["normalise"], stages["measure"]
+    judge = measured if measured.status == QUARANTINED and tensor.status != QUARANTINED else tensor
+    line: dict[str, Any] = {
+        "patient": patient,
+        "status": judge.status,
+        "code": judge.code,
+        "reason": judge.reason,
+        "origin": judge.origin,
+        "tensor_digest": tensor.products.get("tensor.npy", "") if tensor.ok else "",
+    }
+    if judge.status == NO_LESION:
+        line["code"] = line["code"] or "NO_LESION"
+        line["reason"] = line["reason"] or "No lesion was found in the prostate."
+    for name in sorted({*MEASURES, *measured.values}):
+        line[name] = measured.values.get(name)
+    line["inside_fraction"] = stages["crop"].values.get("inside_fraction") if "crop" in stages else None
+    return line
+
+
+def frame(rows: list[dict[str, Any]]) -> Any:
+    """The rows as a pandas frame: text columns first, every other column float64 with NaN for missing."""
+    import pandas as pd
+
+    numbers = list(dict.fromkeys(name for line in rows for name in line if name not in TEXT)) or [
+        *MEASURES,
+        "inside_fraction",
+    ]
+    numbers = [*sorted(name for name in numbers if name != "inside_fraction"), "inside_fraction"]
+    columns: dict[str, Any] = {
+        name: pd.Series([line[name] for line in rows], dtype="object") for name in TEXT
+    }
+    for name in numbers:
+        columns[name] = pd.Series([line.get(name) for line in rows], dtype="float64")
+    return pd.DataFrame(columns)
+
+
+def _cell(text: str) -> str:
+    return " ".join(str(text).split())
+
+
+def run(patients: Path, ids: list[str], out: Path, pin: str) -> Sidecar:
+    """The stage ``gather``.
+
+    Writes beside ``out``: patients.parquet (one row per patient, sorted by id), exclusions.tsv (those whose status is
+    not ok), and two files of nothing but a digest, equal in bytes when what they stand for is equal: tensors.json over
+    (patient, tensor digest) of those with a tensor, measures.json over (patient, status, measures). The counts and the
+    warnings of all stages are in the record's values.
+
+    Raises:
+        UsageError: ``E_RECORD_MISSING``, ``E_GATHER_IDS`` (an id twice).
+    """
+    folder = Path(out).parent
+    if len(set(ids)) != len(ids):
+        raise UsageError("E_GATHER_IDS", "A patient id was given twice", "each id once")
+
+    def work() -> Outcome:
+        found = {patient: records(patients, patient) for patient in sorted(ids)}
+        rows = [row(patient, stages) for patient, stages in found.items()]
+        with atomic(folder / "patients.parquet") as temporary:
+            frame(rows).to_parquet(temporary, index=False)
+        lost = [line for line in rows if line["status"] != OK]
+        lines = [
+            "\t".join(EXCLUSIONS),
+            *("\t".join(_cell(line[name]) for name in EXCLUSIONS) for line in lost),
+        ]
+        write_text(folder / "exclusions.tsv", "\n".join(lines) + "\n")
+        tensors = [[line["patient"], line["tensor_digest"]] for line in rows if line["tensor_digest"]]
+        write_json(folder / "tensors.json", {"digest": digest_of(tensors)})
+        hidden = {"code", "reason", "origin", "tensor_digest", "inside_fraction"}
+        measured = [{name: value for name, value in line.items() if name not in hidden} for line in rows]
+        write_json(folder / "measures.json", {"digest": digest_of(measured)})
+        warnings = [
+            [patient, stage, sentence]
+            for patient, stages in found.items()
+            for stage, record in stages.items()
+            for sentence in record.warnings
+        ]
+        counts = {name: sum(line["status"] == name for line in rows) for name in (OK, NO_LESION, QUARANTINED)}
+        return Outcome(
+            products={name: folder / name for name in PRODUCTS},
+            values={"patients": len(rows), **counts, "warnings": warnings},
+        )
+
+    return run_stage("gather", out, pin, work, makes=PRODUCTS, packages=("pandas", "pyarrow"))

@@ -1,0 +1,204 @@
+"""Masks of the prostate and of its lesions on the PET grid.
+
+The prostate comes from the user. So do the lesions if given; otherwise they are found by a watershed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from promet.cohort.registry import sources
+from promet.core.errors import DataError
+from promet.core.sidecar import NO_LESION, OK, Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.imaging.geometry import dilate_mm, read_image, write_nifti
+from promet.imaging.masks import read_mask
+from promet.imaging.measure import count, surroundings
+from promet.imaging.settings import Lesions, Segment
+
+PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
+PLAUSIBLE_ML = (5.0, 400.0)  # a prostate; outside of this the mask is more likely another structure
+
+
+def millilitres(mask: sitk.Image) -> float:
+    """Volume of a 0/1 mask by whole voxels, ml."""
+    return float(np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000)
+
+
+def watershed(pet: sitk.Image, organ: sitk.Image, settings: Lesions) -> tuple[sitk.Image, list[str]]:
+    """Lesions in the organ by a marker watershed.
+
+    Every maximum of the smoothed PET around the organ is a marker and owns the voxels that drain to it. Basins
+    whose maximum lies in the organ (dilated by ``organ_margin_mm``) are kept, so that spill of bladder or rectum
+    into the organ goes to the basin of the bladder or rectum. In each the lesion is what reaches ``floor_suv`` and
+    ``fraction_of_max`` of the basin's highest voxel in the organ. After Alipour et al.: watershed with a region
+    filter at SUV 4.
+
+    Args:
+        pet: SUVbw, any orientation; organ: uint8 0/1 on its grid, not empty.
+
+    Returns:
+        uint8 0/1 mask on the PET grid, and warnings.
+    """
+    index, size = surroundings(organ, settings.organ_margin_mm + 3 * settings.smooth_mm + 20.0)
+    suv = sitk.Cast(sitk.RegionOfInterest(pet, size, index), sitk.sitkFloat32)
+    inside = sitk.GetArrayFromImage(sitk.RegionOfInterest(organ, size, index)) > 0
+    region = dilate_mm(inside, pet.GetSpacing()[::-1], settings.organ_margin_mm)
+
+    smooth = sitk.DiscreteGaussian(suv, settings.smooth_mm**2, 64, 0.01) if settings.smooth_mm else suv
+    maxima = sitk.RegionalMaxima(smooth, fullyConnected=True, flatIsMaxima=False)
+    markers = sitk.ConnectedComponent(sitk.Cast(maxima, sitk.sitkUInt8), True)
+    basins = sitk.MorphologicalWatershedFromMarkers(
+        sitk.Multiply(smooth, -1.0), markers, markWatershedLine=False, fullyConnected=True
+    )
+    values, labels, seeds = (sitk.GetArrayFromImage(image) for image in (suv, basins, markers))
+    kept = np.setdiff1d(np.unique(seeds[region]), [0])
+
+    found = np.zeros(region.shape, dtype=bool)
+    for label in kept:
+        basin = region & (labels == label)
+        top = values[basin].max()
+        found |= basin & (values >= max(settings.floor_suv, settings.fraction_of_max * top))
+    foreign = inside & (values >= settings.floor_suv) & ~np.isin(labels, kept)
+    warnings = []
+    if foreign.any():
+        volume = np.count_nonzero(foreign) * np.prod(pet.GetSpacing()) / 1000
+        warnings.append(
+            f"{volume:.1f} ml of the prostate lie above the floor of SUV {settings.floor_suv:g} but belong to uptake whose "
+            "maximum is outside of it (bladder, rectum?); they were not taken as lesion."
+        )
+    found = drop_small(found, settings.min_volume_ml, pet.GetSpacing())
+    whole = np.zeros(pet.GetSize()[::-1], dtype=np.uint8)
+    whole[tuple(slice(i, i + n) for i, n in zip(index[::-1], size[::-1], strict=True))] = found
+    return like(whole, pet), warnings
+
+
+def drop_small(mask: np.ndarray, volume_ml: float, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Without the 26-connected components smaller than ``volume_ml``; bool (z, y, x), spacing in mm."""
+    parts = sitk.GetArrayFromImage(
+        sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    )
+    enough = np.bincount(parts.ravel()) * np.prod(spacing) / 1000 >= volume_ml * (1 - 1e-9)
+    enough[0] = False
+    return enough[parts]
+
+
+def like(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """A uint8 image of ``array`` (z, y, x) with the geometry of ``grid``."""
+    image = sitk.GetImageFromArray(array.astype(np.uint8))
+    image.CopyInformation(grid)
+    return image
+
+
+def limit(given: sitk.Image, organ: sitk.Image, margin_mm: float) -> tuple[sitk.Image, float, list[str]]:
+    """Lesion voxels inside the organ dilated by ``margin_mm``; the share dropped; warnings."""
+    lesions = sitk.GetArrayViewFromImage(given) > 0
+    near = dilate_mm(sitk.GetArrayViewFromImage(organ) > 0, organ.GetSpacing()[::-1], margin_mm)
+    total, kept = np.count_nonzero(lesions), lesions & near
+    outside = 1 - np.count_nonzero(kept) / total if total else 0.0
+    warnings = []
+    if outside > 0:
+        warnings.append(
+            f"{outside:.1%} of the given lesion voxels lie outside the prostate (dilated by {margin_mm:g} mm) and were dropped."
+        )
+    return like(kept, organ), outside, warnings
+
+
+def segment(
+    pet: sitk.Image, organ: sitk.Image, given: sitk.Image | None, settings: Segment
+) -> tuple[sitk.Image, dict[str, float | int | str], list[str]]:
+    """Lesion mask, values and warnings of one patient.
+
+    Args:
+        pet: SUVbw; organ: uint8 0/1 on the PET grid; given: the same for lesions, or None.
+
+    Raises:
+        DataError: ``E_MASK_EMPTY`` when the organ has no voxel on the PET grid.
+    """
+    organ_ml = millilitres(organ)
+    if not organ_ml:
+        raise DataError(
+            "E_MASK_EMPTY",
+            "The prostate mask has no voxel on the PET grid",
+            "a mask that overlaps the PET",
+            "Check that mask and PET are of the same examination and that the right structure is named",
+        )
+    warnings = []
+    if not PLAUSIBLE_ML[0] <= organ_ml <= PLAUSIBLE_ML[1]:
+        warnings.append(f"The prostate mask has {organ_ml:.1f} ml, which is unusual; check the picture.")
+    values: dict[str, float | int | str] = {"organ_ml": organ_ml}
+    if given is None:
+        lesions, more = watershed(pet, organ, settings.lesions)
+        values["lesion_source"] = "watershed"
+    else:
+        lesions, values["lesion_outside_fraction"], more = limit(
+            given, organ, settings.lesions.organ_margin_mm
+        )
+        values["lesion_source"] = "given"
+    values["lesion_ml"] = millilitres(lesions)
+    values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)
+    return lesions, values, warnings + more
+
+
+def read_source(
+    name: str, given: dict[str, Path], pet: sitk.Image, roi: str, warnings: list[str]
+) -> sitk.Image:
+    """The mask ``name`` on the PET grid; sentences say which mask they mean.
+
+    A lesion mask without any voxel is a reader's word that there is none, not a fault.
+    """
+    told: list[str] = []
+    try:
+        mask = read_mask(given[name], pet, roi, given.get("ct"), given.get("pet"), told)
+    except DataError as error:
+        if name == "lesions" and error.code == "E_MASK_EMPTY":
+            warnings.append("lesions: The given mask is empty: no lesion.")
+            return like(np.zeros(pet.GetSize()[::-1]), pet)
+        raise DataError(error.code, f"{name}: {error.found}", error.expected, error.remedy) from error
+    warnings.extend(f"{name}: {sentence}" for sentence in told)
+    return mask
+
+
+def run(patient: str, registry: Path, out: Path, pin: str, settings: Segment) -> Sidecar:
+    """The stage ``segment``: prostate.nii.gz and lesions.nii.gz (uint8, PET grid) beside ``out``.
+
+    An empty lesion map gives the status ``no-lesion``; no prostate mask gives ``E_MASK_MISSING``.
+    """
+    folder = Path(out).parent
+
+    def work() -> Outcome:
+        given = sources(registry, patient)
+        if "prostate" not in given:
+            raise DataError(
+                "E_MASK_MISSING",
+                "This patient has no prostate mask",
+                "a NIfTI, DICOM SEG or RTSTRUCT in the column prostate of the cohort table",
+                "Draw it or make it with a segmentation tool on the CT, then run promet intake",
+            )
+        pet = read_image(folder / "pet.nii.gz")
+        told: list[str] = []
+        organ = read_source("prostate", given, pet, settings.prostate_roi, told)
+        marked = (
+            read_source("lesions", given, pet, settings.lesions_roi, told) if "lesions" in given else None
+        )
+        lesions, values, warnings = segment(pet, organ, marked, settings)
+        warnings = told + warnings
+        products = dict(zip(("prostate", "lesions"), (folder / name for name in PRODUCTS), strict=True))
+        write_nifti(organ, products["prostate"])
+        write_nifti(lesions, products["lesions"])
+        status = OK if values["lesion_count"] else NO_LESION
+        return Outcome(products=products, values=values, warnings=warnings, status=status)
+
+    return run_stage(
+        "segment",
+        out,
+        pin,
+        work,
+        upstream={"convert": folder / "convert.json"},
+        needs=("convert",),
+        makes=PRODUCTS,
+        packages=("SimpleITK", "numpy"),
+    )

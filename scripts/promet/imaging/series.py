@@ -1,0 +1,219 @@
+"""The one PET series of a messy folder."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from promet.core.errors import DataError
+from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, read_header
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture classes begin like this
+DIRECTORY = "1.2.840.10008.1.3.10"
+PROJECTIONS = {
+    "MIP",
+    "PROJECTION IMAGE",
+    "PROJECTION",
+    "REPROJECTION",
+    "MPR",
+    "LOCALIZER",
+    "SCREEN SAVE",
+    "SCREEN_SAVE",
+}
+MODALITIES = {
+    "CT",
+    "MR",
+    "NM",
+    "RTSTRUCT",
+    "SEG",
+    "SR",
+    "SC",
+    "OT",
+    "RTDOSE",
+    "RTPLAN",
+    "REG",
+    "PR",
+    "KO",
+    "CR",
+    "DX",
+    "US",
+    "RWV",
+}
+UCUM = {"Bq/ml": "BQML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML", "g/ml": "GML"}
+
+
+@dataclass
+class Found:
+    """The PET slices and what was left aside."""
+
+    frames: list[Frame]
+    audit: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def find_pet(source: Path) -> Found:
+    """The single attenuation-corrected PET series of a folder (nested, with other things in it) or file.
+
+    Raises:
+        DataError: E_PET_EMPTY (no DICOM), E_PET_MODALITY (no PET in it), E_PET_AMBIGUOUS (several series left),
+            E_PET_TRUNCATED, E_PET_DUPLICATE_SLICE.
+    """
+    if not source.exists():
+        raise DataError(
+            "E_PET_EMPTY", "The pet source is not there", "a DICOM folder, a DICOM file or a NIfTI file"
+        )
+    datasets, broken, files = [], 0, 0
+    for path in files_of(source):
+        files += 1
+        dataset = read_header(path)
+        if dataset is not None and "Modality" in dataset:
+            datasets.append(dataset)
+        elif (dataset is None and (is_dicom(path) or _hollow(path))) or _cut(dataset):
+            broken += 1
+    if broken:
+        raise DataError(
+            "E_PET_TRUNCATED",
+            f"{broken} of {files} files of the pet source are empty or broken DICOM",
+            "whole files",
+            "Copy again",
+        )
+    if not datasets:
+        raise DataError(
+            "E_PET_EMPTY", f"None of the {files} files of the pet source is a DICOM image", "a PET series"
+        )
+    series: dict[str, list[Dataset]] = defaultdict(list)
+    for dataset in datasets:
+        if _is_pet(Header(dataset)):
+            series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
+    if not series:
+        kinds = Counter(_kind(str(d.Modality)) for d in datasets)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        raise DataError(
+            "E_PET_MODALITY",
+            f"The pet source holds no PET image (files by Modality: {listed})",
+            "Modality PT",
+        )
+    chosen = _choose(list(series.values()))
+    found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
+    for dataset in _without_copies(chosen, found):
+        found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
+    _count(found)
+    return found
+
+
+def _kind(modality: str) -> str:
+    if modality == "PT":
+        return "PT that are projections, captures or burned in"
+    return modality if modality in MODALITIES else "other"
+
+
+def _hollow(path: Path) -> bool:
+    """A file named like DICOM that is empty or a dead link."""
+    return path.suffix.lower() in (".dcm", ".ima") and (not path.exists() or path.stat().st_size == 0)
+
+
+def _cut(dataset: Dataset | None) -> bool:
+    """A DICOM file that ends before it says what it is, and is no directory of a disc."""
+    if dataset is None or getattr(dataset, "preamble", None) is None:
+        return False
+    return dataset.file_meta.get("MediaStorageSOPClassUID") != DIRECTORY
+
+
+def _is_pet(head: Header) -> bool:
+    if head.text("Modality") != "PT" or (head.text("SOPClassUID") or "").startswith(CAPTURE):
+        return False
+    kinds = {kind.upper() for kind in (*head.texts("ImageType"), *head.texts("SeriesType"))}
+    return "Rows" in head.layers[0] and not kinds & PROJECTIONS and head.text("BurnedInAnnotation") != "YES"
+
+
+def _choose(series: list[list[Dataset]]) -> list[Dataset]:
+    """Keep, one after the other, what is corrected, original, and more than a scout; stop at one."""
+    preferences = (
+        lambda each: (
+            "ATTN" in Header(each[0]).texts("CorrectedImage")
+            or Header(each[0]).text("AttenuationCorrected") == "YES"
+        ),
+        lambda each: sum(int(Header(d).number("NumberOfFrames") or 1) for d in each) > 2,
+        lambda each: "DERIVED" not in Header(each[0]).texts("ImageType"),
+    )
+    for preferred in preferences:
+        if len(series) > 1:
+            series = [each for each in series if preferred(each)] or series
+    if len(series) > 1:
+        raise DataError(
+            "E_PET_AMBIGUOUS",
+            f"The pet source holds {len(series)} attenuation-corrected PET series",
+            "one series",
+            "Name the folder of the right series in the table",
+        )
+    return series[0]
+
+
+def _without_copies(datasets: list[Dataset], found: Found) -> list[Dataset]:
+    """Drop files that are copies of another; two different files with one identity are refused."""
+    kept: dict[str, Dataset] = {}
+    copies = 0
+    for dataset in datasets:
+        if "PixelData" not in dataset:
+            raise DataError(
+                "E_PET_TRUNCATED", "A file of the PET series has no pixels", "whole DICOM files", "Copy again"
+            )
+        identity = str(dataset.get("SOPInstanceUID", "")) or f"file {len(kept)}"
+        if identity not in kept:
+            kept[identity] = dataset
+            continue
+        other = kept[identity]
+        same = all(other.get(k) == dataset.get(k) for k in ("ImagePositionPatient", "RescaleSlope"))
+        if not same or other.PixelData != dataset.PixelData:
+            raise DataError(
+                "E_PET_DUPLICATE_SLICE",
+                "Two different files claim to be the same slice",
+                "one file per slice",
+            )
+        copies += 1
+    if copies:
+        found.audit["copies"] = copies
+        found.warnings.append(f"{copies} files are copies of others and were left out")
+    return list(kept.values())
+
+
+def _enhanced(frame: Frame) -> Frame:
+    """Give an enhanced PET frame the elements of a classic one."""
+    head = frame.header
+    layer = Dataset()
+    if head.raw("Units") is None:
+        _units_of_map(head, layer)
+    if head.raw("DecayCorrection") is None and head.text("DecayCorrected") in ("YES", "NO"):
+        layer.DecayCorrection = "START" if head.text("DecayCorrected") == "YES" else "NONE"
+    if head.raw("CorrectedImage") is None and head.text("AttenuationCorrected") == "YES":
+        layer.CorrectedImage = ["ATTN", "DECY"] if head.text("DecayCorrected") == "YES" else ["ATTN", "NORM"]
+    if head.raw("ActualFrameDuration") is None and head.raw("FrameAcquisitionDuration") is not None:
+        layer.ActualFrameDuration = round(head.number("FrameAcquisitionDuration"))
+    if len(layer):
+        frame.header = Header(layer, *head.layers)
+    return frame
+
+
+def _units_of_map(head: Header, layer: Dataset) -> None:
+    maps = head.raw("RealWorldValueMappingSequence") or ()
+    for wanted in ("BQML", "GML"):
+        for item in maps:
+            view = Header(item)
+            code = (view.first("MeasurementUnitsCodeSequence") or Header()).text("CodeValue")
+            if UCUM.get(code or "") == wanted and view.number("RealWorldValueSlope") is not None:
+                layer.Units = wanted
+                layer.RescaleSlope = view.number("RealWorldValueSlope")
+                layer.RescaleIntercept = view.number("RealWorldValueIntercept") or 0.0
+                return
+
+
+def _count(found: Found) -> None:
+    expected = found.frames[0].header.number("NumberOfSlices")
+    if expected and len(found.frames) < expected:
+        found.audit["slices_announced"] = int(expected)
+        found.warnings.append(
+            f"The series announces {expected:.0f} slices and {len(found.frames)} are there: the volume may be cut"
+        )

@@ -1,0 +1,136 @@
+"""Commands of the network room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from promet.core.errors import UsageError
+from promet.core.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Train, select and score the networks.")
+
+Out = Annotated[Path, typer.Option(help="The record to write; products lie beside it.")]
+Pin = Annotated[str, typer.Option(help="Stored in the record.")]
+Patients = Annotated[Path, typer.Option(help="Folder with one folder of products per patient.")]
+SettingsJson = Annotated[
+    str, typer.Option("--settings", help="Settings as JSON; what is left out has its default.")
+]
+Split = Annotated[int, typer.Option(min=0, help="Number of the split.")]
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def _parse(model: type[Model], text: str) -> Model:
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise UsageError(
+            "E_SETTINGS", f"The settings are not valid: {faults}", "JSON of this stage's settings"
+        ) from error
+
+
+@app.command()
+def dataset(
+    patients: Patients,
+    ledger: Annotated[Path, typer.Option(help="The split ledger.")],
+    cohort: Annotated[Path, typer.Option(help="The patient table.")],
+    split: Split,
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+) -> None:
+    """Collect the fit set of a split: members.parquet and fit.json.
+
+    Example: promet network dataset --patients results/patients --ledger registry/paper/ledger.tsv --cohort cohort.tsv
+    --split 0 --out results/paper/dataset/split-00/dataset.json
+    """
+    from promet.network.dataset import dataset as run
+    from promet.network.settings import Dataset
+
+    run(patients, ledger, cohort, split, out, pin, _parse(Dataset, settings))
+
+
+@app.command()
+def train(
+    fit: Annotated[Path, typer.Option(help="fit.json of the split.")],
+    patients: Patients,
+    seed: Annotated[int, typer.Option(min=0, help="Number of the run.")],
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+) -> None:
+    """Train one seed: model.safetensors, history.parquet, predictions.parquet. Interrupted (exit 75), it goes on when called again.
+
+    Example: promet network train --fit results/paper/dataset/split-00/fit.json --patients results/patients --seed 7
+    --out results/paper/network/paper/split-00/seed-07/train.json
+    """
+    from promet.network.settings import Variant
+    from promet.network.train import train as run
+
+    run(fit, patients, seed, out, pin, _parse(Variant, settings))
+
+
+@app.command()
+def select(
+    candidate: Annotated[list[Path], typer.Option(help="A train.json or its folder; given several times.")],
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+) -> None:
+    """Choose the network with the best validation AUC: model.json, candidates.parquet.
+
+    Example: promet network select --candidate network/paper/split-00/seed-00 --candidate network/paper/split-00/seed-01
+    --out select/split-00/select.json
+    """
+    from promet.network.select import select as run
+    from promet.network.settings import Select
+
+    run(candidate, out, pin, _parse(Select, settings))
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Option(help="model.json of the selection.")],
+    gathered: Annotated[Path, typer.Option(help="Folder of patients.parquet.")],
+    patients: Patients,
+    out: Out,
+    pin: Pin = "",
+) -> None:
+    """Score every patient with the chosen network: scores.parquet.
+
+    Example: promet network score --model select/split-00/model.json --gathered gather --patients results/patients
+    --out score/split-00/score.json
+    """
+    from promet.network.score import score as run
+
+    run(model, gathered, patients, out, pin)
+
+
+@app.command()
+def describe(
+    architecture: Annotated[str, typer.Option(help="Name of the network.")] = "squeezenet",
+    groups: Annotated[int, typer.Option(help="Groups of its 3x3x3 expand convolutions: 1, 2, 4 or 8.")] = 2,
+    shape: Annotated[tuple[int, int, int, int], typer.Option(help="Channels, z, y, x.")] = (2, 14, 54, 54),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Parameters and layer shapes of a network.
+
+    Example: promet network describe --groups 4
+    """
+    from promet.core.pin import canonical
+    from promet.network.architecture import describe as run
+    from promet.network.settings import Architecture
+
+    found = run(_parse(Architecture, canonical({"name": architecture, "groups": groups})), shape)
+    if json:
+        print(canonical(found))
+        return
+    for layer in found["layers"]:
+        print(f"{layer['layer']:10} {'x'.join(map(str, layer['shape'])):16} {layer['parameters']:>10,}")
+    print(f"{found['parameters']:,} parameters")

@@ -1,0 +1,153 @@
+"""Members of the fit set, their tensors, and the area under the ROC curve.
+
+Neither pandas nor scikit-learn: a training job starts in the time torch takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.files import atomic, read_json
+from promet.core.pin import pin as make_pin
+
+TRAINING, VALIDATION = "training", "validation"
+PARTS = (TRAINING, VALIDATION)
+
+
+@dataclass(frozen=True, order=True)
+class Member:
+    """A patient of the fit set: part, label 0 or 1, SHA-256 of tensor.npy."""
+
+    patient: str
+    part: str
+    label: int
+    tensor_digest: str
+
+
+def fit_digest(members: list[Member]) -> str:
+    """Digest of who is trained on, with which label, in which part and from which bytes."""
+    return make_pin(sorted(astuple(member) for member in members))
+
+
+def require_both_labels(members: list[Member]) -> None:
+    """Refuse a part without both labels: neither the loss's weight nor the AUC exists there.
+
+    Raises:
+        UsageError: naming the part and its counts.
+    """
+    for part in PARTS:
+        labels = [member.label for member in members if member.part == part]
+        if set(labels) != {0, 1}:
+            raise UsageError(
+                "E_FIT_LABELS",
+                f"The {part} part has {labels.count(1)} patients with and {labels.count(0)} without metastasis",
+                "at least one of each",
+                "Add patients, or look in the excluded ones for the reason",
+            )
+
+
+def write_table(path: Path, columns: dict[str, list[Any]], types: dict[str, str]) -> Path:
+    """Write a Parquet table atomically; ``types`` gives the order of the columns and their Arrow types."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
+    with atomic(path) as temporary:
+        parquet.write_table(pa.table({name: columns[name] for name in types}, schema=schema), temporary)
+    return path
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> dict[str, list[Any]]:
+    """Columns of a Parquet table as lists."""
+    from pyarrow import parquet
+
+    return parquet.read_table(path, columns=columns).to_pydict()
+
+
+MEMBER_TYPES = {"patient": "string", "part": "string", "label": "int64", "tensor_digest": "string"}
+
+
+def write_members(path: Path, members: list[Member]) -> Path:
+    """Write members.parquet, sorted by patient."""
+    rows = [asdict(member) for member in sorted(members)]
+    return write_table(path, {name: [row[name] for row in rows] for name in MEMBER_TYPES}, MEMBER_TYPES)
+
+
+def read_members(fit: Path) -> tuple[str, list[Member]]:
+    """Digest and members of a fit set.
+
+    Args:
+        fit: fit.json; members.parquet lies beside it.
+
+    Raises:
+        IntegrityError: the members are not those of the digest.
+    """
+    digest = read_json(fit)["digest"]
+    columns = read_table(Path(fit).with_name("members.parquet"), list(MEMBER_TYPES))
+    members = [Member(*row) for row in zip(*columns.values(), strict=True)]
+    if fit_digest(members) != digest:
+        raise IntegrityError(
+            "E_FIT_DIGEST",
+            "members.parquet does not match the digest in fit.json",
+            "both from one run of promet network dataset",
+            "Run that stage again",
+        )
+    return digest, members
+
+
+def load_tensors(patients: Path, wanted: Iterable[tuple[str, str]]) -> np.ndarray:
+    """Tensors of patients in the order given.
+
+    Args:
+        patients: folder that holds ``<patient>/tensor.npy``.
+        wanted: (patient, SHA-256 of the file).
+
+    Returns:
+        float32 (n, 2, z, y, x): PET in [0, 1], lesion map.
+
+    Raises:
+        IntegrityError: a file is absent, has other bytes than recorded, or another shape than the others.
+    """
+    tensors: list[np.ndarray] = []
+    for patient, digest in wanted:
+        path = Path(patients) / patient / "tensor.npy"
+        content = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise IntegrityError(
+                "E_TENSOR_DIGEST",
+                f"tensor.npy of patient {patient} is {'not the recorded one' if content else 'missing'}",
+                "the bytes whose digest stands in the fit set",
+                "Run promet run again; it makes what is stale",
+            )
+        tensor = np.load(io.BytesIO(content), allow_pickle=False)
+        if tensor.dtype != np.float32 or tensor.ndim != 4 or (tensors and tensor.shape != tensors[0].shape):
+            raise IntegrityError(
+                "E_TENSOR_SHAPE",
+                f"tensor.npy of patient {patient} is {tensor.dtype} of shape {tensor.shape}",
+                f"float32 of shape {tensors[0].shape if tensors else '(2, z, y, x)'}",
+                "Normalise all patients with one configuration",
+            )
+        tensors.append(tensor)
+    return np.stack(tensors)
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve: Mann-Whitney U over n1 n0, ties counted half.
+
+    Args:
+        labels: (n,) of 0 and 1, both present.
+        scores: (n,) any finite numbers.
+    """
+    positive = np.asarray(labels) == 1
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]  # mean rank of each group of ties
+    n1, n0 = positive.sum(), (~positive).sum()
+    return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))

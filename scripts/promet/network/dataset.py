@@ -1,0 +1,135 @@
+"""The fit set of a split: who is trained on and who chooses the epoch."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+from promet.core.errors import UsageError
+from promet.core.files import read_json, write_json
+from promet.core.sidecar import QUARANTINED, Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
+from promet.network.settings import Dataset
+
+log = logging.getLogger("promet")
+LABEL = "synchronous_metastasis"
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        return [
+            {(name or "").strip(): (text or "").strip() for name, text in row.items()}
+            for row in csv.DictReader(handle, delimiter="\t")
+        ]
+
+
+def _label(patient: str, text: str | None) -> int:
+    if text is None or text not in {"0", "1", "0.0", "1.0"}:
+        raise UsageError(
+            "E_FIT_LABEL",
+            f"Patient {patient} is in the fit set and has {LABEL} '{text or ''}'",
+            "0 or 1",
+            "Correct the cohort table",
+        )
+    return int(float(text))
+
+
+def _frozen(ledger: Path) -> bool:
+    return ledger.with_name("freeze.json").exists()
+
+
+def _excluded_at_freeze(ledger: Path) -> set[str]:
+    """Members that the freeze itself recorded as excluded, if it did."""
+    return set(read_json(ledger.with_name("freeze.json")).get("excluded", []))
+
+
+def dataset(
+    patients: Path,
+    ledger: Path,
+    cohort: Path,
+    split: int,
+    out: Path,
+    pin: str,
+    settings: Dataset | None = None,
+) -> Sidecar:
+    """Collect the fit set of a split and write members.parquet and fit.json beside ``out``.
+
+    fit.json holds the digest of (patient, part, label, tensor bytes) and the counts, nothing else: it stays the same
+    byte for byte while those do, and training depends on it alone.
+
+    Args:
+        patients: results folder with one folder per patient.
+        ledger: split ledger (TSV: split, patient, part, ...).
+        cohort: patient table (TSV) with the label.
+        split: number of the split.
+        out: the record.
+        pin: stored in the record.
+        settings: how much may be lost.
+
+    Raises:
+        UsageError: a label is missing, a part lacks a label, too many are quarantined, or a member of a frozen
+            study is.
+    """
+    settings = settings or Dataset()
+
+    def work() -> Outcome:
+        parts = {
+            row["patient"]: row["part"]
+            for row in _rows(ledger)
+            if int(row["split"]) == split and row["part"] in PARTS
+        }
+        labels = {row["patient"]: row.get(LABEL) for row in _rows(cohort)}
+        members, lost = [], {}
+        for patient in sorted(parts.keys() & labels.keys()):
+            record = Sidecar.read(Path(patients) / patient / "normalise.json")
+            if record.ok:
+                label = _label(patient, labels[patient])
+                members.append(Member(patient, parts[patient], label, record.products["tensor.npy"]))
+            else:
+                lost[patient] = record.status
+        bad = {patient for patient, status in lost.items() if status == QUARANTINED}
+        _refuse_losses(bad, parts, ledger, settings)
+        require_both_labels(members)
+
+        digest = fit_digest(members)
+        sizes = {part: sum(member.part == part for member in members) for part in PARTS}
+        fit = Path(out).with_name("fit.json")
+        table = write_members(fit.with_name("members.parquet"), members)
+        write_json(fit, {"digest": digest, **sizes})
+        log.info("dataset: %s", ", ".join(f"{count} {part}" for part, count in sizes.items()))
+        warnings = [
+            f"{patient} ({parts[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
+        ]
+        gone = parts.keys() - labels.keys()
+        warnings += [
+            f"{patient} ({parts[patient]}) is in the ledger but no longer in the cohort table"
+            for patient in sorted(gone)
+        ]
+        positive = {f"{part}_positive": sum(m.label for m in members if m.part == part) for part in PARTS}
+        values = {"fit": digest, **sizes, **positive, "lost": len(lost), "quarantined": len(bad)}
+        return Outcome({"members": table, "fit": fit}, values, warnings)
+
+    return run_stage("dataset", out, pin, work, packages=("pyarrow",))
+
+
+def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings: Dataset) -> None:
+    frozen = sorted(bad - _excluded_at_freeze(ledger)) if _frozen(ledger) else []
+    if frozen:
+        raise UsageError(
+            "E_FROZEN_MEMBER",
+            f"{len(frozen)} members of the frozen fit set are quarantined, the first is {frozen[0]}",
+            "a frozen fit set as it was",
+            "Cure their images (promet status says why), or begin a new study",
+        )
+    for part in PARTS:
+        whole = [patient for patient in parts if parts[patient] == part]
+        share = len(bad.intersection(whole)) / max(len(whole), 1)
+        if share > settings.max_quarantine:
+            raise UsageError(
+                "E_TOO_MANY_QUARANTINED",
+                f"{len(bad.intersection(whole))} of {len(whole)} patients of the {part} part are quarantined",
+                f"at most {settings.max_quarantine:.0%} (imaging.max_quarantine)",
+                "See promet status for the reasons",
+            )

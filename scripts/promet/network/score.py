@@ -1,0 +1,107 @@
+"""Scores of the chosen network for every patient with a tensor."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from promet.core.errors import IntegrityError
+from promet.core.files import digest_file, read_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.network.architecture import build
+from promet.network.data import load_tensors, read_table, write_table
+from promet.network.settings import Architecture
+
+log = logging.getLogger("promet")
+SCORES = {"patient": "string", "tensor_digest": "string", "cnn_score": "float64", "probability": "float64"}
+
+
+def logits(
+    model: nn.Module, volumes: Tensor, batch: int = 1, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """Logits of volumes, dropout off.
+
+    With batches of one, the default, a patient's score does not depend on who else is scored, to the last bit;
+    larger batches are faster and round differently.
+
+    Args:
+        model: on ``device``.
+        volumes: float32 (n, 2, z, y, x).
+        batch: volumes at a time.
+        device: where to compute.
+
+    Returns:
+        float64 (n,).
+    """
+    model.eval()
+    with torch.inference_mode():
+        parts = [
+            model(part.to(device, memory_format=torch.channels_last_3d)).cpu()
+            for part in volumes.split(batch)
+        ]
+    return torch.cat(parts).double().numpy()
+
+
+def load_model(path: Path) -> nn.Module:
+    """The network of a model.json, on the CPU and in evaluation mode.
+
+    Raises:
+        IntegrityError: the weights are not those that were chosen.
+    """
+    from safetensors.torch import load_file
+
+    chosen = read_json(path)
+    weights = Path(path).parent / chosen["weights"]
+    if not weights.exists() or digest_file(weights) != chosen["digest"]:
+        raise IntegrityError(
+            "E_WEIGHTS_DIGEST",
+            "The weights are not those that were selected"
+            if weights.exists()
+            else "The selected weights are missing",
+            "the bytes whose digest stands in model.json",
+            "Run promet network select again",
+        )
+    model = build(Architecture.model_validate(chosen["architecture"]))
+    model.load_state_dict(load_file(weights))
+    return model.eval()
+
+
+def score(model: Path, gathered: Path, patients: Path, out: Path, pin: str) -> Sidecar:
+    """Score every patient with a tensor; scores.parquet lies beside ``out``.
+
+    Computed on one CPU thread, one patient at a time: a new patient changes no other's score.
+
+    Args:
+        model: model.json of the selection.
+        gathered: folder of patients.parquet.
+        patients: results folder with one folder per patient.
+        out: the record.
+        pin: stored in the record.
+
+    Raises:
+        IntegrityError: weights or a tensor are not the recorded ones.
+    """
+
+    def work() -> Outcome:
+        torch.set_num_threads(1)
+        network = load_model(model)
+        table = read_table(Path(gathered) / "patients.parquet", ["patient", "tensor_digest"])
+        rows = [(patient, digest) for patient, digest in zip(*table.values(), strict=True) if digest]
+        # one file at a time in memory
+        values = [logits(network, torch.from_numpy(load_tensors(patients, [row])))[0] for row in rows]
+        columns = {
+            "patient": [patient for patient, _ in rows],
+            "tensor_digest": [digest for _, digest in rows],
+            "cnn_score": values,
+            "probability": [1 / (1 + np.exp(-value)) for value in values],
+        }
+        path = write_table(Path(out).with_name("scores.parquet"), columns, SCORES)
+        log.info("score: %d patients", len(rows))
+        return Outcome({"scores": path}, {"patients": len(rows), "model": read_json(model)["digest"]})
+
+    return run_stage("score", out, pin, work, packages=("torch", "numpy", "safetensors", "pyarrow"))

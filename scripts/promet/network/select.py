@@ -1,0 +1,110 @@
+"""Choose the one network, on the validation part alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.files import digest_file, write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.network.data import write_table
+from promet.network.settings import Select
+
+log = logging.getLogger("promet")
+CANDIDATES = {
+    "variant": "string",
+    "split": "string",
+    "seed": "int64",
+    "validation_auc": "float64",
+    "validation_loss": "float64",
+    "best_epoch": "int64",
+    "epochs": "int64",
+    "selected": "bool",
+}
+
+
+def _candidate(path: Path) -> dict[str, Any]:
+    record = Path(path) / "train.json" if Path(path).is_dir() else Path(path)
+    sidecar = Sidecar.read(record)
+    values, where = sidecar.values, record.absolute().parents  # .../VARIANT/split-00/seed-07/train.json
+    return {
+        **{name: values[name] for name in CANDIDATES if name in values},
+        "variant": where[2].name,
+        "split": where[1].name.removeprefix("split-"),
+        "epochs": values["epochs_run"],
+        "fit": values["fit"],
+        "architecture": values["architecture"],
+        "weights": record.with_name("model.safetensors"),
+        "digest": sidecar.products["model.safetensors"],
+    }
+
+
+def select(candidates: list[Path], out: Path, pin: str, settings: Select | None = None) -> Sidecar:
+    """Choose by validation AUC, ties by validation loss, then by variant and seed.
+
+    Writes candidates.parquet (every run, best first) and model.json (path of the weights relative to it, their digest,
+    architecture) beside ``out``. model.json stays the same byte for byte while the choice does.
+
+    Args:
+        candidates: train.json files or their folders.
+        out: the record.
+        pin: stored in the record.
+        settings: the metric.
+
+    Raises:
+        UsageError: no candidates.
+        IntegrityError: they were not trained on one fit set, or the chosen weights are not the recorded ones.
+    """
+    settings = settings or Select()
+
+    def work() -> Outcome:
+        if not candidates:
+            raise UsageError(
+                "E_NO_CANDIDATES", "There is no trained network to select from", "at least one train.json"
+            )
+        runs = [_candidate(path) for path in candidates]
+        if len({run["fit"] for run in runs}) > 1:
+            raise IntegrityError(
+                "E_SELECT_FIT",
+                f"The {len(runs)} candidates were trained on {len({run['fit'] for run in runs})} different fit sets",
+                "one split, one set of patients, labels and tensors",
+                "Train the stale ones again (promet run does)",
+            )
+        runs.sort(
+            key=lambda run: (-run["validation_auc"], run["validation_loss"], run["variant"], run["seed"])
+        )
+        best, folder = runs[0], Path(out).parent
+        if not best["weights"].exists() or digest_file(best["weights"]) != best["digest"]:
+            raise IntegrityError(
+                "E_WEIGHTS_DIGEST",
+                f"The weights of seed {best['seed']} are not those its record names",
+                "model.safetensors as the training wrote it",
+                "Delete that train.json and train again",
+            )
+        columns = {name: [run.get(name, run is best) for run in runs] for name in CANDIDATES}
+        table = write_table(folder / "candidates.parquet", columns, CANDIDATES)
+        model = folder / "model.json"
+        chosen = {name: best[name] for name in ("variant", "seed", "architecture", "digest")}
+        weights = Path(os.path.relpath(best["weights"].absolute(), folder.absolute())).as_posix()
+        write_json(model, {**chosen, "weights": weights})
+        areas = [run["validation_auc"] for run in runs]
+        log.info("select: seed %d of %s, validation AUC %.3f", best["seed"], best["variant"], areas[0])
+        values = {
+            "candidates": len(runs),
+            "metric": settings.metric,
+            **{
+                name: best[name]
+                for name in ("variant", "seed", "validation_auc", "validation_loss", "best_epoch")
+            },
+            "median_validation_auc": statistics.median(areas),
+            "lowest_validation_auc": areas[-1],
+            "tied": sum(area == areas[0] for area in areas),
+        }
+        return Outcome({"candidates": table, "model": model}, values)
+
+    return run_stage("select", out, pin, work, packages=("pyarrow",))

@@ -1,0 +1,107 @@
+"""SqueezeNet 1.1 in three dimensions.
+
+Layers after Iandola et al. 2016 (arXiv:1602.07360, version 1.1) in the 3D form of Köpüklü et al. 2019 (arXiv:1904.02422): batch norm
+after each convolution, residual bypass on fire 3, 5, 7 and 9, a fourth pooling before fire 8. Classifier as in the paper
+reproduced: AdaptiveMaxPool3d(1), Dropout(0.8), Linear(512, 1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Pointwise(nn.Conv3d):
+    """A 1x1x1 convolution, computed as one matrix product: torch's own route leaves channels-last and takes twice the time."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__(channels, out, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+
+
+class Fire(nn.Module):
+    """Squeeze to few channels, expand by 1x1x1 and by grouped 3x3x3 convolutions side by side.
+
+    Args:
+        channels: input channels.
+        squeeze: channels between.
+        expand: output channels of each of the two expand convolutions.
+        groups: groups of the 3x3x3 convolution.
+        bypass: add the input to the output (needs ``channels == 2 * expand``).
+    """
+
+    def __init__(self, channels: int, squeeze: int, expand: int, groups: int, bypass: bool) -> None:
+        super().__init__()
+        self.bypass = bypass
+        self.squeeze = nn.Sequential(
+            Pointwise(channels, squeeze), nn.BatchNorm3d(squeeze), nn.ReLU(inplace=True)
+        )
+        self.expand1 = nn.Sequential(Pointwise(squeeze, expand), nn.BatchNorm3d(expand))
+        self.expand3 = nn.Sequential(
+            nn.Conv3d(squeeze, expand, 3, padding=1, groups=groups), nn.BatchNorm3d(expand)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.squeeze(x)
+        y = torch.cat([self.expand1(y), self.expand3(y)], dim=1)
+        return functional.relu(x + y if self.bypass else y)
+
+
+def _pool() -> nn.MaxPool3d:
+    return nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
+
+
+class SqueezeNet(nn.Module):
+    """2 x 14 x 54 x 54 (channel, z, y, x) to one logit.
+
+    Args:
+        in_channels: PET and lesion map: 2.
+        groups: groups of the 3x3x3 expand convolutions; parameters with 2 channels: 1,836,545 (1), 1,007,105 (2),
+            592,385 (4), 385,025 (8).
+        dropout: before the last layer.
+    """
+
+    def __init__(self, in_channels: int = 2, groups: int = 2, dropout: float = 0.8) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            OrderedDict(
+                stem=nn.Conv3d(in_channels, 64, 3, stride=(1, 2, 2), padding=1),
+                norm=nn.BatchNorm3d(64),
+                relu=nn.ReLU(inplace=True),
+                pool1=_pool(),
+                fire2=Fire(64, 16, 64, groups, bypass=False),
+                fire3=Fire(128, 16, 64, groups, bypass=True),
+                pool3=_pool(),
+                fire4=Fire(128, 32, 128, groups, bypass=False),
+                fire5=Fire(256, 32, 128, groups, bypass=True),
+                pool5=_pool(),
+                fire6=Fire(256, 48, 192, groups, bypass=False),
+                fire7=Fire(384, 48, 192, groups, bypass=True),
+                pool7=_pool(),
+                fire8=Fire(384, 64, 256, groups, bypass=False),
+                fire9=Fire(512, 64, 256, groups, bypass=True),
+            )
+        )
+        self.classifier = nn.Sequential(
+            OrderedDict(
+                pool=nn.AdaptiveMaxPool3d(1),
+                flatten=nn.Flatten(),
+                dropout=nn.Dropout(dropout),
+                linear=nn.Linear(512, 1),
+            )
+        )
+        for module in self.modules():
+            if isinstance(
+                module, nn.Conv3d
+            ):  # as the 3D reference; torch's own default is meant for no batch norm
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, z, y, x) to logits (n,)."""
+        return self.classifier(self.features(x)).squeeze(1)

@@ -1,0 +1,326 @@
+"""Train one seed of one variant on one split."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from promet.core.errors import IntegrityError, Interrupted
+from promet.core.files import atomic
+from promet.core.pin import canonical
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.network import resume
+from promet.network.architecture import build, parameters
+from promet.network.augmentation import Augmenter
+from promet.network.data import (
+    TRAINING,
+    VALIDATION,
+    Member,
+    auc,
+    load_tensors,
+    read_members,
+    require_both_labels,
+    write_table,
+)
+from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
+from promet.network.score import logits
+from promet.network.settings import Variant
+
+log = logging.getLogger("promet")
+
+HISTORY = {
+    "epoch": "int64",
+    "training_loss": "float64",
+    "validation_loss": "float64",
+    "validation_auc": "float64",
+    "learning_rate": "float64",
+}
+PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
+PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
+LOG_EVERY = 10
+
+
+class Trainer:
+    """The state of a training and its one step, an epoch.
+
+    Args:
+        settings: architecture, training, augmentation.
+        seed: fixes initialisation, order, dropout and augmentation.
+        volumes: part -> float32 (n, 2, z, y, x).
+        labels: part -> (n,) of 0 and 1.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        settings: Variant,
+        seed: int,
+        volumes: dict[str, np.ndarray],
+        labels: dict[str, np.ndarray],
+        device: torch.device,
+    ) -> None:
+        self.settings, self.seed, self.device, self.labels = settings, seed, device, labels
+        torch.manual_seed(derive(seed, INITIALISATION))
+        self.model = build(settings.architecture, volumes[TRAINING].shape[1]).to(device)
+        self.volumes = {part: torch.from_numpy(array) for part, array in volumes.items()}
+        self.targets = {part: torch.from_numpy(array).float() for part, array in labels.items()}
+        self.augment = Augmenter(settings.augmentation, seed, volumes[TRAINING].shape[2:])
+        positive = labels[TRAINING].sum()
+        weight = torch.tensor((len(labels[TRAINING]) - positive) / positive, dtype=torch.float32)
+        self.criterion = nn.BCEWithLogitsLoss(pos_weight=weight).to(device)
+        options = settings.training
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, factor=options.plateau_factor, patience=options.plateau_patience
+        )
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_row: dict[str, Any] = {}
+        self.better_auc_epoch = 0
+        self.seconds = 0.0
+        self.resumed = 0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    @property
+    def finished(self) -> bool:
+        """All epochs done, or none with a better validation AUC for too long."""
+        options = self.settings.training
+        return self.epoch >= options.epochs or self.epoch - self.better_auc_epoch >= options.patience
+
+    def run_epoch(self) -> None:
+        """Train one epoch, validate, keep the best weights."""
+        start = time.perf_counter()
+        epoch = self.epoch + 1
+        rate = self.optimizer.param_groups[0]["lr"]
+        training_loss = self._fit(epoch)
+        scores = logits(self.model, self.volumes[VALIDATION], batch=32, device=self.device)
+        target = self.targets[VALIDATION]
+        loss = float(self.criterion(torch.from_numpy(scores).to(self.device), target.to(self.device)))
+        if not np.isfinite([training_loss, loss]).all():
+            raise IntegrityError(
+                "E_TRAIN_DIVERGED",
+                f"The loss is no longer a number in epoch {epoch}",
+                "a finite loss",
+                "Lower network.training.learning_rate",
+            )
+        self.scheduler.step(loss)
+        area = auc(self.labels[VALIDATION], scores)
+        row = dict(zip(HISTORY, (epoch, training_loss, loss, area, rate), strict=True))
+        self.history.append(row)
+        best_auc, best_loss = (
+            self.best_row.get("validation_auc", -1.0),
+            self.best_row.get("validation_loss", np.inf),
+        )
+        if area > best_auc:
+            self.better_auc_epoch = epoch
+        if (area, -loss) > (best_auc, -best_loss):
+            self.best_row = row
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.seconds += time.perf_counter() - start
+        if epoch % LOG_EVERY == 0 or epoch == 1 or self.finished:
+            log.info(
+                "train: epoch %d, loss %.4f, validation loss %.4f, AUC %.3f (best %.3f in epoch %d)",
+                *(epoch, training_loss, loss, area, self.best_row["validation_auc"], self.best_row["epoch"]),
+            )
+
+    def _fit(self, epoch: int) -> float:
+        self.model.train()
+        count = len(self.labels[TRAINING])
+        order = np.random.default_rng(derive(self.seed, ORDER, epoch)).permutation(count)
+        torch.manual_seed(derive(self.seed, DROPOUT, epoch))
+        total = 0.0
+        # Batches of equal size as far as possible: a last batch of one has no variance to normalise by.
+        for batch in np.array_split(order, -(-count // self.settings.training.batch_size)):
+            volumes = self.augment(self.volumes[TRAINING][batch], epoch, batch.tolist())
+            volumes = volumes.to(self.device, memory_format=torch.channels_last_3d)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self.criterion(self.model(volumes), self.targets[TRAINING][batch].to(self.device))
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item() * len(batch)
+        return total / count
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights now, weights of the best epoch, Adam's moments."""
+        adam = {
+            f"adam.{number}.{name}": tensor
+            for number, parameter in enumerate(self.model.parameters())
+            for name, tensor in self.optimizer.state[parameter].items()
+        }
+        now = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        return now | {f"best.{name}": tensor for name, tensor in self.best.items()} | adam
+
+    def progress(self) -> dict[str, Any]:
+        """Everything else that decides what follows, as JSON values."""
+        return {
+            "history": self.history,
+            "best_row": self.best_row,
+            "better_auc_epoch": self.better_auc_epoch,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "plateau": {name: getattr(self.scheduler, name) for name in PLATEAU},
+            "seconds": self.seconds,
+            "resumed": self.resumed,
+        }
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Take up a saved state."""
+        names = list(self.model.state_dict())
+        self.model.load_state_dict({name: tensors[f"model.{name}"] for name in names})
+        self.best = {name: tensors[f"best.{name}"] for name in names}
+        for number, parameter in enumerate(self.model.parameters()):
+            self.optimizer.state[parameter] = {
+                "step": tensors[f"adam.{number}.step"],
+                # in the parameter's own memory order, as Adam had made them: the sums stay the same to the last bit
+                **{
+                    name: torch.empty_like(parameter).copy_(tensors[f"adam.{number}.{name}"])
+                    for name in ("exp_avg", "exp_avg_sq")
+                },
+            }
+        self.optimizer.param_groups[0]["lr"] = progress["learning_rate"]
+        for name in PLATEAU:
+            setattr(self.scheduler, name, progress["plateau"][name])
+        self.history, self.best_row = progress["history"], progress["best_row"]
+        self.better_auc_epoch, self.seconds = progress["better_auc_epoch"], progress["seconds"]
+        self.resumed = progress["resumed"] + 1
+
+
+def train(fit: Path, patients: Path, seed: int, out: Path, pin: str, settings: Variant) -> Sidecar:
+    """Train one seed; model.safetensors, history.parquet and predictions.parquet lie beside ``out``.
+
+    The same fit set, settings and seed give the same bytes on the same kind of CPU, also when the training was
+    killed and taken up again. Weights are those of the epoch with the best validation AUC, ties by validation loss.
+
+    Args:
+        fit: fit.json of the split.
+        patients: results folder with one folder per patient.
+        seed: number of the run.
+        out: the record, train.json.
+        pin: stored in the record; part of what a saved state belongs to.
+        settings: architecture, training and augmentation.
+
+    Raises:
+        IntegrityError: the fit set or a tensor is not the recorded one, or the loss is no number.
+        UsageError: a part lacks a label, or the seed is being trained by another process.
+        Interrupted: a signal came; the state is saved.
+    """
+    fit, patients, out = Path(fit), Path(patients), Path(out)
+    with resume.exclusive(out.parent), resume.requests_to_stop() as stop:
+        record = run_stage(
+            "train",
+            out,
+            pin,
+            lambda: _work(fit, patients, seed, out.parent, pin, settings, stop),
+            packages=("torch", "monai", "numpy", "safetensors", "pyarrow"),
+        )
+        resume.discard(out.parent)
+    return record
+
+
+def _work(
+    fit: Path, patients: Path, seed: int, folder: Path, pin: str, settings: Variant, stop: list[str]
+) -> Outcome:
+    device = _prepare_torch()
+    digest, members = read_members(fit)
+    require_both_labels(members)
+    parts = {part: [member for member in members if member.part == part] for part in (TRAINING, VALIDATION)}
+    volumes = {
+        part: load_tensors(patients, ((m.patient, m.tensor_digest) for m in those))
+        for part, those in parts.items()
+    }
+    labels = {part: np.array([member.label for member in those]) for part, those in parts.items()}
+    trainer = Trainer(settings, seed, volumes, labels, device)
+    told = settings.model_dump(mode="json")
+    del told["training"]["resume_every"]
+    identity = {
+        "pin": pin,
+        "fit": digest,
+        "seed": seed,
+        "settings": told,
+        "torch": torch.__version__,
+        "device": device.type,
+    }
+    saved = resume.load(folder, identity)
+    if saved:
+        trainer.restore(*saved)
+        log.info("train: taken up after epoch %d", trainer.epoch)
+    while not trainer.finished:
+        trainer.run_epoch()
+        if trainer.finished:
+            break
+        if stop or trainer.epoch % settings.training.resume_every == 0:
+            resume.save(folder, identity, trainer.tensors(), trainer.progress())
+        if stop:
+            raise Interrupted(
+                "E_TRAIN_INTERRUPTED",
+                f"{stop[0]} came, the training stopped after epoch {trainer.epoch} and saved its state",
+                remedy="Start the same command again, it goes on from there",
+            )
+    return _outcome(trainer, folder, parts[VALIDATION], digest)
+
+
+def _prepare_torch() -> torch.device:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(
+        1
+    )  # the sums' order depends on it, and two threads on shared cores are slower than one
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # CUDA has no deterministic backward pass of 3D max pooling: there it can only warn.
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    return device
+
+
+def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: str) -> Outcome:
+    from safetensors.torch import save as to_bytes
+
+    settings, row = trainer.settings, trainer.best_row
+    trainer.model.load_state_dict(trainer.best)
+    architecture = settings.architecture.model_dump(mode="json")
+    about = canonical(
+        {"architecture": architecture, "fit": digest, "seed": trainer.seed, "epoch": row["epoch"]}
+    )
+    weights = folder / "model.safetensors"
+    with atomic(weights) as temporary:
+        temporary.write_bytes(to_bytes(resume.pack(trainer.best), metadata={"promet": about}))
+    history = {name: [line[name] for line in trainer.history] for name in HISTORY}
+    predictions = {
+        "patient": [member.patient for member in validation],
+        "part": [member.part for member in validation],
+        "label": [member.label for member in validation],
+        "logit": logits(trainer.model.cpu(), trainer.volumes[VALIDATION]).tolist(),
+    }
+    products = {
+        "model": weights,
+        "history": write_table(folder / "history.parquet", history, HISTORY),
+        "predictions": write_table(folder / "predictions.parquet", predictions, PREDICTIONS),
+    }
+    values = {
+        "seed": trainer.seed,
+        "fit": digest,
+        "architecture": architecture,
+        "best_epoch": row["epoch"],
+        "epochs_run": trainer.epoch,
+        "validation_auc": row["validation_auc"],
+        "validation_loss": row["validation_loss"],
+        "training": len(trainer.labels[TRAINING]),
+        "validation": len(validation),
+        "parameters": parameters(trainer.model),
+        "seconds_per_epoch": round(trainer.seconds / trainer.epoch, 4),
+        "device": trainer.device.type,
+        "threads": torch.get_num_threads(),
+        "resumed": trainer.resumed,
+    }
+    return Outcome(products, values)

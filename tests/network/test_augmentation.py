@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from promet.network.augmentation import SPATIAL, Augmenter
+from promet.network.settings import TRANSFORMS, Augmentation
+
+SHAPE = (14, 54, 54)
+INTENSITY = tuple(name for name in TRANSFORMS if name not in SPATIAL)
+
+
+@pytest.fixture(scope="module")
+def volume() -> torch.Tensor:
+    """An organ with an off-centre lesion, 1 x 2 x z x y x x."""
+    z, y, x = np.mgrid[:14, :54, :54]
+    organ = ((z - 7) / 5) ** 2 + ((y - 27) / 20) ** 2 + ((x - 27) / 22) ** 2 < 1
+    distance = ((z - 7) / 1.5) ** 2 + ((y - 20) / 5) ** 2 + ((x - 18) / 5) ** 2
+    pet = organ * np.maximum(0.2 + 0.1 * np.random.default_rng(0).random(SHAPE), np.exp(-distance))
+    return torch.tensor(np.stack([pet / pet.max(), distance < 1]), dtype=torch.float32)[None]
+
+
+def only(name: str, **options: object) -> Augmenter:
+    return Augmenter(Augmentation(count=1, transforms=(name,), **options), 3, SHAPE)
+
+
+def test_the_fifteen_of_the_paper() -> None:
+    assert len(TRANSFORMS) == 15
+    assert Augmentation().count == 7
+
+
+@pytest.mark.parametrize("name", INTENSITY)
+def test_intensity_touches_the_pet_only(name: str, volume: torch.Tensor) -> None:
+    augment, before = only(name), volume.clone()
+    changed = [augment(volume, epoch, [0])[0] for epoch in range(3)]
+    assert torch.equal(volume, before), "the input was written into"
+    for result in changed:
+        assert torch.isfinite(result).all()
+        assert torch.equal(result[1], volume[0, 1])
+        assert not torch.equal(result[0], volume[0, 0])
+        assert (result[0] - volume[0, 0]).abs().mean() < 0.2, "the image is destroyed"
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_spatial_moves_both_and_keeps_the_map_binary(name: str, volume: torch.Tensor) -> None:
+    augment = only(name)
+    before = dice(volume[0])
+    moved = [augment(volume, epoch, [0])[0] for epoch in range(5)]
+    assert any(
+        not torch.equal(result[1], volume[0, 1]) for result in moved
+    )  # a small angle leaves the lesion in place
+    for result in moved:
+        assert not torch.equal(result[0], volume[0, 0])
+        assert set(result[1].unique().tolist()) == {0.0, 1.0}
+        assert dice(result) > before - 0.2, "bright spot and lesion map have gone to different places"
+
+
+def dice(volume: torch.Tensor) -> float:
+    spot, lesion = volume[0] > 0.5, volume[1] == 1
+    return (2 * (spot & lesion).sum() / (spot.sum() + lesion.sum())).item()
+
+
+def test_flip_is_left_right(volume: torch.Tensor) -> None:
+    assert torch.equal(only("flip")(volume, 1, [0]), volume.flip(-1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_rotation_tilts_every_axis_by_at_most_20_degrees(axis: int) -> None:
+    rod = torch.zeros(1, 2, 33, 33, 33)
+    ends = [slice(15, 18)] * 3
+    ends[axis] = slice(4, 29)
+    rod[0, :, *ends] = 1
+    augment = Augmenter(Augmentation(count=1, transforms=("rotation",)), 3, (33, 33, 33))
+    tilts = []
+    for epoch in range(25):
+        points = augment(rod, epoch, [0])[0, 1].nonzero().double()
+        direction = torch.linalg.svd(points - points.mean(0), full_matrices=False)[2][0]
+        direction = direction * direction[axis].sign()
+        tilts.append(
+            [np.degrees(torch.atan2(direction[a], direction[axis]).item()) for a in range(3) if a != axis]
+        )
+    tilts = np.abs(tilts)
+    assert (tilts.max(axis=0) > 10).all(), "one axis is not rotated"
+    assert (tilts.max(axis=0) < 23).all()  # 20, and a little by one rotation after another
+
+
+def test_exactly_seven_act(volume: torch.Tensor) -> None:
+    augment = Augmenter(Augmentation(), 3, SHAPE)
+    acted: list[str] = []
+
+    class Recorder:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __call__(self, data: dict) -> dict:
+            acted.append(self.name)
+            return data
+
+    augment.pipeline.transforms = tuple(Recorder(name) for name in TRANSFORMS)
+    orders, seen = set(), set()
+    for epoch in range(40):
+        acted.clear()
+        augment(volume, epoch, [0])
+        assert len(acted) == len(set(acted)) == 7
+        orders.add(tuple(acted) == tuple(sorted(acted, key=TRANSFORMS.index)))
+        seen.update(acted)
+    assert False in orders, "always in the listed order"
+    assert seen == set(TRANSFORMS)
+
+
+def test_numbers_come_from_seed_epoch_and_sample_alone(volume: torch.Tensor) -> None:
+    # all fifteen, so that none of them draws from a global generator
+    settings = Augmentation(count=15)
+    batch = volume.repeat(2, 1, 1, 1, 1)
+    first = Augmenter(settings, 3, SHAPE)(batch, 5, [0, 1])
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    other = Augmenter(settings, 3, SHAPE)
+    other(batch, 4, [7, 8])
+    assert torch.equal(other(volume, 5, [1])[0], first[1])
+    assert torch.equal(other(volume, 5, [0])[0], first[0])
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(other(volume, 6, [0])[0], first[0])
+    assert not torch.equal(Augmenter(settings, 4, SHAPE)(volume, 5, [0])[0], first[0])
+
+
+def test_seven_together_stay_sane(volume: torch.Tensor) -> None:
+    augment = Augmenter(Augmentation(), 1, SHAPE)
+    for epoch in range(10):
+        result = augment(volume, epoch, [0])[0]
+        assert result.dtype == torch.float32
+        assert result.shape == (2, *SHAPE)
+        assert torch.isfinite(result).all()
+        assert -1 <= result[0].min() <= result[0].max() <= 2
+        assert set(result[1].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_count_zero_leaves_all_as_it_is(volume: torch.Tensor) -> None:
+    assert Augmenter(Augmentation(count=0), 1, SHAPE)(volume, 1, [0]) is volume
+
+
+@pytest.mark.parametrize(
+    "bad", [{"count": 3, "transforms": ["flip", "affine"]}, {"count": 1, "transforms": ["flip", "flip"]}]
+)
+def test_impossible_draws_are_refused(bad: dict) -> None:
+    with pytest.raises(ValidationError):
+        Augmentation.model_validate(bad)

@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from promet.core.errors import UsageError
+from promet.core.files import read_json, write_json
+from promet.network.dataset import dataset
+
+HEAD = "split\tpatient\tpart\tstratum\tfreeze\tdate\n"
+
+
+@pytest.fixture
+def study(tmp_path: Path, write_patient):
+    """Six training, four validation, two test patients, one prospective; splits 00 and 01."""
+    names = [f"P{n:02d}" for n in range(13)]
+    part = ["training"] * 6 + ["validation"] * 4 + ["test"] * 2
+    rows = [f"00\t{n}\t{p}\t0\t\t2026-01-01\n" for n, p in zip(names, part, strict=False)]
+    rows += [f"01\t{n}\t{p}\t0\t\t2026-01-01\n" for n, p in zip(names, part[::-1], strict=False)]
+    (tmp_path / "registry").mkdir()
+    (tmp_path / "registry/ledger.tsv").write_text(HEAD + "".join(rows))
+    (tmp_path / "cohort.tsv").write_text(
+        "\ufeffpatient\trole\tsynchronous_metastasis\n"
+        + "".join(f"{n}\tdevelopment\t{i % 2}\n" for i, n in enumerate(names))
+    )
+    rng = np.random.default_rng(0)
+    for name in names:
+        write_patient(tmp_path / "patients", name, rng.random((2, 8, 16, 16), dtype=np.float32))
+
+    def run(split: int = 0, out: str = "out/dataset.json"):
+        return dataset(
+            tmp_path / "patients",
+            tmp_path / "registry/ledger.tsv",
+            tmp_path / "cohort.tsv",
+            split,
+            tmp_path / out,
+            "pin",
+        )
+
+    run.folder = tmp_path
+    run.write_patient = lambda *a: write_patient(tmp_path / "patients", *a)
+    return run
+
+
+def test_members_are_the_fit_parts_of_the_split(study) -> None:
+    record = study()
+    table = parquet.read_table(study.folder / "out/members.parquet").to_pydict()
+    assert table["patient"] == [f"P{n:02d}" for n in range(10)]
+    assert table["part"] == ["training"] * 6 + ["validation"] * 4
+    assert table["label"] == [n % 2 for n in range(10)]
+    assert set(read_json(study.folder / "out/fit.json")) == {"digest", "training", "validation"}
+    assert record.values["training_positive"] == 3
+    study(split=1, out="other/dataset.json")
+    other = parquet.read_table(study.folder / "other/members.parquet").to_pydict()
+    assert other["patient"] == [f"P{n:02d}" for n in range(2, 12)]
+
+
+def test_waist_changes_with_a_fit_tensor_only(study) -> None:
+    waist = study.folder / "out/fit.json"
+    study()
+    before = waist.read_bytes()
+    study.write_patient("P11", np.zeros((2, 8, 16, 16), np.float32))  # a test patient
+    study.write_patient("P12", np.zeros((2, 8, 16, 16), np.float32))  # a prospective one
+    study()
+    assert waist.read_bytes() == before
+    study.write_patient("P03", np.zeros((2, 8, 16, 16), np.float32))
+    study()
+    assert waist.read_bytes() != before
+
+
+def test_no_lesion_and_quarantined_are_left_out_with_a_word(study) -> None:
+    study.write_patient("P02", None, "no-lesion")
+    record = study()
+    assert read_json(study.folder / "out/fit.json")["training"] == 5
+    assert any("P02 (training)" in sentence and "no-lesion" in sentence for sentence in record.warnings)
+
+
+def test_too_many_quarantined_stop_the_run(study) -> None:
+    study.write_patient("P02", None, "quarantined")
+    with pytest.raises(UsageError, match="1 of 6 patients of the training part"):
+        study()
+
+
+def test_frozen_member_that_turns_bad_stops_the_run(study) -> None:
+    from promet.network.settings import Dataset
+
+    study.write_patient("P02", None, "quarantined")
+    paths = [study.folder / name for name in ("patients", "registry/ledger.tsv", "cohort.tsv")]
+    lenient = Dataset(max_quarantine=0.5)
+    assert dataset(*paths, 0, study.folder / "out/dataset.json", "pin", lenient).ok
+    write_json(study.folder / "registry/freeze.json", {"name": "v1"})
+    with pytest.raises(UsageError, match="frozen") as caught:
+        dataset(*paths, 0, study.folder / "out/dataset.json", "pin", lenient)
+    assert caught.value.code == "E_FROZEN_MEMBER"
+
+
+def test_missing_label(study) -> None:
+    cohort = study.folder / "cohort.tsv"
+    cohort.write_text(cohort.read_text().replace("P04\tdevelopment\t0", "P04\tdevelopment\t"))
+    with pytest.raises(UsageError, match="P04"):
+        study()
+
+
+def test_left_the_table(study) -> None:
+    cohort = study.folder / "cohort.tsv"
+    cohort.write_text(
+        "".join(line for line in cohort.read_text().splitlines(True) if not line.startswith("P04"))
+    )
+    record = study()
+    assert record.values["training"] == 5
+    assert any("P04" in sentence and "no longer" in sentence for sentence in record.warnings)
