@@ -15,7 +15,6 @@ from promet.core.errors import DataError
 from promet.core.sidecar import Sidecar
 from promet.imaging import geometry
 from promet.imaging.convert import convert, convert_by_hand, convert_source
-from promet.imaging.settings import Convert
 
 GE = SHARED_DATA / "ge_wholebody_pelvis"
 SARCOMA = SHARED_DATA / "sarcoma_fdg_cohort/nifti"
@@ -31,22 +30,20 @@ def registry(folder, source):
 def test_stage(tmp_path):
     source = write(tmp_path / "in put", {"RescaleSlope": 0.5})
     out = tmp_path / "P 1" / "convert.json"
-    record = convert("P 1", registry(tmp_path, source), out, "abc", Convert())
+    record = convert("P 1", registry(tmp_path, source), out, "abc")
     assert record.ok and record.pin == "abc" and list(record.products) == ["pet.nii.gz"]
     image = sitk.ReadImage(str(out.with_name("pet.nii.gz")))
     assert image.GetPixelID() == sitk.sitkFloat32 and image.GetSpacing() == (3.0, 4.0, 5.0)
     assert record.values["uptake_s"] == 3600
     first = (out.with_name("pet.nii.gz")).read_bytes()
-    convert("P 1", registry(tmp_path, source), out, "abc", Convert())
+    convert("P 1", registry(tmp_path, source), out, "abc")
     assert out.with_name("pet.nii.gz").read_bytes() == first  # the same bytes at another time
 
 
 def test_stage_quarantines_and_removes_the_old_product(tmp_path):
     out = tmp_path / "P1" / "convert.json"
-    convert("P 1", registry(tmp_path, write(tmp_path / "good")), out, "a", Convert())
-    record = convert(
-        "P 1", registry(tmp_path, write(tmp_path / "bad", {"Units": "CPS"})), out, "b", Convert()
-    )
+    convert("P 1", registry(tmp_path, write(tmp_path / "good")), out, "a")
+    record = convert("P 1", registry(tmp_path, write(tmp_path / "bad", {"Units": "CPS"})), out, "b")
     assert (record.status, record.code, record.origin) == ("quarantined", "E_PET_UNITS", "convert")
     assert not out.with_name("pet.nii.gz").exists() and Sidecar.read(out).code == "E_PET_UNITS"
 
@@ -94,7 +91,7 @@ def test_nothing_of_a_person_comes_out(tmp_path, caplog, recwarn, capfd):
         private=private,
     )
     out = tmp_path / "out" / "convert.json"
-    record = convert("P 1", registry(tmp_path, folder), out, "x", Convert())
+    record = convert("P 1", registry(tmp_path, folder), out, "x")
     assert record.ok, record.reason
     refusals = []
     for change in (

@@ -171,3 +171,29 @@ def test_same_grid():
     assert not geometry.same_grid(a, image(np.zeros((3, 4, 5), np.uint8), (1.0, 2.0, 3.0), (0.1, 0, 0)))
     assert not geometry.same_grid(a, image(np.zeros((3, 4, 5), np.uint8), (1.0, 2.0, 3.1)))
     assert not geometry.same_grid(a, image(np.zeros((3, 4, 6), np.uint8), (1.0, 2.0, 3.0)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ragged_lesion_on_the_ct_keeps_its_volume_and_place(seed):
+    rng = np.random.default_rng(seed)
+    z, y, x = np.mgrid[:30, :60, :60]
+    centre = rng.uniform([10, 22, 22], [20, 38, 38])
+    lesion = np.zeros(z.shape, bool)
+    for bump in rng.normal(centre, 4, (5, 3)):
+        lesion |= ((z - bump[0]) * 2) ** 2 + (y - bump[1]) ** 2 + (x - bump[2]) ** 2 < 20
+    ct = sitk.GetImageFromArray(lesion.astype(np.uint8))
+    ct.SetSpacing((1.3, 1.3, 2.5))
+    pet = sitk.Image(20, 20, 26, sitk.sitkFloat32)
+    pet.SetSpacing((4.07, 4.07, 3.0))
+    pet.SetOrigin((-0.9, 0.4, 0.2))
+    moved = geometry.to_grid(ct, pet)
+
+    def volume_and_centre(image):
+        inside = np.argwhere(sitk.GetArrayFromImage(image))[:, ::-1]
+        return len(inside) * np.prod(image.GetSpacing()), inside.mean(
+            0
+        ) * image.GetSpacing() + image.GetOrigin()
+
+    (v0, c0), (v1, c1) = volume_and_centre(ct), volume_and_centre(moved)
+    assert abs(v1 - v0) <= np.prod(pet.GetSpacing()) / 2 + 1e-6
+    assert (abs(c1 - c0) < np.array(pet.GetSpacing()) / 2).all()

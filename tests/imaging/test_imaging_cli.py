@@ -157,7 +157,7 @@ def test_wrong_settings_are_refused(settings, tmp_path):
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("cli", {"SimpleITK", "numpy", "pydicom", "pydantic"}),
+        ("cli", {"SimpleITK", "numpy", "pydicom"}),
         ("crop", {"pydicom"}),
         ("measure", {"pydicom"}),
         ("picture", {"pydicom"}),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ import pytest
 from promet.core.errors import EXIT_RESUMABLE, Interrupted, UsageError
 from promet.core.files import read_json
 from promet.network.settings import Variant
-from promet.network.train import Trainer, train
+from promet.network.train import Trainer
+from promet.network.train import train as train_saving
 
+train = partial(train_saving, save_every=2)
 SETTINGS = Variant.model_validate(
     {
-        "training": {"epochs": 6, "learning_rate": 1e-3, "plateau_patience": 1, "resume_every": 2},
+        "training": {"epochs": 6, "learning_rate": 1e-3, "plateau_patience": 1},
         "augmentation": {"count": 0},
     }
 )
@@ -69,7 +72,7 @@ def test_killed_after_any_epoch(unbroken, tmp_path, monkeypatch) -> None:
         assert not out.exists()
         record = train(fit, patients, 3, out, "pin", SETTINGS)
         assert products(out.parent) == products(expected), f"killed after epoch {epoch}"
-        assert record.values["resumed"] == (1 if epoch > 2 else 0)  # the first state is saved after epoch 2
+        assert record.notes["resumed"] == (1 if epoch > 2 else 0)  # the first state is saved after epoch 2
         assert not (out.parent / "resume.safetensors").exists()
 
 
@@ -85,15 +88,15 @@ def test_with_augmentation(make_fit, tmp_path, monkeypatch) -> None:
     fit, patients = make_fit()
     settings = Variant.model_validate(
         {
-            "training": {"epochs": 4, "resume_every": 1},
+            "training": {"epochs": 4},
             "augmentation": {"count": 3, "transforms": ["flip", "gaussian_noise", "contrast", "affine"]},
         }
     )
-    train(fit, patients, 3, tmp_path / "a/train.json", "pin", settings)
+    train(fit, patients, 3, tmp_path / "a/train.json", "pin", settings, save_every=1)
     at_epoch(monkeypatch, 3, kill)
     with pytest.raises(Killed):
-        train(fit, patients, 3, tmp_path / "b/train.json", "pin", settings)
-    train(fit, patients, 3, tmp_path / "b/train.json", "pin", settings)
+        train(fit, patients, 3, tmp_path / "b/train.json", "pin", settings, save_every=1)
+    train(fit, patients, 3, tmp_path / "b/train.json", "pin", settings, save_every=1)
     assert products(tmp_path / "a") == products(tmp_path / "b")
 
 
@@ -107,7 +110,7 @@ def test_signal_saves_and_asks_to_be_called_again(unbroken, tmp_path, monkeypatc
         train(fit, patients, 3, out, "pin", SETTINGS)
     assert signal.getsignal(number) is before
     record = train(fit, patients, 3, out, "pin", SETTINGS)
-    assert record.values["resumed"] == 1
+    assert record.notes["resumed"] == 1
     assert products(out.parent) == products(expected)
 
 
@@ -139,16 +142,17 @@ def test_state_of_another_run_is_not_used(unbroken, make_fit, tmp_path, monkeypa
     assert (out.parent / "resume.safetensors").exists()
     record = train(fit, patients, 3, out, "pin", SETTINGS)
     assert f"of another run ({changed}); starting afresh" in caplog.text
-    assert record.values["resumed"] == 0
+    assert record.notes["resumed"] == 0
     assert products(out.parent) == products(expected)
 
 
 def test_how_often_it_is_saved_is_no_other_run(unbroken, tmp_path, monkeypatch) -> None:
     fit, patients, expected = unbroken
     out = tmp_path / "run/train.json"
-    often = SETTINGS.model_copy(update={"training": SETTINGS.training.model_copy(update={"resume_every": 1})})
-    killed_training(fit, patients, out, "pin", often, monkeypatch)
-    assert train(fit, patients, 3, out, "pin", SETTINGS).values["resumed"] == 1
+    at_epoch(monkeypatch, 3, kill)
+    with pytest.raises(Killed):
+        train(fit, patients, 3, out, "pin", SETTINGS, save_every=1)
+    assert train(fit, patients, 3, out, "pin", SETTINGS).notes["resumed"] == 1
     assert products(out.parent) == products(expected)
 
 
@@ -183,7 +187,7 @@ def test_one_seed_is_never_trained_twice_at_once(unbroken, tmp_path) -> None:
 
 def test_real_kills_at_random_moments(make_fit, tmp_path) -> None:
     fit, patients = make_fit(training=6, validation=4)
-    text = '{"training": {"epochs": 30, "resume_every": 3}, "augmentation": {"count": 0}}'
+    text = '{"training": {"epochs": 30}, "augmentation": {"count": 0}}'
     train(fit, patients, 5, tmp_path / "unbroken/train.json", "pin", Variant.model_validate_json(text))
     out = tmp_path / "killed/train.json"
     state = out.parent / "resume.safetensors"
@@ -196,7 +200,7 @@ def test_real_kills_at_random_moments(make_fit, tmp_path) -> None:
         f"--fit={fit}",
         f"--patients={patients}",
     ]
-    command += ["--seed=5", f"--out={out}", "--pin=pin", f"--settings={text}"]
+    command += ["--save-every=3", "--seed=5", f"--out={out}", "--pin=pin", f"--settings={text}"]
 
     def run_and_signal(number: int) -> tuple[int, float]:
         seen = state.stat().st_mtime_ns if state.exists() else 0
@@ -215,7 +219,7 @@ def test_real_kills_at_random_moments(make_fit, tmp_path) -> None:
     assert code == EXIT_RESUMABLE, f"after {delay} s"
     assert not out.exists()
     record = train(fit, patients, 5, out, "pin", Variant.model_validate_json(text))
-    assert record.values["resumed"] == 2
+    assert record.notes["resumed"] == 2
     assert products(out.parent) == products(tmp_path / "unbroken")
     assert read_json(out)["status"] == "ok"
     assert not [

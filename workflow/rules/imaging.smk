@@ -16,10 +16,9 @@ rule convert:
         runtime=lambda wc, attempt: 10 * attempt,
     params:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
-        settings=lambda wc: plan.settings("convert"),
     shell:
         "promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --pin {params.pin} >> {log:q} 2>&1"
 
 
 rule segment:

@@ -32,6 +32,7 @@ class Sidecar:
         origin: the stage that quarantined the patient first.
         warnings: sentences for the report.
         values: what the stage measured (JSON scalars or lists).
+        notes: how the job went (device, speed); unlike the values they are no part of the digest.
         versions: libraries used.
         seconds: wall time.
     """
@@ -47,6 +48,7 @@ class Sidecar:
     origin: str = ""
     warnings: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -42,12 +42,13 @@ STAGES: dict[str, int] = {
 
 @dataclass
 class Outcome:
-    """What a stage gives back: products (name -> written file), values, warnings, status."""
+    """What a stage gives back: products (name -> written file), values, warnings, status, notes (see Sidecar)."""
 
     products: dict[str, Path] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     status: str = OK
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -113,7 +114,7 @@ def run_stage(
             record.origin = "" if outcome.status == OK else stage
             record.products = {path.name: digest_file(path) for path in outcome.products.values()}
             record.digest = make_pin([sorted(record.products.items()), outcome.values])
-            record.values, record.warnings = outcome.values, outcome.warnings
+            record.values, record.warnings, record.notes = outcome.values, outcome.warnings, outcome.notes
             for sentence in outcome.warnings:
                 log.warning("%s: %s", stage, sentence)
     if not record.ok:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import typer
 
+from promet.core.settings import from_json
+
 app = typer.Typer(no_args_is_help=True, help="ROC and DeLong, survival, CAPRA: in the pipeline and by hand.")
 
 
@@ -46,7 +48,7 @@ def evaluate(
     from promet.evaluation import evaluate as module
     from promet.evaluation.settings import Evaluation
 
-    module.evaluate(cohort, predictions, measures, out, pin, Evaluation.model_validate_json(settings))
+    module.evaluate(cohort, predictions, measures, out, pin, from_json(Evaluation, settings))
 
 
 @app.command()
@@ -67,7 +69,7 @@ def survive(
     from promet.evaluation import survive as module
     from promet.evaluation.settings import Evaluation
 
-    module.survive(cohort, predictions, measures, out, pin, Evaluation.model_validate_json(settings))
+    module.survive(cohort, predictions, measures, out, pin, from_json(Evaluation, settings))
 
 
 @app.command()

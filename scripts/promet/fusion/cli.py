@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from promet.core.settings import from_json
+
 app = typer.Typer(no_args_is_help=True, help="Naive Bayes over the CNN score, the clinic and the PET.")
 
 
@@ -43,7 +45,7 @@ def fuse(
         measures=measures,
         out=out,
         pin=pin,
-        settings=Fusion.model_validate_json(settings),
+        settings=from_json(Fusion, settings),
     )
 
 

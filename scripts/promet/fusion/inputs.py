@@ -109,7 +109,7 @@ def gather(
             continue
         row = {
             "patient": patient,
-            "part": part_of.get(patient, "unassigned"),
+            "part": part_of.get(patient, "prospective"),
             "label": number(given, "synchronous_metastasis"),
             "cnn_score": _cnn_score(patient, image, scored.get(patient)),
             **{name: number(given, name) for name in CLINICAL},

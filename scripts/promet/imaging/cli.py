@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from promet.core.settings import Settings
-
-    Section = TypeVar("Section", bound=Settings)
+from promet.core.settings import from_json
 
 app = typer.Typer(no_args_is_help=True, help="DICOM and masks to tensors, measures and pictures.")
 
@@ -21,24 +18,6 @@ SettingsJson = Annotated[
 ]
 Patient = Annotated[str, typer.Option(help="Pseudonym.")]
 Registry = Annotated[Path, typer.Option(help="The image registry, images.tsv.")]
-
-
-def _settings(model: type[Section], text: str) -> Section:
-    """Validate JSON settings; a fault is a sentence, not a traceback."""
-    from pydantic import ValidationError
-
-    from promet.core.errors import UsageError
-
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the JSON itself"
-        raise UsageError(
-            "E_SETTINGS",
-            f"The settings of {model.__name__.lower()} are wrong at {place}: {first['msg']}",
-            remedy="Correct the section imaging of the configuration",
-        ) from error
 
 
 def _one_thread() -> None:
@@ -60,7 +39,6 @@ def convert(
     patient: Annotated[str, typer.Option(help="As a stage: the pseudonym.")] = "",
     registry: Annotated[Path | None, typer.Option(help="As a stage: the image registry, images.tsv.")] = None,
     pin: Pin = "",
-    settings: SettingsJson = "{}",
 ) -> None:
     """DICOM PET to SUV by body weight.
 
@@ -70,7 +48,6 @@ def convert(
     """
     from promet.core.errors import UsageError
     from promet.imaging import convert as stage
-    from promet.imaging.settings import Convert
 
     as_stage, by_hand = bool(patient) and registry is not None, source is not None
     if as_stage == by_hand or (audit is not None and not by_hand):
@@ -80,10 +57,9 @@ def convert(
             "either SOURCE (with --audit if wanted), or --patient with --registry",
             "See promet imaging convert --help",
         )
-    chosen = _settings(Convert, settings)
     _one_thread()
     if registry is not None and not by_hand:
-        stage.convert(patient, registry, out, pin, chosen)
+        stage.convert(patient, registry, out, pin)
     else:
         stage.convert_by_hand(source, out, audit)
 
@@ -99,7 +75,7 @@ def segment(
     from promet.imaging.segment import run
     from promet.imaging.settings import Segment
 
-    chosen = _settings(Segment, settings)
+    chosen = from_json(Segment, settings)
     _one_thread()
     run(patient, registry, out, pin, chosen)
 
@@ -113,7 +89,7 @@ def crop(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
     from promet.imaging.crop import run
     from promet.imaging.settings import Crop
 
-    chosen = _settings(Crop, settings)
+    chosen = from_json(Crop, settings)
     _one_thread()
     run(out, pin, chosen)
 
@@ -127,7 +103,7 @@ def normalise(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
     from promet.imaging.normalise import run
     from promet.imaging.settings import Normalise
 
-    run(out, pin, _settings(Normalise, settings))
+    run(out, pin, from_json(Normalise, settings))
 
 
 @app.command()
@@ -139,7 +115,7 @@ def measure(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
     from promet.imaging.measure import run
     from promet.imaging.settings import Measure
 
-    chosen = _settings(Measure, settings)
+    chosen = from_json(Measure, settings)
     _one_thread()
     run(out, pin, chosen)
 
@@ -160,7 +136,7 @@ def picture(
     from promet.imaging.picture import run
     from promet.imaging.settings import Crop, Picture
 
-    chosen, box = _settings(Picture, settings), _settings(Crop, crop)
+    chosen, box = from_json(Picture, settings), from_json(Crop, crop)
     _one_thread()
     run(out, pin, chosen, box)
 

@@ -14,7 +14,6 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging import dicom, geometry, series, suv
-from promet.imaging.settings import Convert
 
 PRODUCT = "pet.nii.gz"
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -55,7 +54,7 @@ def convert_source(source: Path) -> Converted:
     return result
 
 
-def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert) -> Sidecar:
+def convert(patient: str, registry: Path, out: Path, pin: str) -> Sidecar:
     """The Snakemake stage: ``pet.nii.gz`` beside the sidecar ``out``, whose values are the audit."""
     from promet.cohort.registry import sources
 

@@ -10,12 +10,6 @@ Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(ge=1)]
 
 
-class Convert(Settings):
-    """DICOM PET to SUV (body weight)."""
-
-    keep_pet: bool = Field(True, description="keep the whole PET as pet.nii.gz")
-
-
 class Lesions(Settings):
     """Watershed inside the organ, used when the table gives no lesion mask."""
 
@@ -91,7 +85,6 @@ class Picture(Settings):
 class Imaging(Settings):
     """All imaging stages."""
 
-    convert: Convert = Convert()
     segment: Segment = Segment()
     crop: Crop = Crop()
     normalise: Normalise = Normalise()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from promet.core.errors import UsageError
-from promet.core.settings import Settings
+from promet.core.settings import from_json
 
 app = typer.Typer(no_args_is_help=True, help="Train, select and score the networks.")
 
@@ -19,20 +18,6 @@ SettingsJson = Annotated[
     str, typer.Option("--settings", help="Settings as JSON; what is left out has its default.")
 ]
 Split = Annotated[int, typer.Option(min=0, help="Number of the split.")]
-
-Model = TypeVar("Model", bound=Settings)
-
-
-def _parse(model: type[Model], text: str) -> Model:
-    from pydantic import ValidationError
-
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UsageError(
-            "E_SETTINGS", f"The settings are not valid: {faults}", "JSON of this stage's settings"
-        ) from error
 
 
 @app.command()
@@ -53,7 +38,7 @@ def dataset(
     from promet.network.dataset import dataset as run
     from promet.network.settings import Dataset
 
-    run(patients, ledger, cohort, split, out, pin, _parse(Dataset, settings))
+    run(patients, ledger, cohort, split, out, pin, from_json(Dataset, settings))
 
 
 @app.command()
@@ -64,6 +49,9 @@ def train(
     out: Out,
     pin: Pin = "",
     settings: SettingsJson = "{}",
+    save_every: Annotated[
+        int, typer.Option(min=1, help="Epochs between two saved states; no effect on the result.")
+    ] = 5,
 ) -> None:
     """Train one seed: model.safetensors, history.parquet, predictions.parquet. Interrupted (exit 75), it goes on when called again.
 
@@ -73,7 +61,7 @@ def train(
     from promet.network.settings import Variant
     from promet.network.train import train as run
 
-    run(fit, patients, seed, out, pin, _parse(Variant, settings))
+    run(fit, patients, seed, out, pin, from_json(Variant, settings), save_every)
 
 
 @app.command()
@@ -91,7 +79,7 @@ def select(
     from promet.network.select import select as run
     from promet.network.settings import Select
 
-    run(candidate, out, pin, _parse(Select, settings))
+    run(candidate, out, pin, from_json(Select, settings))
 
 
 @app.command()
@@ -127,7 +115,7 @@ def describe(
     from promet.network.architecture import describe as run
     from promet.network.settings import Architecture
 
-    found = run(_parse(Architecture, canonical({"name": architecture, "groups": groups})), shape)
+    found = run(from_json(Architecture, canonical({"name": architecture, "groups": groups})), shape)
     if json:
         print(canonical(found))
         return

@@ -71,9 +71,6 @@ class Training(Settings):
         0.5, gt=0, lt=1, description="ReduceLROnPlateau on validation loss; factor ours"
     )
     plateau_patience: int = Field(20, ge=1, description="ReduceLROnPlateau; patience ours")
-    resume_every: int = Field(
-        5, ge=1, description="epochs between two saved states; does not change the result"
-    )
 
 
 # The paper names the fifteen transforms and the +-20 degrees of the rotation, no other range: the ranges are ours, chosen for an

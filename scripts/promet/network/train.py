@@ -45,7 +45,8 @@ HISTORY = {
 }
 PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
-LOG_EVERY = 10
+LOG_EVERY = 10  # epochs
+SAVE_EVERY = 5  # epochs between two saved states
 
 
 class Trainer:
@@ -198,7 +199,15 @@ class Trainer:
         self.resumed = progress["resumed"] + 1
 
 
-def train(fit: Path, patients: Path, seed: int, out: Path, pin: str, settings: Variant) -> Sidecar:
+def train(
+    fit: Path,
+    patients: Path,
+    seed: int,
+    out: Path,
+    pin: str,
+    settings: Variant,
+    save_every: int = SAVE_EVERY,
+) -> Sidecar:
     """Train one seed; model.safetensors, history.parquet and predictions.parquet lie beside ``out``.
 
     The same fit set, settings and seed give the same bytes on the same kind of CPU, also when the training was
@@ -211,6 +220,7 @@ def train(fit: Path, patients: Path, seed: int, out: Path, pin: str, settings: V
         out: the record, train.json.
         pin: stored in the record; part of what a saved state belongs to.
         settings: architecture, training and augmentation.
+        save_every: epochs between two saved states; does not change the result.
 
     Raises:
         IntegrityError: the fit set or a tensor is not the recorded one, or the loss is no number.
@@ -223,7 +233,7 @@ def train(fit: Path, patients: Path, seed: int, out: Path, pin: str, settings: V
             "train",
             out,
             pin,
-            lambda: _work(fit, patients, seed, out.parent, pin, settings, stop),
+            lambda: _work(fit, patients, seed, out.parent, pin, settings, stop, save_every),
             packages=("torch", "monai", "numpy", "safetensors", "pyarrow"),
         )
         resume.discard(out.parent)
@@ -231,7 +241,14 @@ def train(fit: Path, patients: Path, seed: int, out: Path, pin: str, settings: V
 
 
 def _work(
-    fit: Path, patients: Path, seed: int, folder: Path, pin: str, settings: Variant, stop: list[str]
+    fit: Path,
+    patients: Path,
+    seed: int,
+    folder: Path,
+    pin: str,
+    settings: Variant,
+    stop: list[str],
+    save_every: int,
 ) -> Outcome:
     device = _prepare_torch()
     digest, members = read_members(fit)
@@ -243,13 +260,11 @@ def _work(
     }
     labels = {part: np.array([member.label for member in those]) for part, those in parts.items()}
     trainer = Trainer(settings, seed, volumes, labels, device)
-    told = settings.model_dump(mode="json")
-    del told["training"]["resume_every"]
     identity = {
         "pin": pin,
         "fit": digest,
         "seed": seed,
-        "settings": told,
+        "settings": settings.model_dump(mode="json"),
         "torch": torch.__version__,
         "device": device.type,
     }
@@ -261,7 +276,7 @@ def _work(
         trainer.run_epoch()
         if trainer.finished:
             break
-        if stop or trainer.epoch % settings.training.resume_every == 0:
+        if stop or trainer.epoch % save_every == 0:
             resume.save(folder, identity, trainer.tensors(), trainer.progress())
         if stop:
             raise Interrupted(
@@ -318,9 +333,11 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
         "training": len(trainer.labels[TRAINING]),
         "validation": len(validation),
         "parameters": parameters(trainer.model),
+    }
+    notes = {
         "seconds_per_epoch": round(trainer.seconds / trainer.epoch, 4),
         "device": trainer.device.type,
         "threads": torch.get_num_threads(),
         "resumed": trainer.resumed,
     }
-    return Outcome(products, values)
+    return Outcome(products, values, notes=notes)

@@ -1,0 +1,123 @@
+"""The methods paragraph, every number of it from the configuration or the records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from promet.report.text import count, level, listed
+from promet.report.words import INPUTS
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+
+def paragraphs(study: Study, split: Split) -> list[tuple[str, str]]:
+    """(heading, text) of each part; a part whose settings are not given is left out."""
+    try:
+        parts = _parts(study.config, split)
+    except KeyError as error:
+        return [("", f"The configuration lacks {error.args[0]}, so the methods cannot be told in full.")]
+    return [(heading, text) for heading, text in parts if text]
+
+
+def _parts(config: dict[str, Any], split: Split) -> list[tuple[str, str]]:
+    return [
+        ("Patients and split", _split(config)),
+        ("Images", _images(config.get("imaging") or {})),
+        ("Network", _network(config.get("network") or {}, split)),
+        ("Fusion", _fusion(config.get("fusion") or {})),
+        ("Statistics", _statistics(config.get("evaluation") or {})),
+    ]
+
+
+def _split(config: dict[str, Any]) -> str:
+    told = config.get("split")
+    if not told:
+        return ""
+    shares = " / ".join(f"{100 * share:g} %" for share in told["ratios"])
+    return (
+        f"Development patients were dealt to training, validation and test ({shares}) at random, stratified by "
+        f"{listed(told['stratify']) or 'nothing'}, in {count(told['repeats'], 'split')}. The division is kept in a ledger that is only "
+        "appended to; the metachronous patients are in it and were never trained on. A patient in whose prostate no "
+        "lesion was found has no network score and is scored from the other inputs."
+    )
+
+
+def _images(told: dict[str, Any]) -> str:
+    if not told:
+        return ""
+    crop, lesions = told["crop"], told["segment"]["lesions"]
+    size = " × ".join(map(str, crop["shape"]))
+    step = " × ".join(f"{mm:g}" for mm in crop["spacing_mm"])
+    mm = " × ".join(f"{n * s:.0f}" for n, s in zip(crop["shape"], crop["spacing_mm"], strict=True))
+    outside = (
+        f"PET outside the prostate mask (dilated by {crop['margin_mm']:g} mm) was set to 0"
+        if crop["mask_outside"]
+        else "PET outside the prostate mask was kept"
+    )
+    return (
+        "PET was converted to SUV by body weight. Where no lesion mask was given, lesions were found by watershed in "
+        f"the prostate (dilated by {lesions['organ_margin_mm']:g} mm) after smoothing with sigma {lesions['smooth_mm']:g} mm, "
+        f"with a floor of SUV {lesions['floor_suv']:g}, down to {lesions['fraction_of_max']:g} of a lesion's own maximum and "
+        f"from {lesions['min_volume_ml']:g} ml on. A box of {size} voxels (z, y, x) of {step} mm ({mm} mm), "
+        f"centred on the centroid of the prostate, was resampled from PET (linear) and lesion mask (nearest neighbour). {outside}, "
+        f"then the PET was scaled to [0, 1] per volume ({told['normalise']['method']}). SUVpeak is the highest mean in a sphere of "
+        f"{told['measure']['suv_peak_ml']:g} ml, {'voxels weighted by their share inside it' if told['measure']['suv_peak_weights'] == 'partial' else 'voxels whose centre lies inside'}. The run stops when more than "
+        f"{100 * told['max_quarantine']:g} % of a fitted part is quarantined."
+    )
+
+
+def _network(told: dict[str, Any], split: Split) -> str:
+    if not told:
+        return ""
+    net, fit, noise = told["architecture"], told["training"], told["augmentation"]
+    size = split.runs[0].record.values.get("parameters") if split.runs else None
+    parameters = f" ({size:,} parameters)" if size else ""
+    names = [str(name).replace("_", " ") for name in noise.get("transforms", [])]
+    pool = f" of {len(names)} ({', '.join(names)})" if names else ""
+    variants = told["variants"]
+    return (
+        f"A {net['name']} in 3D on two channels, PET and lesion map, with {net['groups']} groups and dropout {net['dropout']:g}"
+        f"{parameters}. Loss: binary cross-entropy weighted by the class sizes of the training part. Adam, learning rate "
+        f"{fit['learning_rate']:g}, weight decay {fit['weight_decay']:g}, batches of {fit['batch_size']}; the rate is multiplied by "
+        f"{fit['plateau_factor']:g} after {fit['plateau_patience']} epochs without lower validation loss. At most "
+        f"{fit['epochs']} epochs, stopped after {fit['patience']} without a better validation AUC; the epoch with the "
+        f"best validation AUC is kept, ties by validation loss. Augmentation of the training part: {noise['count']} transforms"
+        f"{pool} per sample and epoch, in random order, by {noise['engine']}. {count(told['seeds'], 'seed')} of {count(len(variants), 'variant')} "
+        f"({', '.join(sorted(variants))}); the run with the best validation {told['select']['metric'].upper()} was chosen, ties by "
+        "validation loss."
+    )
+
+
+def _fusion(told: dict[str, Any]) -> str:
+    if not told:
+        return ""
+    models = "; ".join(
+        f"{name}: {', '.join(INPUTS.get(i, i) for i in inputs)}"
+        for name, inputs in sorted(told["models"].items())
+    )
+    logged = listed([INPUTS.get(name, name) for name in told["log"]])
+    source = (
+        "the validation part alone, since a network's scores of its own training men are near perfect"
+        if told["cnn_score"] == "validation"
+        else "training and validation"
+    )
+    return (
+        f"Gaussian naive Bayes fitted on training and validation ({models}). Logarithms of {logged or 'no input'}. A "
+        "missing value drops its factor in fitting and in predicting. The densities of the CNN score were fitted on "
+        f"{source}. {told['var_smoothing']:g} of the largest variance is added to each. Inputs are ranked by mean absolute "
+        "Shapley value of the log-odds (exact enumeration)."
+    )
+
+
+def _statistics(told: dict[str, Any]) -> str:
+    if not told:
+        return ""
+    return (
+        f"AUCs with {level(told['confidence'])} DeLong intervals (symmetric, clipped to [0, 1]) and percentile intervals from "
+        f"{told['bootstrap']} bootstrap resamples within each class (seed {told['seed']}). Two p values against AUC 0.5 are given "
+        "under their names: DeLong, and the normal approximation of the Mann-Whitney test without tie or continuity "
+        "correction. Scores of the same men are compared by the paired DeLong test. Metachronous progression counts within "
+        f"{told['horizon_months']:g} months. Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "
+        "tests, hazard ratio per standard deviation (Cox), Harrell's C. No p value is corrected for the number of tests."
+    )

@@ -1,0 +1,248 @@
+"""Reads everything a study has made; what is not there is ``None``, what was changed by hand is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.files import digest_file, read_json
+from promet.core.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
+# Attribute of Split -> (folder, record, product); the record alone when there is no product.
+RECORDS = {
+    "dataset": ("dataset", "dataset.json"),
+    "select": ("select", "select.json"),
+    "score": ("score", "score.json"),
+    "fuse": ("fusion", "fuse.json"),
+    "explain": ("fusion", "explain.json"),
+    "evaluate": ("evaluation", "evaluate.json"),
+    "survive": ("evaluation", "survive.json"),
+}
+PRODUCTS = {
+    "candidates": ("select", "candidates.parquet"),
+    "model": ("select", "model.json"),
+    "bayes": ("fuse", "naive_bayes.json"),
+    "predictions": ("fuse", "predictions.parquet"),
+    "shap": ("explain", "shap.parquet"),
+    "metrics": ("evaluate", "metrics.json"),
+    "survival": ("survive", "survival.json"),
+}
+PROSPECTIVE = "prospective"
+
+
+@dataclass
+class Run:
+    """One trained network: its record and history (epoch, training_loss, validation_loss, validation_auc)."""
+
+    variant: str
+    seed: int
+    record: Sidecar
+    history: pd.DataFrame | None
+
+
+@dataclass
+class Split:
+    """What one split has: records (Sidecar) and products (JSON or table), ``None`` where missing."""
+
+    number: str
+    parts: dict[str, str] = field(default_factory=dict)
+    records: dict[str, Sidecar] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    candidates: pd.DataFrame | None = None
+    model: dict[str, Any] | None = None
+    bayes: dict[str, Any] | None = None
+    predictions: pd.DataFrame | None = None
+    shap: pd.DataFrame | None = None
+    metrics: dict[str, Any] | None = None
+    survival: dict[str, Any] | None = None
+
+    def values(self, stage: str) -> dict[str, Any]:
+        """Values of a record, empty when there is none."""
+        return self.records[stage].values if stage in self.records else {}
+
+    def part(self, patient: str) -> str:
+        """Part of a patient; who is not in the ledger is prospective."""
+        return self.parts.get(patient, PROSPECTIVE)
+
+
+@dataclass
+class Study:
+    """What a study has."""
+
+    name: str
+    config: dict[str, Any]
+    rows: list[dict[str, str]]
+    splits: list[Split]
+    gather: Sidecar | None = None
+    measures: pd.DataFrame | None = None
+    exclusions: list[dict[str, str]] = field(default_factory=list)
+    records: list[tuple[str, Sidecar]] = field(default_factory=list)  # (patient or "", record) of every job
+    pictures: dict[str, Path] = field(default_factory=dict)
+    upstream: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def patients(self) -> list[str]:
+        """Pseudonyms of the table, sorted."""
+        return [row["patient"] for row in self.rows]
+
+    def status(self, patient: str) -> str:
+        """ok, no-lesion or quarantined."""
+        return next((row["status"] for row in self.exclusions if row["patient"] == patient), "ok")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """Rows of a TSV file with a header, cells stripped; an absent file has none."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        return [
+            {(key or "").strip(): (cell or "").strip() for key, cell in row.items() if isinstance(cell, str)}
+            for row in csv.DictReader(handle, delimiter="\t")
+        ]
+
+
+def product(record_path: Path, record: Sidecar | None, name: str) -> Path | None:
+    """A product beside its record; ``None`` when it was not made.
+
+    Raises:
+        IntegrityError: the file is gone or has other bytes than the record says.
+    """
+    if record is None or name not in record.products:
+        return None
+    path = record_path.with_name(name)
+    if not path.exists() or digest_file(path) != record.products[name]:
+        raise IntegrityError(
+            "E_PRODUCT_CHANGED",
+            f"The product {name} of {record.stage} is not the one its record names",
+            "the file as that job wrote it",
+            f"Delete {record_path.name} beside it and run again",
+        )
+    return path
+
+
+def load(path: Path | None) -> Any:
+    """A JSON or Parquet product, ``None`` for none."""
+    if path is None:
+        return None
+    if path.suffix == ".json":
+        return read_json(path)
+    import pandas as pd
+
+    return pd.read_parquet(path)
+
+
+def _record(path: Path) -> Sidecar | None:
+    return Sidecar.read(path) if path.exists() else None
+
+
+def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str, Path]) -> Split:
+    split, where = Split(number, parts), {}
+    for stage, (room, name) in RECORDS.items():
+        path = folder / room / f"split-{number}" / name
+        if (record := _record(path)) is not None:
+            split.records[stage], where[stage] = record, path
+            upstream[f"{stage}/{number}"] = path
+    for attribute, (stage, name) in PRODUCTS.items():
+        if stage in where:
+            setattr(split, attribute, load(product(where[stage], split.records[stage], name)))
+    for path in sorted(folder.glob(f"network/*/split-{number}/seed-*/train.json")):
+        record = Sidecar.read(path)
+        history = load(product(path, record, "history.parquet"))
+        seed = int(path.parent.name.removeprefix("seed-"))
+        split.runs.append(Run(path.parents[2].name, seed, record, history))
+    split.runs = _of_this_selection(split)
+    split.runs.sort(key=lambda run: (run.variant, run.seed))
+    return split
+
+
+def _of_this_selection(split: Split) -> list[Run]:
+    """Without runs of an earlier configuration that still lie in the folder."""
+    if split.candidates is None:
+        return split.runs
+    known = set(zip(split.candidates["variant"], split.candidates["seed"], strict=True))
+    return [run for run in split.runs if (run.variant, run.seed) in known]
+
+
+def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
+    """Everything below the results folder of a study, with the two tables.
+
+    Args:
+        folder: results/<study>; results/patients lies beside it.
+        cohort: patient table; ``ledger``: split ledger.
+        config: the configuration as JSON.
+
+    Raises:
+        UsageError: no table, or the configuration is no JSON.
+        IntegrityError: a product was changed.
+    """
+    try:
+        values = json.loads(config)
+    except ValueError as error:
+        raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
+    rows = sorted(table(cohort), key=lambda row: row.get("patient", ""))
+    if not rows or any(not row.get("patient") for row in rows):
+        raise UsageError("E_TABLE_EMPTY", "The cohort table is missing, or a row has no patient")
+    known = {row["patient"] for row in rows}
+    parts: dict[str, dict[str, str]] = {}
+    for entry in table(ledger):
+        if entry["patient"] in known:
+            parts.setdefault(entry["split"], {})[entry["patient"]] = entry["part"]
+    numbers = sorted(parts) or ["00"]
+    if repeats := (values.get("split") or {}).get("repeats"):
+        numbers = [n for n in numbers if int(n) < repeats] or ["00"]
+    found = Study(str(values.get("study") or folder.name), values, rows, [])
+    gathered = folder / "gather" / "gather.json"
+    found.gather = _record(gathered)
+    if found.gather is not None:
+        found.upstream["gather"] = gathered
+        found.measures = load(product(gathered, found.gather, "patients.parquet"))
+        path = product(gathered, found.gather, "exclusions.tsv")
+        found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
+    found.splits = [_split(folder, n, parts.get(n, {}), found.upstream) for n in numbers]
+    _patients(found, folder.parent / "patients")
+    found.records += [("", found.gather)] if found.gather else []
+    for split in found.splits:
+        found.records += [("", record) for record in split.records.values()]
+        found.records += [("", run.record) for run in split.runs]
+    return found
+
+
+def _patients(found: Study, folder: Path) -> None:
+    for patient in found.patients:
+        for stage in PATIENT_STAGES:
+            if (record := _record(folder / patient / f"{stage}.json")) is None:
+                continue
+            found.records.append((patient, record))
+            if stage == "picture" and record.products:
+                path = folder / patient / "picture.png"
+                if path.exists():
+                    found.pictures[patient] = path
+
+
+def versions(found: Study) -> list[tuple[str, str]]:
+    """(package, versions) over all records, by name; several versions are all named."""
+    seen: dict[str, Counter[str]] = {}
+    for _, record in found.records:
+        for name, version in record.versions.items():
+            seen.setdefault(name, Counter())[version] += 1
+    return [(name, ", ".join(sorted(seen[name]))) for name in sorted(seen, key=str.lower)]
+
+
+def durations(found: Study) -> list[tuple[str, int, float, float]]:
+    """(stage, jobs, seconds in all, longest job) in the order of the pipeline."""
+    from promet.core.stage import STAGES
+
+    seconds: dict[str, list[float]] = {}
+    for _, record in found.records:
+        seconds.setdefault(record.stage, []).append(record.seconds)
+    order = [*STAGES, *sorted(set(seconds) - set(STAGES))]
+    return [(stage, len(s), sum(s), max(s)) for stage in order if (s := seconds.get(stage))]

@@ -1,0 +1,238 @@
+"""The whole page from fake studies."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from fake_study import configuration
+
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.sidecar import Sidecar
+from promet.report import flow, read, tables
+from promet.report.build import build
+
+VOID = {"meta", "img", "rect", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks nesting, keeps ids, links, sources and tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources, self.tags, self.alts = [], [], [], [], Counter(), []
+        self.words = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags[tag] += 1
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        for name in ("src", "href", "action", "poster", "data", "srcset"):
+            if name in attrs:
+                (self.links if tag == "a" else self.sources).append(attrs[name])
+        if tag == "img":
+            self.alts.append(attrs.get("alt", ""))
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags[tag] += 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def made(full):
+    record = build(*full.arguments())
+    html = full.out.with_name("report.html").read_text(encoding="utf-8")
+    return full, record, html, Page(html)
+
+
+@pytest.fixture(scope="module")
+def blank(poor):
+    record = build(*poor.arguments())
+    html = poor.out.with_name("report.html").read_text(encoding="utf-8")
+    return poor, record, html, Page(html)
+
+
+def test_page_is_whole_and_alone(made):
+    _, record, html, page = made
+    assert record.ok and len(html) < 3_000_000
+    assert page.sources and all(source.startswith("data:image/") for source in page.sources)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    assert not re.search(r"url\(|@import|https?:", re.sub(r"base64,[\w+/=]+", "", html))
+    assert len(page.ids) == len(set(page.ids))
+    assert all(len(alt) > 20 for alt in page.alts)
+    assert page.tags["caption"] == page.tags["table"] >= 12
+    assert page.tags["h1"] == 1
+
+
+def test_every_figure_is_there_twice(made):
+    full, record, _, page = made
+    names = {"flow", "learning", "spread", "roc", "forest", "shap", "survival"}
+    assert set(record.values["figures"]) == names
+    assert set(record.products) == {"report.html", *(f"{n}.{kind}" for n in names for kind in ("svg", "png"))}
+    assert all((full.out.parent / "figures" / f"{n}.svg").exists() for n in names)
+    assert page.tags["figure"] == len(names) + len(
+        list((full.study.parent / "patients").glob("*/picture.png"))
+    )
+
+
+def test_answer_is_the_one_of_the_metrics(made):
+    full, _, _, page = made
+    metrics = json.loads((full.study / "evaluation/split-00/metrics.json").read_text())
+    section = metrics["sections"]["metachronous"]
+    delong = section["scores"]["multimodal"]["delong"]
+    assert (
+        f"n = {section['n']}: {section['positives']} with progression, {section['negatives']} without."
+        in page.text
+    )
+    assert f"{delong['low']:.2f} to {delong['high']:.2f}" in page.text
+    assert "Research use only" in page.text and "Best of 5" in page.text
+
+
+def test_same_bytes_again(made):
+    full, record, html, _ = made
+    again = build(*full.arguments())
+    assert again.products == record.products and again.digest == record.digest
+    assert full.out.with_name("report.html").read_text(encoding="utf-8") == html
+
+
+def test_no_path_and_no_patient_unless_asked(made, full, tmp_path):
+    _, _, html, page = made
+    assert "PH001" in page.text and "PH002" in page.text and "E_PET_UNITS" in page.text
+    arguments = list(full.arguments())
+    arguments[3], arguments[4] = configuration(patient_level=False), tmp_path / "report.json"
+    build(*arguments)
+    shy = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"PH\d\d\d", shy)
+    assert not any(re.search(r"PH\d\d\d", path.read_text()) for path in tmp_path.glob("figures/*.svg"))
+    assert "A patient (training) is not in the fit set" in shy and "2 men are scored" in shy
+    for text in (html, shy):
+        assert str(full.study.parent.parent) not in text
+        assert not re.search(r"\b20\d\d-\d\d-\d\d\b", text)
+
+
+def test_poor_study_says_what_is_missing(blank):
+    _, record, _, page = blank
+    assert record.ok
+    for sentence in (
+        "There is no answer yet",
+        "Only one run was made, so the spread between runs is not known.",
+        "No ROC curve can be drawn",
+        "There is no metachronous cohort with predictions, so there are no survival curves.",
+        "There are no patients beyond the study",
+        "A single run",
+    ):
+        assert sentence in page.text, sentence
+    assert not re.search(r"\b(None|nan|NaN|null|undefined)\b", page.text.replace("None of the", ""))
+
+
+def test_only_a_table(full, tmp_path):
+    study = tmp_path / "results" / "new"
+    record = build(study, full.cohort, tmp_path / "none.tsv", "{}", study / "report" / "report.json", "pin")
+    page = Page((study / "report" / "report.html").read_text(encoding="utf-8"))
+    assert record.ok and record.values["figures"] == ["flow"]
+    assert (
+        "The images have not been gathered yet" in page.text
+        and "No network has been trained yet" in page.text
+    )
+
+
+def test_title_is_escaped(full, tmp_path):
+    out = tmp_path / "report" / "report.json"
+    build(tmp_path / "new", full.cohort, full.ledger, configuration(title="<script>x</script>"), out, "")
+    assert "&lt;script&gt;x" in (html := out.with_name("report.html").read_text(encoding="utf-8"))
+    assert "<script>x" not in html
+
+
+def test_changed_product_is_refused(full, tmp_path):
+    copy = tmp_path / "paper"
+    shutil.copytree(full.study, copy)
+    with (copy / "evaluation/split-00/metrics.json").open("a") as handle:
+        handle.write(" ")
+    with pytest.raises(IntegrityError, match=r"metrics\.json"):
+        read.study(copy, full.cohort, full.ledger, "{}")
+
+
+def test_bad_configuration_is_refused(full, tmp_path):
+    with pytest.raises(UsageError, match="no JSON"):
+        build(full.study, full.cohort, full.ledger, "{", tmp_path / "r.json", "")
+    with pytest.raises(UsageError, match="colour"):
+        build(full.study, full.cohort, full.ledger, '{"report": {"colour": 1}}', tmp_path / "r.json", "")
+
+
+def test_flow_holds_every_patient_once(full):
+    study = read.study(full.study, full.cohort, full.ledger, full.config)
+    counted = flow.count_flow(study, study.splits[0])
+    assert sum(box.total for box in counted.boxes) == counted.total == 56
+    assert (
+        (counted.quarantined, counted.no_lesion)
+        == (1, 2)
+        == (
+            sum(b.quarantined for b in counted.boxes),
+            sum(b.no_lesion for b in counted.boxes),
+        )
+    )
+    assert counted.codes == [("E_PET_UNITS", 1)]
+    for box in counted.boxes:
+        assert box.positives + box.negatives + box.unknown == box.total - box.quarantined
+
+
+def test_runs_of_an_older_configuration_are_not_shown(full, tmp_path):
+    copy = tmp_path / "paper"
+    shutil.copytree(full.study, copy)
+    shutil.copytree(copy / "network/paper/split-00/seed-00", copy / "network/paper/split-00/seed-44")
+    study = read.study(copy, full.cohort, full.ledger, "{}")
+    assert sorted(run.seed for run in study.splits[0].runs) == [0, 1, 2, 3, 4]
+
+
+def test_warnings_hide_patients_and_join():
+    study = read.Study("s", {}, [{"patient": "P1"}, {"patient": "P12"}], [])
+    study.records = [
+        ("P1", Sidecar("crop", "", warnings=["Only 93.1% inside."])),
+        ("P12", Sidecar("crop", "", warnings=["Only 94.2% inside."])),
+    ]
+    study.records.append(("", Sidecar("dataset", "", warnings=["P12 (training) is lost"])))
+    assert tables.warnings(study, False).rows == [
+        ["crop", "Only …% inside.", "2"],
+        ["dataset", "A patient (training) is lost", "1"],
+    ]
+    assert ["dataset", "P12 (training) is lost", "1"] in tables.warnings(study, True).rows
+
+
+def test_configuration_shows_every_key():
+    rows = dict(map(tuple, tables.configuration({"a": {"b": [1, 2], "c": {}}, "d": True, "e": 1e-09}).rows))
+    assert rows == {"a.b": "1, 2", "a.c": "not set", "d": "yes", "e": "1e-09"}
+
+
+def test_command(full, tmp_path):
+    from typer.testing import CliRunner
+
+    from promet.report.cli import app
+
+    options = {
+        "--study": tmp_path / "new",
+        "--cohort": full.cohort,
+        "--ledger": full.ledger,
+        "--config": full.config,
+        "--out": tmp_path / "report.json",
+        "--pin": "abc",
+    }
+    result = CliRunner().invoke(app, ["build", *(str(part) for pair in options.items() for part in pair)])
+    assert result.exit_code == 0, result.output
+    assert Sidecar.read(tmp_path / "report.json").pin == "abc"

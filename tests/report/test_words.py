@@ -1,0 +1,167 @@
+"""The first screen's sentences follow from the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from promet.core.sidecar import Sidecar
+from promet.evaluation.auc import paired as paired_test
+from promet.evaluation.auc import record as auc_record
+from promet.report import words
+from promet.report.read import Split, Study
+from promet.report.text import NBSP
+
+
+def record(area, low=None, high=None, delong=None, rank=None, notes=()):
+    return {
+        "n": 23, "positives": 10, "negatives": 13, "auc": area, "notes": list(notes),
+        "delong": {"low": low, "high": high, "p": delong, "se": 0.08}, "mann_whitney": {"p": rank},
+    }  # fmt: skip
+
+
+def section(multimodal, paired=None, outcome="progression", **more):
+    return {
+        "title": "Metachronous metastases", "outcome": outcome, "positives": 10, "negatives": 13, "n": 23, "excluded": [], "reason": "",
+        "status": "ok", "scores": {"multimodal": multimodal}, "paired": paired or {}, **more,
+    }  # fmt: skip
+
+
+def metrics(**sections):
+    titles = {"multimodal": "Multimodal", "clinical": "Clinical only", "suv_max": "SUVmax"}
+    return {
+        "confidence": 0.95, "horizon_months": 48.0, "order": list(titles), "sections": sections,
+        "scores": {name: {"title": title} for name, title in titles.items()},
+    }  # fmt: skip
+
+
+def plain(text):
+    return text.replace(NBSP, " ")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            record(0.84, 0.66, 1.0, 0.0001, 0.0064),
+            "ranks better than chance (DeLong p < 0.001, Mann-Whitney p = 0.006)",
+        ),
+        (record(0.68, 0.45, 0.91, 0.12, 0.15), "includes 0.5"),
+        (record(0.72, 0.51, 0.93, 0.04, 0.072), "the two tests against chance disagree"),
+        (record(0.2, 0.05, 0.4, 0.001, 0.01), "the wrong way round"),
+        (
+            record(1.0, notes=["It separates perfectly."]),
+            "The AUC is 1.00, without an interval. It separates perfectly.",
+        ),
+        (record(None, notes=["Nobody."]), "No AUC can be given. Nobody."),
+    ],
+)
+def test_verdict(given, said):
+    assert said in plain(words.verdict(section(given), 0.95))
+
+
+def test_verdict_of_real_records():
+    random = np.random.default_rng(0)
+    label = np.r_[np.ones(10), np.zeros(13)]
+    score = random.normal(0, 1, 23) + 1.5 * label
+    assert "better than chance" in words.verdict(section(auc_record(label, score)), 0.95)
+    assert "separates the classes perfectly" in words.verdict(section(auc_record(label, label)), 0.95)
+
+
+def test_comparison():
+    label = np.r_[np.ones(30), np.zeros(30)]
+    good, bad = label + np.random.default_rng(0).normal(0, 0.7, 60), np.random.default_rng(1).normal(0, 1, 60)
+    better = section(record(0.8), {"clinical": paired_test(label, good, bad)})
+    assert words.comparison(better, metrics(), "clinical", 0.95).startswith("Better than the clinical score")
+    worse = section(record(0.8), {"clinical": paired_test(label, bad, good)})
+    assert words.comparison(worse, metrics(), "clinical", 0.95).startswith("Worse than")
+    same = section(record(0.8), {"suv_max": paired_test(label, bad, bad)})
+    assert words.comparison(same, metrics(), "suv_max", 0.95) == "No test against SUVmax is possible here."
+    assert words.comparison(better, metrics(), "psa", 0.95) == ""
+
+
+def test_answer_is_metachronous_else_synchronous_else_none():
+    one, none = section(record(0.8, 0.6, 0.9)), section(record(None))
+    assert words.lead_section(metrics(metachronous=one, synchronous=one))[0] == "metachronous"
+    assert words.lead_section(metrics(metachronous=none, synchronous=one))[0] == "synchronous"
+    assert words.lead_section(metrics(metachronous=none)) is None
+    assert words.lead_section(None) is None
+
+
+def study(site=("A", "B"), splits=2, **of_split):
+    rows = [{"patient": f"P{i}", "site": site[i % len(site)]} for i in range(6)]
+    made = [Split(f"{n:02d}", {f"P{i}": "training" for i in range(6)}) for n in range(splits)]
+    for name, value in of_split.items():
+        setattr(made[0], name, value)
+    return Study("s", {}, rows, made), made[0]
+
+
+def titles(*args):
+    return {doubt.title: plain(doubt.sentence) for doubt in words.doubts(*args)}
+
+
+def test_nothing_is_said_without_a_reason():
+    assert titles(*study()) == {}
+
+
+def test_size_interval_and_comparators():
+    small = section(record(0.84, 0.45, 1.0, 0.1, 0.2), {"clinical": {"p": 0.4, "difference": 0.1}})
+    found = titles(*study(metrics=metrics(metachronous=small)))
+    assert "10 men with progression and 13 without" in found["Few men"]
+    assert "includes 0.5" in found["Chance is not excluded"]
+    assert "the clinical score (p = 0.40)" in found["Not better than simpler scores"]
+    assert "Calibration not examined" in found
+    large = section(
+        record(0.84, 0.78, 0.9, 1e-9, 1e-9),
+        {"clinical": {"p": 0.001, "difference": 0.1}},
+        positives=200,
+        negatives=300,
+    )
+    assert set(titles(*study(metrics=metrics(metachronous=large) | {"calibration": {}}))) == set()
+
+
+def test_best_of_many_and_ties_and_fall():
+    chosen = {"candidates": 50, "validation_auc": 0.9, "median_validation_auc": 0.7, "tied": 2}
+    size = {"validation": 19, "validation_positive": 9}
+    records = {"select": Sidecar("select", "", values=chosen), "dataset": Sidecar("dataset", "", values=size)}
+    test = section(record(0.6), scores={"cnn_score": record(0.6)})
+    found = titles(*study(records=records, metrics=metrics(synchronous=test)))
+    assert "expected to reach 0.80 at best" in found["Best of 50"] and "0.90 on 19 men" in found["Best of 50"]
+    assert found["A tie decided"].startswith("2 runs")
+    assert "from 0.90" in found["Lower on unseen men"] and "to 0.60" in found["Lower on unseen men"]
+    records["select"].values.update(candidates=1, tied=1)
+    assert "A single run" in titles(*study(records=records))
+
+
+def test_one_split_one_site():
+    assert {"One random split", "No second centre"} <= set(titles(*study(site=("A",), splits=1)))
+
+
+def test_missingness_that_knows_the_outcome():
+    table = pd.DataFrame(
+        {"patient": [f"P{i}" for i in range(6)], "part": "training", "label": [0.0, 1.0] * 3}
+    )
+    table["grade_group"] = [1.0, np.nan, 2.0, np.nan, 2.0, 3.0]
+    table["psa"] = 5.0
+    found = titles(*study(predictions=table))
+    assert "grade group (67 % against 0 %)" in found["Missing values know the outcome"]
+    assert "PSA" not in found["Missing values know the outcome"]
+    table["grade_group"] = [1.0, 1.0, np.nan, np.nan, 2.0, 3.0]
+    assert "grade group (2 of 6)" in titles(*study(predictions=table))["Missing values"]
+
+
+def test_exclusions_and_warnings():
+    whole, split = study()
+    whole.exclusions = [
+        {"patient": "P0", "status": "quarantined", "code": "E_X"},
+        {"patient": "P1", "status": "no-lesion", "code": ""},
+    ]
+    whole.gather = Sidecar("gather", "")
+    whole.records = [
+        ("P2", Sidecar("crop", "", warnings=["x"])),
+        ("", Sidecar("fuse", "", warnings=["y", "z"])),
+    ]
+    found = titles(whole, split)
+    assert "1 man of 6 excluded because of bad data and 1 without a lesion" in found["Exclusions"]
+    assert "(33 % together)" in found["Exclusions"]
+    assert found["Warnings"].startswith("1 man with a warning of an imaging stage and 2 warnings")
+    assert "6 in development (6 training)" in words.people(whole, split)
