@@ -76,7 +76,7 @@ def gather(
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
 
-    Columns: patient, part (``unassigned`` when the ledger does not know the patient), label
+    Columns: patient, part (``prospective`` when the ledger does not know the patient), label
     (``synchronous_metastasis``, NaN unknown), the seven inputs as float64 (NaN = missing), and
     suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
     measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
