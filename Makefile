@@ -18,7 +18,7 @@ env: .venv/ready
 
 # The main job on a phantom cohort, from DICOM to report.html.
 demo: env
-	$(BIN)/promet phantom demo --development 40 --metachronous 16 --prospective 2 --seed 1 --effect 2
+	$(BIN)/promet phantom demo --development 48 --metachronous 20 --prospective 2 --seed 1 --effect 2
 	$(BIN)/promet check -c config/demo.yaml
 	$(BIN)/promet intake -c config/demo.yaml
 	$(BIN)/promet run -c config/demo.yaml --quiet rules progress host

@@ -113,12 +113,26 @@ def test_round_trip_is_exact() -> None:
     assert again.to_dict() == ours.to_dict()
 
 
-def test_one_value_in_a_class_is_warned_about() -> None:
+@pytest.mark.parametrize("other", [0.1, None])
+def test_one_value_in_a_class_is_no_spike(other: float | None) -> None:
+    """Ordinal scores are often constant in a small class; the plain density would decide alone (1e9 log-odds)."""
     x, y = data(9)
-    x[y == 1, 0] = 0.1
-    assert any(
-        s.startswith("f0 has one and the same value") and "with the" in s for s in fitted(x, y).warnings
-    )
+    x[y == 1, 0] = 2.0
+    if other is not None:
+        x[y == 0, 0] = other
+    ours = fitted(x, y)
+    said = [s for s in ours.warnings if s.startswith("f0 has one and the same value")]
+    assert len(said) == (1 if other is None else 2)
+    assert ours.variance[0, 1] == pytest.approx(x[:, 0].var())
+    factor = ours.factors(np.where(np.arange(7) == 0, np.c_[[2.0, 0.1]], np.nan))[:, 0]
+    assert factor[0] > 0 and factor[0] > factor[1]
+    assert abs(factor).max() < 10
+
+
+def test_constant_everywhere_is_dropped_with_smoothing_too() -> None:
+    y = np.arange(10) % 2
+    ours = NaiveBayes(["a", "b"]).fit(np.c_[np.full(10, 3.0), np.arange(10.0)], y)
+    assert list(ours.dropped) == ["a"]
 
 
 def test_constant_everywhere_without_smoothing_is_dropped() -> None:

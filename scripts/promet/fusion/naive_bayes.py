@@ -23,7 +23,9 @@ class NaiveBayes:
     that means: its factor is dropped, in fitting and in predicting. Whether a value is missing thus
     never tells anything about the class. With nothing missing this is
     ``sklearn.naive_bayes.GaussianNB`` (variances with ddof 0, plus ``var_smoothing`` times the
-    largest variance of any feature over both classes).
+    largest variance of any feature over both classes), but for one case: where all fitted patients of a
+    class share one value, scikit-learn's density is a spike that alone decides every patient with
+    another value; here that spread is the feature's variance over both classes.
 
     Attributes:
         features: names, the columns of every matrix given to ``fit`` and ``log_odds``.
@@ -74,7 +76,7 @@ class NaiveBayes:
         self.prior = counts / counts.sum()
         p = len(self.features)
         self.mean, self.variance = np.full((p, 2), np.nan), np.full((p, 2), np.nan)
-        self.seen, flat = np.zeros((p, 2), int), np.zeros((p, 2), bool)
+        self.seen = np.zeros((p, 2), int)
         self.dropped, self.warnings, spread = {}, [], [0.0]
         for j, name in enumerate(self.features):
             known = [values[usable[:, j] & (labels == c), j] for c in (0, 1)]
@@ -86,21 +88,21 @@ class NaiveBayes:
                 )
                 continue
             self.mean[j] = [k.mean() for k in known]
-            self.variance[j] = [k.var() for k in known]
-            flat[j] = [k.min() == k.max() for k in known]
-            spread.append(np.concatenate(known).var())
+            together = np.concatenate(known).var()
+            flat = [k.min() == k.max() for k in known]
+            if together == 0:
+                self.dropped[name] = f"{name} does not vary at all, so it is left out"
+                self.mean[j] = np.nan
+                continue
+            self.variance[j] = [together if same else k.var() for k, same in zip(known, flat, strict=True)]
+            for c in np.flatnonzero(flat):
+                self.warnings.append(
+                    f"{name} has one and the same value in all fitted patients {('without', 'with')[c]} the outcome: "
+                    "its spread there is taken from all fitted patients together"
+                )
+            spread.append(together)
         self.epsilon = float(self.var_smoothing * max(spread))
         self.variance = self.variance + self.epsilon
-        for j in np.flatnonzero((self.variance == 0).any(axis=1)):
-            name = self.features[j]
-            self.dropped[name] = f"{name} does not vary at all, so it is left out"
-            self.mean[j] = self.variance[j] = np.nan
-        for j in np.flatnonzero(flat.any(axis=1) & ~np.isnan(self.variance).any(axis=1)):
-            group = " and ".join("with" if c else "without" for c in np.flatnonzero(flat[j]))
-            self.warnings.append(
-                f"{self.features[j]} has one and the same value in all fitted patients {group} the outcome: "
-                "its density is a spike and a patient with another value gets an extreme score"
-            )
         self.warnings = [s + "." for s in (*self.dropped.values(), *self.warnings)]
         return self
 

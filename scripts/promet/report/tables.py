@@ -26,7 +26,13 @@ from promet.report.words import INPUTS, title_of
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
-DIGITS = {"grade_group": 0, "positive_cores_percent": 0, "primary_score": 0, "psma_expression": 0}
+DIGITS = {
+    "cnn_score": 2,
+    "grade_group": 0,
+    "positive_cores_percent": 0,
+    "primary_score": 0,
+    "psma_expression": 0,
+}
 MEASURES = {
     "suv_max": "lesion SUVmax",
     "suv_peak": "SUVpeak",
