@@ -125,7 +125,7 @@ def test_one_value_in_a_class_is_no_spike(other: float | None) -> None:
     assert len(said) == (1 if other is None else 2)
     assert ours.variance[0, 1] == pytest.approx(x[:, 0].var())
     factor = ours.factors(np.where(np.arange(7) == 0, np.c_[[2.0, 0.1]], np.nan))[:, 0]
-    assert factor[0] > 0 and factor[0] > factor[1]
+    assert factor[0] > 0
     assert abs(factor).max() < 10
 
 
