@@ -28,9 +28,12 @@ def commands(configfile: Path) -> list[list[str]]:
         raise RuntimeError(done.stdout + done.stderr)
     found = []
     for line in done.stdout.splitlines():
-        if line.strip().removeprefix("exec ").startswith("promet "):
-            words = shlex.split(line.strip().removeprefix("exec "))
+        command = line.removeprefix("Shell command: ").removeprefix("exec ")
+        if command.startswith("promet "):
+            words = shlex.split(command)
             found.append(words[1 : words.index(">>")])
+    if not found:
+        raise RuntimeError("Snakemake's dry run names no command")
     stages = list(STAGES)
     return sorted(
         found, key=lambda words: stages.index("report" if words[:2] == ["report", "build"] else words[1])
