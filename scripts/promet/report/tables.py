@@ -80,11 +80,7 @@ def baseline(split: Split, metrics: dict[str, Any] | None) -> Table | None:
         for _, group in groups:
             values = group[name].dropna()
             gone = len(group) - len(values)
-            text = (
-                quartiles(values.to_numpy(), DIGITS.get(name, 1))
-                .replace(" (", "\n(")
-                .replace(" to ", NBSP + "to" + NBSP)
-            )
+            text = quartiles(values.to_numpy(), DIGITS.get(name, 1)).replace(" (", "\n(")
             cells.append(text + (f"\n{gone}{NBSP}missing" if gone else ""))
         rows.append([title[0].upper() + title[1:] + units.get(name, ""), *cells])
     return Table(
