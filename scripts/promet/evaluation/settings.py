@@ -12,11 +12,11 @@ class UclaPsma(Settings):
     positive_cores_percent * percent + psa * (ng/ml) + clinical_t * (1 for cT3 or cT4, else 0).
     """
 
-    intercept: float | None = None
-    grade_group: float | None = None
-    positive_cores_percent: float | None = None
-    psa: float | None = None
-    clinical_t: float | None = None
+    intercept: float | None = Field(None, description="constant term")
+    grade_group: float | None = Field(None, description="per grade group")
+    positive_cores_percent: float | None = Field(None, description="per percent of positive cores")
+    psa: float | None = Field(None, description="per ng/ml")
+    clinical_t: float | None = Field(None, description="per step of the clinical T category")
 
     @property
     def given(self) -> bool:

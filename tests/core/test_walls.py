@@ -1,0 +1,70 @@
+"""Every room imports only what its line of the architecture allows, and heavy libraries stay at home."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "scripts/promet"
+ROOMS = {
+    "core": set(),
+    "cohort": {"core"},
+    "imaging": {"core", "cohort"},
+    "network": {"core"},
+    "fusion": {"core"},
+    "evaluation": {"core"},
+    "report": {"core"},
+    "phantom": {"core"},
+}
+HOMES = {
+    "torch": {"network"},
+    "monai": {"network"},
+    "SimpleITK": {"imaging", "cohort", "phantom"},
+    "pydicom": {"imaging", "cohort", "phantom"},
+    "highdicom": {"imaging", "phantom"},
+    "shap": {"fusion"},
+    "lifelines": {"evaluation"},
+    "statsmodels": {"evaluation"},
+    "sksurv": {"evaluation"},
+    "matplotlib": {"report", "imaging", "network"},  # network: attention overlays
+    "jinja2": {"report"},
+}
+# cohort/commands.py is the data manager's desk: it reads the whole configuration, which every room describes.
+DESK = {"cohort/commands.py": {"promet.config"}}
+FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).glob("*.py"))]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_imports(path):
+    room = path.parent.name
+    allowed = {room, *ROOMS[room]}
+    extra = DESK.get(f"{room}/{path.name}", set())
+    for name in imported(path):
+        top, *rest = name.split(".")
+        if top == "promet" and name not in extra:
+            assert not rest or rest[0] in allowed, f"{name} is another room"
+        if top in HOMES:
+            assert room in HOMES[top], f"{top} does not live in {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_nothing_unsafe_to_load(path):
+    text = path.read_text(encoding="utf-8")
+    for word in (
+        "import pickle",
+        "joblib",
+        "torch.load",
+        "torch.save",
+        "allow_pickle=True",
+        "shell=True",
+        "yaml.load(",
+    ):
+        assert word not in text, word
