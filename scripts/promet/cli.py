@@ -126,6 +126,42 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
     raise typer.Exit(start(configfile or [], ctx.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def retry(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
+    """Try every quarantined patient again, for instance with a newer promet.
+
+    Any Snakemake option may follow. Example: promet retry
+    """
+    from promet.cohort.commands import retry as start
+
+    raise typer.Exit(start(configfile or [], ctx.args))
+
+
+@app.command()
+def verify(configfile: ConfigFiles = None) -> None:
+    """Compare every product with the digest in its record.
+
+    Example: promet verify
+    """
+    from promet.cohort.commands import verify as start
+
+    raise typer.Exit(start(configfile or []))
+
+
+@app.command()
+def prune(
+    configfile: ConfigFiles = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only list.")] = False,
+) -> None:
+    """Delete what belongs to patients that the table no longer holds.
+
+    Example: promet prune --yes
+    """
+    from promet.cohort.commands import prune as start
+
+    raise typer.Exit(start(configfile or [], yes))
+
+
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)

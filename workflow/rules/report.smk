@@ -1,6 +1,7 @@
 rule report:
     input:
         plan.sidecar("gather"),
+        expand(plan.sidecar("picture"), patient=plan.patients),
         expand(
             [
                 plan.sidecar("dataset"),

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from promet.cohort import ledger, registry, table
+from promet.cohort import care, ledger, registry, table
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job, inspect
 from promet.config import load
@@ -143,15 +143,58 @@ def freeze(configfiles: list[Path], name: str) -> int:
     return EXIT_OK
 
 
-def run(configfiles: list[Path], options: list[str]) -> int:
-    """Run the three phases; stop at the first that fails. Returns Snakemake's exit code."""
+def verify(configfiles: list[Path]) -> int:
+    """Compare every product with its record."""
+    read, damages = care.verify(Plan(load(configfiles)))
+    for damage in damages:
+        print(f"{damage.record}: {damage.product} {damage.what}")
+    if damages:
+        print("Delete the records named above and run again: their products will be made anew")
+    print(f"{read} products read, {len(damages)} damaged")
+    return EXIT_REFUSED if damages else EXIT_OK
+
+
+def prune(configfiles: list[Path], yes: bool) -> int:
+    """List, or with ``yes`` delete, what belongs to patients that the table no longer holds."""
+    plan = Plan(load(configfiles))
+    folders = care.prune(plan) if yes else care.abandoned(plan)
+    for folder in folders:
+        print(f"{'deleted' if yes else 'would delete'} {folder}")
+    print(
+        f"{len(folders)} patients are no longer in the table"
+        + ("" if yes or not folders else "; --yes deletes their files")
+    )
+    return EXIT_OK
+
+
+def retry(configfiles: list[Path], options: list[str]) -> int:
+    """Run the stages again that quarantined a patient, then what follows from them."""
+    records = care.quarantined(Plan(load(configfiles)))
+    if not records:
+        print("nobody is quarantined")
+        return EXIT_OK
+    print(f"{len(records)} patients are tried again")
+    return run(configfiles, options, records)
+
+
+def run(configfiles: list[Path], options: list[str], again: list[str] | None = None) -> int:
+    """Run the three phases; stop at the first that fails. Returns Snakemake's exit code.
+
+    Args:
+        configfiles: laid over the defaults.
+        options: passed on to Snakemake.
+        again: records to make again although they are fresh.
+    """
     config = load(configfiles)
     snakefile = Path(__file__).parents[3] / "Snakefile"
     files = [part for path in configfiles for part in ("--configfile", str(path))]
     own_commands_first()
+    _print_plan(inspect(Plan(config)))
     for phase in PHASES:
         plan = Plan(config)
-        stale = [job.path for job in inspect(plan, phase) if job.state == "stale"]
+        stale = [job.path for job in inspect(plan, phase) if job.state == "stale"] + (
+            again or [] if phase == PHASES[0] else []
+        )
         # The guard: what no longer fits its pin runs again, whatever Snakemake's own records say or have lost.
         force = ["--forcerun", *stale] if stale else []
         command = [
@@ -177,3 +220,15 @@ def run(configfiles: list[Path], options: list[str]) -> int:
         print(f"{len(failed)} of {len(plan.patients)} patients are quarantined; promet status says why")
     print(f"report: {plan.beside('report', 'report.html')}")
     return EXIT_OK
+
+
+def _print_plan(jobs: list[Job]) -> None:
+    """Why, what, how many: one line per reason and stage; followers run too, if what they read comes out otherwise."""
+    count: dict[tuple[str, str], int] = {}
+    for job in jobs:
+        if job.state != "fresh":
+            count[job.why, job.stage] = count.get((job.why, job.stage), 0) + 1
+    for (why, stage), number in count.items():
+        print(f"{why} · {stage} · {number}", flush=True)
+    if not count:
+        print("everything is fresh", flush=True)

@@ -55,6 +55,7 @@ class Plan:
         self._images = registry.read(self.images)
         self._entries = ledger.read(self.ledger)
         self._require_intake()
+        self._require_members()
 
     # Who --------------------------------------------------------------------------------------------------
 
@@ -116,6 +117,19 @@ class Plan:
                 f"{count} of {len(self.rows)} patients of the table are not (wholly) in the registry, "
                 f"the first is {sorted(unknown)[0]}",
                 remedy="Run promet intake",
+            )
+
+    def _require_members(self) -> None:
+        """A frozen study cannot lose a fitted patient in silence: it would be another model."""
+        frozen = ledger.freeze_name(self.config["registry"], self.study)
+        gone = sorted({e.patient for e in self._entries if e.part in FIT and e.patient not in self.rows})
+        if frozen and gone:
+            raise UsageError(
+                "E_WITHDRAWN",
+                f"{len(gone)} patients the frozen study {self.study} ({frozen}) was fitted on are no longer in the table, "
+                f"the first is {gone[0]}",
+                "every patient of the training and validation parts",
+                "Put the row back, or begin a new study (key 'study') without him",
             )
 
     # Where ------------------------------------------------------------------------------------------------
@@ -190,8 +204,10 @@ class Plan:
             return [self.variants, self.seeds]
         if stage == "fuse":
             return [self._cells(name, split, (*CLINICAL, *OUTCOME[:1])) for name in self.patients]
-        if stage in ("evaluate", "survive"):
+        if stage == "evaluate":
             return [self._cells(name, split, (*OUTCOME, *CLINICAL, *COMPARATOR)) for name in self.patients]
+        if stage == "survive":
+            return [self._cells(name, split, OUTCOME) for name in self.patients]
         if stage == "report":
             rows = [self._cells(name, "", ("role", *DESCRIPTION)) for name in self.patients]
             return [rows, self.report_config()]

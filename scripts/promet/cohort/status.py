@@ -71,9 +71,9 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         if record.pin != plan.pin(stage, **at):
             job.state, job.why = "stale", _reason(stage)
         elif stage in PATIENT_STAGES:
-            before = AFTER.get(stage)
-            if before in record.inputs and record.inputs[before] != digests.get((patient, before)):
-                job.state, job.why = "stale", f"made from an older {before}"
+            before = (patient, AFTER.get(stage, ""))
+            if before in digests and record.inputs.get(before[1]) != digests[before]:
+                job.state, job.why = "stale", f"made from an older {before[1]}"
     return jobs
 
 

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Stands in for ``promet`` in the jobs of the plan tests: writes records like the real one's, in milliseconds.
+
+The digest of a product is a hash of what the real job would compute it from. Each job is noted in runs.log.
+CONSTANT in the environment names stages whose product comes out as it was, whatever goes in.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+BEFORE = {
+    "segment": "convert",
+    "crop": "segment",
+    "normalise": "crop",
+    "measure": "segment",
+    "picture": "segment",
+}
+SOURCES = {"convert": ("pet",), "segment": ("prostate", "lesions", "ct")}
+
+
+def digest(*parts):
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def rows(path):
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def record(path):
+    return json.loads(Path(path).read_text())
+
+
+def write(path, value):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, sort_keys=True))
+
+
+def main():
+    words = sys.argv[1:]
+    options = {}
+    for i, word in enumerate(words):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            options.setdefault(name, []).append(value or words[i + 1])
+    out = Path(options["out"][0])
+    stage = "report" if words[:2] == ["report", "build"] else words[1]
+    settings = options.get("settings", [""])[0]
+    inputs = {}
+    if stage in ("convert", *BEFORE):
+        name = out.parent.name
+        given = [
+            (r["source"], r["digest"])
+            for r in (rows(options["registry"][0]) if "registry" in options else [])
+            if r["patient"] == name and r["source"] in SOURCES[stage]
+        ]
+        if stage in BEFORE:
+            inputs[BEFORE[stage]] = record(out.with_name(BEFORE[stage] + ".json"))["digest"]
+        made = digest(stage, settings, given, inputs)
+        kept = out.with_name(f".{stage}.product")  # the product, which Snakemake does not delete
+        if stage in os.environ.get("CONSTANT", "").split():
+            made = kept.read_text()
+        kept.write_text(made)
+    elif stage == "gather":
+        names = sorted(r["patient"] for r in rows(options["cohort"][0]))
+        patients = Path(options["patients"][0])
+        for product, source in (("tensors", "normalise"), ("measures", "measure")):
+            of = [[n, record(patients / n / f"{source}.json")["digest"]] for n in names]
+            write(out.with_name(f"{product}.json"), {"digest": digest(of)})
+        made = digest(names)
+    elif stage == "dataset":
+        labels = {r["patient"]: r["synchronous_metastasis"] for r in rows(options["cohort"][0])}
+        members = [
+            [
+                r["patient"],
+                r["part"],
+                labels[r["patient"]],
+                record(Path(options["patients"][0]) / r["patient"] / "normalise.json")["digest"],
+            ]
+            for r in rows(options["ledger"][0])
+            if r["split"] == f"{int(options['split'][0]):02d}"
+            and r["part"] in ("training", "validation")
+            and r["patient"] in labels
+        ]
+        made = digest(sorted(members))
+        write(out.with_name("fit.json"), {"digest": made})
+    elif stage == "train":
+        made = digest(record(options["fit"][0]), options["seed"], settings)
+    elif stage == "select":
+        best = min(record(path)["digest"] for path in options["candidate"])
+        write(out.with_name("model.json"), {"digest": best})
+        made = digest(best, sorted(options["candidate"]))
+    else:
+        made = digest(stage, os.urandom(8).hex())  # nothing after these is cut off
+    about = {"stage": stage, "pin": options["pin"][0], "status": "ok", "inputs": inputs}
+    seconds = int.from_bytes(os.urandom(2), "big")  # a real record is never twice the same
+    write(out, {**about, "digest": made, "seconds": seconds})
+    if stage == "report":
+        out.with_name("report.html").write_text("report")
+    where = (
+        out.parent.name
+        if stage in ("convert", *BEFORE)
+        else "/".join(out.parts[-4:-1])
+        if stage == "train"
+        else ""
+    )
+    with open("runs.log", "a") as log:
+        log.write(f"{stage} {where}\n")
+
+
+main()
