@@ -13,7 +13,7 @@ rule convert:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        runtime=lambda wc, attempt: 2 * attempt,
     params:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
     shell:
@@ -33,7 +33,7 @@ rule segment:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        runtime=lambda wc, attempt: attempt,
     params:
         pin=lambda wc: plan.pin("segment", patient=wc.patient),
         settings=lambda wc: plan.settings("segment"),
@@ -53,7 +53,7 @@ rule crop:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 5 * attempt,
+        runtime=lambda wc, attempt: attempt,
     params:
         pin=lambda wc: plan.pin("crop", patient=wc.patient),
         settings=lambda wc: plan.settings("crop"),
@@ -72,7 +72,7 @@ rule normalise:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 5 * attempt,
+        runtime=lambda wc, attempt: attempt,
     params:
         pin=lambda wc: plan.pin("normalise", patient=wc.patient),
         settings=lambda wc: plan.settings("normalise"),
@@ -91,7 +91,7 @@ rule measure:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 5 * attempt,
+        runtime=lambda wc, attempt: attempt,
     params:
         pin=lambda wc: plan.pin("measure", patient=wc.patient),
         settings=lambda wc: plan.settings("measure"),
@@ -110,7 +110,7 @@ rule picture:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 5 * attempt,
+        runtime=lambda wc, attempt: attempt,
     params:
         pin=lambda wc: plan.pin("picture", patient=wc.patient),
         settings=lambda wc: plan.settings("picture"),

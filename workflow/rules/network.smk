@@ -39,8 +39,8 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=lambda wc, attempt: 4000 * attempt,
-        runtime=lambda wc, attempt: 240 * attempt,
+        mem_mb=lambda wc, attempt: 3500 * attempt,
+        runtime=lambda wc, attempt: 90 * attempt,
     params:
         pin=lambda wc: plan.pin(
             "train", variant=wc.variant, split=wc.split, seed=wc.seed
@@ -89,7 +89,7 @@ rule score:
     conda:
         "../../envs/network.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 4000 * attempt,
+        mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 20 * attempt,
     params:
         pin=lambda wc: plan.pin("score", split=wc.split),
