@@ -238,7 +238,7 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "split": split,
         "version": versions().get("promet", ""),
         "css": (HERE / "page.css").read_text(encoding="utf-8"),
-        "question": words.question((metrics or {}).get("horizon_months")),
+        "question": settings.question or words.question((metrics or {}).get("horizon_months")),
         "people": words.people(study, split),
         "answer": answer(split),
         "doubts": words.doubts(study, split),

@@ -296,9 +296,11 @@ def missing_shares(split: Split) -> list[tuple[str, int, int, int, int]]:
     if split.predictions is None:
         return []
     fitted = split.predictions[split.predictions["part"].isin(["training", "validation"])]
+    models = (split.bayes or {}).get("models", {})
+    used = {name for model in models.values() for name in model["features"]} or set(INPUTS)
     rows = []
     for name in INPUTS:
-        if name == "cnn_score" or name not in fitted:
+        if name == "cnn_score" or name not in fitted or name not in used:
             continue
         cells = []
         for label in (1.0, 0.0):
