@@ -1,10 +1,10 @@
-"""``python -m bench TARGET``: null (no effect), effect (the same cohorts with one), all."""
+"""``python -m bench TARGET``: training (speed), null (no effect), effect (the same cohorts with one), coverage, all."""
 
 import sys
 
-from bench import null
+from bench import coverage, imaging, null, training
 
-TARGETS = {"null": null.main, "effect": lambda: null.main(8, 1.0)}
+TARGETS = {"imaging": imaging.main, "training": training.main, "null": null.main, "effect": lambda: null.main(8, 1.0), "coverage": coverage.main}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or ["all"]

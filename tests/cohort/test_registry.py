@@ -119,6 +119,11 @@ def test_link_loop_does_not_hang(cohort):
     assert cohort().new == ["A", "B"]
 
 
+def test_named_pipe_does_not_hang(cohort):
+    os.mkfifo("A/deep/pipe")
+    assert cohort().files == 7
+
+
 def test_damaged_registry_is_refused_and_damaged_cache_is_not(cohort):
     cohort()
     path = images_path("registry")

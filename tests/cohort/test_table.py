@@ -51,6 +51,7 @@ def later(progression, months):
         ({"patient": "a b"}, "patient"),
         ({"patient": ".hidden"}, "patient"),
         ({"patient": "con"}, "patient"),
+        ({"patient": "NA"}, "patient"),
         ({"patient": "x" * 65}, "patient"),
         ({"patient": ""}, "patient"),
         ({"role": "training"}, "role"),

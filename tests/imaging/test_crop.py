@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, Sidecar
 from promet.imaging.crop import box_grid, centroid_mm, crop, inside_fraction, outside_image_fraction, run
+from promet.imaging.geometry import canonical, to_grid
 from promet.imaging.settings import Crop
 
 PLAIN = Crop(mask_outside=False)
@@ -216,3 +217,36 @@ def test_stage(tmp_path):
     record = run(tmp_path / "crop.json", "pin", Crop())
     assert (record.status, record.products) == (NO_LESION, {})
     assert not (tmp_path / "cuboid.npy").exists()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_left_handed_grid_gives_the_same_cuboid(axis):
+    """The same voxels stored backwards along one axis: the direction has determinant -1."""
+    grid = Grid((2.0, 2.5, 3.0), 130, (40.0, -300.0, 900.0), (0.1, -0.2, 0.3))
+    organ = grid.ellipsoid((40.0, -300.0, 900.0), (20, 18, 22))
+    lesions = grid.ellipsoid((46.0, -296.0, 905.0), (8, 7, 9))
+    pet = grid.image(9 * np.exp(-((grid.places() - (46.0, -296.0, 905.0)) ** 2).sum(axis=-1) / 100))
+
+    def backwards(image):
+        array = np.flip(sitk.GetArrayFromImage(image), 2 - axis).copy()
+        turned = sitk.GetImageFromArray(array)
+        turned.SetSpacing(image.GetSpacing())
+        axes = np.reshape(image.GetDirection(), (3, 3)).copy()
+        axes[:, axis] *= -1
+        turned.SetDirection(axes.ravel().tolist())
+        last = [0, 0, 0]
+        last[axis] = image.GetSize()[axis] - 1
+        turned.SetOrigin(image.TransformIndexToPhysicalPoint(last))
+        assert np.linalg.det(axes) == pytest.approx(-1)
+        return turned
+
+    first, values, _ = crop(pet, organ, lesions, Crop())
+    second, others, _ = crop(*(backwards(image) for image in (pet, organ, lesions)), Crop())
+    np.testing.assert_allclose(second[0], first[0], atol=1e-4)
+    assert np.count_nonzero(second[1] != first[1]) <= 2  # centres that lie on a face by rounding
+    assert others["inside_fraction"] == values["inside_fraction"]
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(canonical(backwards(pet))), sitk.GetArrayFromImage(canonical(pet))
+    )
+    onto = to_grid(backwards(lesions), pet)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(onto), sitk.GetArrayFromImage(lesions))

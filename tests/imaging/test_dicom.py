@@ -87,7 +87,7 @@ def test_without_preamble(tmp_path):
 
 def test_missing_slice(tmp_path):
     assert refused(write(tmp_path, GML, slices=6, skip=(3,))) == "E_PET_MISSING_SLICE"
-    assert refused(write(tmp_path / "one", GML, slices=1)) == "E_PET_MISSING_SLICE"
+    assert refused(write(tmp_path / "one", GML, slices=1)) == "E_PET_SINGLE_SLICE"
 
 
 def test_duplicates(tmp_path):
@@ -108,7 +108,19 @@ def test_truncated(tmp_path):
     whole = (tmp_path / "899.dcm").read_bytes()
     for length in (len(whole) - 40, len(whole) - 600, 300, 0):
         (tmp_path / "899.dcm").write_bytes(whole[:length])
-        assert refused(tmp_path) == "E_PET_TRUNCATED", length
+        assert refused(tmp_path) == ("E_PET_TRUNCATED" if length else "E_PET_ZERO_BYTES"), length
+
+
+def test_an_empty_slice_without_extension_is_not_overlooked(tmp_path):
+    """At the end of the volume nothing else would tell that a slice is lost."""
+    write(tmp_path / "in", GML)
+    for path in list((tmp_path / "in").iterdir()):
+        path.rename(path.with_suffix(""))
+    (tmp_path / "readme.txt").write_bytes(b"")
+    (tmp_path / "in" / ".keep").write_bytes(b"")
+    assert volume(tmp_path).shape == (4, 16, 16)
+    (tmp_path / "in" / "897").write_bytes(b"")
+    assert refused(tmp_path) == "E_PET_ZERO_BYTES"
 
 
 def test_gaps_by_rounding_and_real_ones(tmp_path):

@@ -11,7 +11,7 @@ from skimage.draw import polygon2mask
 from promet.core.errors import DataError, UsageError
 from promet.imaging import dicom, geometry, rtstruct, seg
 from promet.imaging.convert import convert_source
-from promet.imaging.masks import chooser, read_mask
+from promet.imaging.masks import Chooser, read_mask
 
 SMALL = SHARED_DATA / "small_dicom"
 GE, SARCOMA = SHARED_DATA / "ge_wholebody_pelvis", SHARED_DATA / "sarcoma_fdg_cohort/nifti"
@@ -191,7 +191,7 @@ def test_nifti(tmp_path):
     )
     assert refused(tmp_path / "several.nii.gz", reference, "x") == "E_MASK_LABELS"
     assert refused(tmp_path / "zero.nii.gz", reference, "x") == "E_MASK_EMPTY"
-    assert refused(tmp_path / "suv.nii.gz", reference, "x") == "E_MASK_FORMAT"
+    assert refused(tmp_path / "suv.nii.gz", reference, "x") == "E_MASK_VALUES"
     assert refused(tmp_path / "none.nii.gz", reference, "x") == "E_MASK_FORMAT"
     assert refused(tmp_path / "one.nii.gz", grid(centre=(900.0, 0, 0)), "x") == "E_MASK_OUTSIDE"
     (tmp_path / "text.txt").write_text("no mask")
@@ -199,8 +199,8 @@ def test_nifti(tmp_path):
 
 
 def test_chooser():
-    assert chooser("(?i)prost")(1, "Prostate") and not chooser("prost")(1, "Prostate")
-    assert chooser("label=3")(3, "") and not chooser("label=3")(1, "label=3") and chooser("label=any")(9, "")
+    assert Chooser("(?i)prost")(1, "Prostate") and not Chooser("prost")(1, "Prostate")
+    assert Chooser("label=3")(3, "") and not Chooser("label=3")(1, "label=3") and Chooser("label=any")(9, "")
 
 
 def segmentation(kind, arrays, labels, positions, bits=8):
@@ -277,7 +277,7 @@ def test_real_seg_voxel_by_voxel():
 @pytest.mark.parametrize("name", ["sparse-labelmap-noppv.dcm", "sparse-labelmap-ppv5.dcm"])
 def test_real_label_map(name):
     data = dicom.read_header(SMALL / "dcmqi_ct_seg" / name)
-    own = seg.read(data, grid(), chooser("label=any"), None, []).image
+    own = seg.read(data, grid(), Chooser("label=any"), None, []).image
     marked = np.frombuffer(data.PixelData, np.uint8)
     wanted = [int(s.SegmentNumber) for s in data.SegmentSequence if s.SegmentNumber != 0]
     assert np.count_nonzero(sitk.GetArrayFromImage(own)) == np.isin(marked, wanted).sum() > 0
@@ -320,7 +320,7 @@ def test_ibsi_masks():
     mask = read_mask(folder / "nifti/mask/mask.nii.gz", reference, "x")
     assert sitk.GetArrayFromImage(mask).sum() == 74 and millilitres(mask) == pytest.approx(0.592)
     own = seg.read(
-        dicom.read_header(folder / "dicom/mask/mask.dcm"), reference, chooser("ROI"), None, []
+        dicom.read_header(folder / "dicom/mask/mask.dcm"), reference, Chooser("ROI"), None, []
     ).image
     assert sitk.GetArrayFromImage(own).sum() == 74  # coronal frames
 

@@ -226,3 +226,36 @@ def test_stage_passes_on_what_convert_refused(patient):
     )
     record = run("P001", registry, out, "pin", Segment())
     assert (record.status, record.code, record.origin) == (QUARANTINED, "E_PET_UNITS", "convert")
+
+
+def test_a_known_bladder_gives_no_lesion():
+    """Uptake whose maximum lies in the rim of the organ is taken, unless the bladder is known to be there."""
+    pet = 0.5 + blob((0, 0, 23), 30, 5) + blob((8, 0, -8), 10, 4)
+    bladder = ball((0, 0, 34), 14)
+    plain, _ = watershed(image(pet), image(ORGAN), ONE)
+    without, _ = watershed(image(pet), image(ORGAN), ONE, image(bladder))
+    plain, without = (sitk.GetArrayFromImage(mask) > 0 for mask in (plain, without))
+    assert (plain & bladder).any() and not (without & bladder).any()
+    upper = PLACES[..., 2] > 5
+    assert not (without & upper).any() or (without & upper).sum() < 0.2 * (plain & upper).sum()
+    np.testing.assert_array_equal(plain & ~upper, without & ~upper)
+
+
+def test_stage_finds_the_bladder_in_the_file_of_the_organ(patient):
+    both = ORGAN.astype(np.float32) * 22
+    both[ball((0, 0, 34), 12)] = 21
+    registry, out = patient(prostate=both)
+    numbers = Segment(prostate_roi="label=22", bladder_roi="label=21")
+    assert (
+        run("P001", registry, out, "pin", numbers).values["lesion_source"] == "watershed without the bladder"
+    )
+    for settings in (
+        Segment(prostate_roi="label=22"),
+        Segment(prostate_roi="label=22", bladder_roi="label=9"),
+    ):
+        assert run("P001", registry, out, "pin", settings).values["lesion_source"] == "watershed"
+    wrong = run("P001", registry, out, "pin", Segment(prostate_roi="label=5"))
+    assert wrong.code == "E_MASK_ROI_MISSING"
+    registry, out = patient(prostate=ORGAN)
+    alone = run("P001", registry, out, "pin", Segment(prostate_roi="label=22"))
+    assert alone.code == "E_MASK_ROI_MISSING"  # one label of another number is another organ

@@ -127,6 +127,42 @@ PHILIPS = "Philips PET Private Group"
             {"private": [(0x0009, "GEMS_PETD_01", 0x0D, "DT", "20170305103000.00")]},
             id="GE-with-unshifted-date",
         ),
+        pytest.param(  # only the dates disagree
+            2 * PLAIN, {"SeriesDate": "20240930"}, {}, id="shifted-series-date"
+        ),
+        pytest.param(  # both wrong in time of day: what the frame says counts
+            2 * 80e3 / (3e8 * math.exp(-LAMBDA * (3600 + MIDDLE - 150))),
+            {"SeriesDate": "20240930", "SeriesTime": "080000"},
+            {},
+            id="series-moved-and-late",
+        ),
+        pytest.param(
+            2 * PLAIN,
+            {
+                "SeriesTime": "235900",
+                "AcquisitionTime": lambda i: ("235900", "000400", "000900", "001400")[i],
+            },
+            {"dose": {"RadiopharmaceuticalStartDateTime": None, "RadiopharmaceuticalStartTime": "225900"}},
+            id="beds-over-midnight-with-one-date",
+        ),
+        pytest.param(
+            2 * 80e3 / (3e8 * math.exp(-LAMBDA * 1800)),
+            {"SeriesTime": "103000"},
+            {"private": [(0x0009, "GEMS_PETD_01", 0x0D, "DT", "20250102103000.00")]},
+            id="series-confirmed-by-GE",
+        ),
+        pytest.param(
+            2 * 80e3 / (3e8 * math.exp(-LAMBDA * 1800)),
+            {"SeriesTime": "103000", "DecayFactor": GROWTH * math.exp(LAMBDA * 1800)},
+            {},
+            id="series-confirmed-by-decay-factor",
+        ),
+        pytest.param(
+            2 * 80e3 / (3e8 * math.exp(-math.log(2) / 45721 * 3600)),
+            {},
+            {"dose": {"RadionuclideHalfLife": 45721.0}, "nuclide": ("C-127A2", "SRT", "^64^Copper")},
+            id="copper",
+        ),
         pytest.param(2.0, GML, {}, id="gml"),
         pytest.param(
             2.0,
@@ -149,7 +185,7 @@ PHILIPS = "Philips PET Private Group"
             2 * 80 / ((77.68 + 70.98) / 2), {**GML, "SUVType": "IBW", "PatientSex": "O"}, {}, id="ideal-other"
         ),
         pytest.param(
-            2 * 80e3 / (1.99642 * 1e4), CM2, {}, id="body-surface"
+            0.2 * 80e3 / (1.99642 * 1e4), {**CM2, "RescaleSlope": 0.2}, {}, id="body-surface"
         ),  # Du Bois 80 kg, 180 cm: 1.99642 m2
         pytest.param(
             2 * 0.0125, COUNTS, {"private": [(0x7053, PHILIPS, 0x00, "DS", "0.0125")]}, id="philips-suv"
@@ -216,6 +252,21 @@ def test_rule(tmp_path, expected, changes, rest):
         ("E_PET_TIME", {**LATE, "FrameReferenceTime": None}, {}),
         ("E_PET_TIME", {**LATE, "FrameReferenceTime": lambda i: 150000.0 + 240000 * i}, {}),
         ("E_PET_TIME", {"DecayCorrection": "NONE", "ActualFrameDuration": None}, {}),
+        ("E_PET_TIME", {"SeriesTime": "103000"}, {}),  # half an hour before the scan, and nothing confirms it
+        (
+            "E_PET_TIME",
+            {"AcquisitionTime": lambda i: ("010000", "110000")[i % 2], "SeriesTime": "005900"},
+            {},
+        ),
+        (
+            "E_PET_TIME",
+            {},
+            {
+                "dose": {"RadionuclideHalfLife": 282276.0, "RadiopharmaceuticalStartDateTime": None},
+                "nuclide": ("C-168A4", "SRT", "^89^Zirconium"),
+            },
+        ),
+        ("E_PET_MIXED", {"CorrectedImage": lambda i: ["ATTN", "DECY"] if i else ["DECY"]}, {}),
         ("E_PET_MIXED", {"Units": lambda i: "GML" if i == 2 else "BQML"}, {}),
         ("E_PET_MIXED", {"PatientWeight": lambda i: 80.0 + i}, {}),
         ("E_PET_MIXED", {"PatientID": lambda i: f"PHANTOM{i}"}, {}),
@@ -225,6 +276,31 @@ def test_refused(tmp_path, code, changes, rest):
     with pytest.raises(DataError) as caught:
         convert_source(write(tmp_path, changes, **rest))
     assert caught.value.code == code
+
+
+def test_refusals_name_the_tag_and_the_reason(tmp_path):
+    with pytest.raises(DataError) as caught:
+        convert_source(write(tmp_path, {"Units": "PROPCPS"}))
+    assert "Units (0054,1001) is PROPCPS" in str(caught.value)
+
+
+def test_audit_names_every_element_used(tmp_path):
+    """Rule, each element with its value, factor: enough to compute one voxel by hand."""
+    result = convert_source(write(tmp_path, {"RescaleSlope": lambda i: i + 0.5}))
+    tags = result.audit["tags"]
+    assert tags["Units"] == "BQML" and tags["DecayCorrection"] == "START" and "ATTN" in tags["CorrectedImage"]
+    assert tags["RescaleSlope"] == [0.5, 3.5] and tags["SUVType"] is None
+    by_hand = tags["PatientWeight"] * 1000 / tags["RadionuclideTotalDose"]
+    by_hand *= 2 ** (result.audit["uptake_s"] / tags["RadionuclideHalfLife"])
+    assert result.audit["factor_max"] == pytest.approx(by_hand * 3.5)
+
+
+def test_fractions_survive_a_first_slope_of_one(tmp_path):
+    """Readers that take the type of the volume from the first slice drop the fraction of the others."""
+    result = convert_source(write(tmp_path, {**GML, "RescaleSlope": lambda i: (1.0, 0.37, 0.25, 0.5)[i]}))
+    values = sitk.GetArrayFromImage(result.image)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values[1], stored(1) * np.float32(0.37), rtol=1e-6)
 
 
 def test_warnings_say_what_was_assumed(tmp_path):

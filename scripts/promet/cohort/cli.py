@@ -28,3 +28,34 @@ def from_ibsi(
     from promet.cohort.public import from_ibsi as make
 
     print(f"{make(source, out)} patients written to {out}")
+
+
+@app.command("from-nnunet")
+def from_nnunet(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder with imagesTr, labelsTr and psma_metadata.csv (PSMA-PET-CT-Lesions)."),
+    ],
+    out: Annotated[Path, typer.Option(help="The cohort table to write.")],
+    prostate: Annotated[
+        Path,
+        typer.Option(
+            help="TotalSegmentator's output: <case>/prostate.nii.gz, or <case>.nii.gz of task total."
+        ),
+    ],
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder for the derived masks; by default 'masks' beside the table.")
+    ] = None,
+) -> None:
+    """Cohort table of the public PSMA PET/CT set (autoPET III, nnU-Net layout), with masks derived from its labels.
+
+    Example: promet cohort from-nnunet downloads/psma --prostate downloads/totalsegmentator --out psma/cohort.tsv
+    """
+    from promet.cohort.nnunet import from_nnunet as make
+
+    made = make(source, out, prostate, masks or out.parent / "masks")
+    print(
+        f"{made.patients} patients, {made.metastatic} of them with uptake apart from the prostate, written to {out}"
+    )
+    for why, count in sorted(made.left_out.items()):
+        print(f"{count} studies left out: {why}")

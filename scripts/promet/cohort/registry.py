@@ -84,7 +84,12 @@ def list_files(source: Path) -> list[Path]:
     """Every regular file of a source, sorted; links to folders are not followed, so a loop cannot hang it."""
     if source.is_file():
         return [source]
-    return sorted(Path(folder, name) for folder, _, names in os.walk(source) for name in names)
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = (Path(folder, name) for folder, _, names in os.walk(source, onerror=refuse) for name in names)
+    return sorted(path for path in found if path.is_file() or path.is_symlink())  # a named pipe would hang
 
 
 def _digest_source(hashes: list[str]) -> str:

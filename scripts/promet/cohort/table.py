@@ -19,8 +19,10 @@ ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 CLINICAL_T = re.compile(r"T(0|X|1[abc]?|2[abc]?|3[ab]?|4)", re.IGNORECASE)
-# Names that Windows shares cannot hold, since products are folders named by the patient.
+# Names that Windows shares cannot hold (products are folders named by the patient), and words that readers of
+# tables take for a missing value.
 RESERVED = {
+    *("na", "nan", "null", "none"),
     "con",
     "prn",
     "aux",

@@ -142,6 +142,83 @@ def picture(
 
 
 @app.command()
+def mask(
+    source: Annotated[
+        Path, typer.Argument(help="NIfTI, DICOM SEG or RTSTRUCT, or a folder with one.", show_default=False)
+    ],
+    reference: Annotated[Path, typer.Option(help="The PET volume whose grid the mask is brought to.")],
+    roi: Annotated[str, typer.Option(help="Name or pattern of the structure, or label=N, or label=any.")],
+    out: Annotated[Path, typer.Option(help="The mask to write (.nii.gz), 0/1 on the grid of the PET.")],
+    ct: Annotated[
+        Path | None, typer.Option(help="The CT series it was drawn on, if it is to be checked.")
+    ] = None,
+    pet: Annotated[Path | None, typer.Option(help="The PET series, if it is to be checked.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """By hand: one mask on the grid of a PET; prints voxels, volume and centroid.
+
+    Example: promet imaging mask rtstruct.dcm --reference pet.nii.gz --roi Prostate --out prostate.nii.gz --json
+    """
+    from promet.imaging.masks import mask_by_hand
+
+    _one_thread()
+    found = mask_by_hand(source, reference, roi, out, ct, pet)
+    if json:
+        _print_json(found)
+    else:
+        x, y, z = found["centroid_mm"]
+        print(f"{found['voxels']} voxels, {found['ml']:.3f} ml, centroid (LPS) {x:.2f} {y:.2f} {z:.2f} mm")
+        for sentence in found["warnings"]:
+            print(f"Note: {sentence}")
+
+
+@app.command()
+def inspect(
+    source: Annotated[Path, typer.Argument(help="A folder as a PACS exports it.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="Print the listing as JSON.")] = False,
+) -> None:
+    """By hand: the series of a folder, which would be taken, and why; no identifier is shown.
+
+    Example: promet imaging inspect export/P001
+    """
+    from promet.imaging.inspect import inspect as look
+    from promet.imaging.inspect import text
+
+    found = look(source)
+    if json:
+        _print_json(found)
+    else:
+        print(text(found))
+
+
+@app.command()
+def expression(
+    pet: Annotated[Path, typer.Argument(help="The PET volume in SUV.", show_default=False)],
+    prostate: Annotated[Path, typer.Option(help="Mask of the prostate.")],
+    lesions: Annotated[Path, typer.Option(help="Mask of the lesions.")],
+    blood: Annotated[Path | None, typer.Option(help="Mask of the aorta (blood pool).")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Mask of the liver; of the spleen for a ligand excreted by the liver.")
+    ] = None,
+    parotid: Annotated[Path | None, typer.Option(help="Mask of the parotid glands.")] = None,
+) -> None:
+    """By hand: PSMA expression score (PROMISE V2) and a surrogate of the PRIMARY score, as JSON.
+
+    Example: promet imaging expression pet.nii.gz --prostate prostate.nii.gz --lesions lesions.nii.gz --blood aorta.nii.gz --reference liver.nii.gz
+    """
+    from promet.imaging.expression import by_hand
+
+    _one_thread()
+    _print_json(by_hand(pet, prostate, lesions, blood, reference, parotid))
+
+
+def _print_json(value: dict) -> None:
+    from json import dumps
+
+    print(dumps(value, indent=2, allow_nan=False))
+
+
+@app.command()
 def gather(
     patients: Annotated[Path, typer.Option(help="Folder with one folder per patient.")],
     out: Out,

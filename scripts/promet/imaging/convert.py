@@ -13,11 +13,12 @@ from promet.core.errors import DataError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging import dicom, geometry, series, suv
+from promet.imaging import dicom, geometry, series, stacking, suv
 
 PRODUCT = "pet.nii.gz"
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
+IMPOSSIBLE = 20000.0  # refused also from DICOM: an extreme voxel at an edge is only warned of
 
 
 @dataclass
@@ -44,7 +45,10 @@ def convert_source(source: Path) -> Converted:
     if source.is_file() and source.name.lower().endswith(IMAGES):
         result = _from_volume(source)
     else:
-        result = _from_dicom(source)
+        try:
+            result = _from_dicom(source)
+        except DataError as error:
+            raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
     result.image = geometry.without_text(geometry.canonical(result.image))
     _check_values(result)
     size, step = result.image.GetSize(), result.image.GetSpacing()
@@ -62,7 +66,7 @@ def convert(patient: str, registry: Path, out: Path, pin: str) -> Sidecar:
         found = sources(registry, patient)
         if "pet" not in found:
             raise DataError(
-                "E_SOURCE_MISSING",
+                "E_SOURCE_NOT_GIVEN",
                 "The table names no pet source for this patient",
                 "a path in the column pet",
             )
@@ -86,6 +90,8 @@ def convert_by_hand(source: Path, out: Path, audit: Path | None = None) -> Conve
 def _from_volume(source: Path) -> Converted:
     image = sitk.Cast(geometry.read_image(source), sitk.sitkFloat32)
     values = sitk.GetArrayViewFromImage(image)
+    if not geometry.all_finite(source):
+        raise _not_finite()
     if np.isfinite(values).all() and float(values.max()) > TOO_HOT:
         raise DataError(
             "E_PET_UNITS",
@@ -104,7 +110,7 @@ def _from_dicom(source: Path) -> Converted:
     found = series.find_pet(source)
     headers = [frame.header for frame in found.frames]
     factors = suv.factors(headers)
-    stack = dicom.stack(headers)
+    stack = stacking.stack(headers)
     first = headers[0]
     rows, columns = int(first.number("Rows")), int(first.number("Columns"))
     volume = np.empty((len(headers), rows, columns), np.float32)
@@ -117,7 +123,7 @@ def _from_dicom(source: Path) -> Converted:
     return Converted(image, audit, [*found.warnings, *factors.warnings, *stack.warnings])
 
 
-def _image(volume: np.ndarray, stack: dicom.Stack) -> sitk.Image:
+def _image(volume: np.ndarray, stack: stacking.Stack) -> sitk.Image:
     if not stack.regular:
         volume = _interpolate(volume, stack)
     image = sitk.GetImageFromArray(volume)
@@ -127,7 +133,7 @@ def _image(volume: np.ndarray, stack: dicom.Stack) -> sitk.Image:
     return image
 
 
-def _interpolate(volume: np.ndarray, stack: dicom.Stack) -> np.ndarray:
+def _interpolate(volume: np.ndarray, stack: stacking.Stack) -> np.ndarray:
     """Linear between neighbouring slices, on the regular grid from the first to the last."""
     step, places = stack.spacing[2], stack.positions - stack.positions[0]
     wanted = np.arange(int(places[-1] / step + 1e-6) + 1) * step
@@ -138,13 +144,35 @@ def _interpolate(volume: np.ndarray, stack: dicom.Stack) -> np.ndarray:
     return volume[upper - 1] * (1 - share) + volume[upper] * share
 
 
+def _not_finite() -> DataError:
+    return DataError(
+        "E_PET_NAN", "The PET holds values that are not finite", "finite numbers", "Export it again"
+    )
+
+
 def _check_values(result: Converted) -> None:
     values = sitk.GetArrayViewFromImage(result.image)
     low, top = float(values.min()), float(values.max())
     if not np.isfinite([low, top]).all() or np.isnan(values.sum()):
-        raise DataError("E_PET_EMPTY", "The PET holds values that are not finite", "finite numbers")
+        raise _not_finite()
+    if low == top:
+        raise DataError(
+            "E_PET_FLAT",
+            f"The PET has the same value ({top:g}) everywhere",
+            "an image",
+            "Export the series again",
+        )
     if top <= 0:
-        raise DataError("E_PET_EMPTY", "The PET holds no value above 0", "an image")
+        raise DataError(
+            "E_PET_NEGATIVE", "The PET holds no value above 0", "an image", "Export the series again"
+        )
+    if top > IMPOSSIBLE:
+        raise DataError(
+            "E_PET_HUGE",
+            f"The highest SUV would be {top:.3g}, which no tissue reaches",
+            f"below {IMPOSSIBLE:g}",
+            "Check dose, weight and RescaleSlope of the export",
+        )
     result.audit["suv_max"], result.audit["suv_min"] = top, low
     if top > TOO_HOT or top < 0.5:
         result.warnings.append(f"The highest SUV is {top:.3g}, which is not plausible: please check")

@@ -1,4 +1,4 @@
-"""DICOM files: what lies in a folder, headers without values in messages, slices in order, pixels.
+"""DICOM files: what lies in a folder, headers without values in messages, pixels.
 
 Nothing in this module prints, logs or raises a value of a text element: names, identifiers, dates and
 descriptions stay in the file.
@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import ELOOP
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom import config, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from promet.core.errors import DataError
 
@@ -132,13 +134,33 @@ def _unreadable(keyword: str) -> DataError:
     )
 
 
+def tagged(sentence: str) -> str:
+    """The sentence with the number behind each element's keyword, e.g. ``Units (0054,1001)``."""
+
+    def with_number(match: re.Match[str]) -> str:
+        tag = tag_for_keyword(match[0])
+        return match[0] if tag is None else f"{match[0]} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+    return re.sub(r"\b(?:[A-Z]+[a-z]+(?:[A-Z]+[a-z]*)+|SUVType|Units)\b", with_number, sentence)
+
+
 def is_dicom(path: Path) -> bool:
-    """True for a DICOM file, with or without its preamble."""
+    """True for a DICOM file, with or without its preamble.
+
+    Raises:
+        DataError: E_SOURCE_UNREADABLE. A slice that may not be read is not a slice that is not there.
+    """
     try:
         with open(path, "rb") as handle:
             start = handle.read(132)
-    except OSError:
+    except PermissionError:
+        raise _locked() from None
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        if error.errno == ELOOP:
+            return False
+        raise
     return start[128:] == b"DICM" or (
         len(start) == 132 and start[:2] in (b"\x08\0", b"\x02\0") and start[3] == 0
     )
@@ -150,7 +172,11 @@ def read_header(path: Path) -> Dataset | None:
         return None
     try:
         return dcmread(path, defer_size=DEFER, force=True)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError, OSError):
+    except PermissionError:
+        raise _locked() from None
+    except Exception as error:  # pydicom and zlib raise many kinds for a file that is cut
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's fault, not the patient's
         return None
 
 
@@ -159,15 +185,33 @@ def files_of(source: Path) -> Iterator[Path]:
     if source.is_file():
         yield source
         return
-    for folder, folders, names in os.walk(source):
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise _locked() from None
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise error
+
+    for folder, folders, names in os.walk(source, onerror=refuse):
         folders.sort()
         for name in sorted(names):
-            yield Path(folder, name)
+            path = Path(folder, name)
+            if path.is_file() or path.is_symlink():  # a pipe or socket would block for ever
+                yield path
 
 
 def read_headers(source: Path) -> list[Dataset]:
     """Headers of all DICOM files of a source."""
     return [found for path in files_of(source) if (found := read_header(path)) is not None]
+
+
+def _locked() -> DataError:
+    return DataError(
+        "E_SOURCE_UNREADABLE",
+        "A folder or file of a source may not be read by this user",
+        "permission to read all of it",
+        "Change the permissions or copy it",
+    )
 
 
 @dataclass
@@ -228,147 +272,6 @@ def _offset(top: Header, index: int, what: str) -> Dataset:
     layer = Dataset()
     layer.ImagePositionPatient = (np.array(place) + distance * np.cross(axes[:3], axes[3:])).tolist()
     return layer
-
-
-@dataclass
-class Stack:
-    """Slices in order along their normal.
-
-    Attributes:
-        order: indices into the given headers.
-        positions: mm along the normal, increasing.
-        spacing: (x, y, z) mm of the regular grid.
-        regular: False when the slices must be interpolated to the grid.
-    """
-
-    order: list[int]
-    positions: np.ndarray
-    origin: np.ndarray
-    direction: np.ndarray
-    spacing: tuple[float, float, float]
-    regular: bool
-    notes: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
-def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
-    """Order slices by place and check that they make one volume.
-
-    Gaps that differ by rounding (2 % of a slice) make a regular grid with their mean; gaps up to one and a
-    half of the usual one are interpolated; larger ones are missing slices.
-
-    Raises:
-        DataError: E_<what>_GEOMETRY, E_<what>_MISSING_SLICE, E_<what>_DUPLICATE_SLICE, E_<what>_MIXED.
-    """
-    headers = list(headers)
-    places, axes, steps = [], [], []
-    for header in headers:
-        place, turn = header.numbers("ImagePositionPatient", 3), header.numbers("ImageOrientationPatient", 6)
-        step = header.numbers("PixelSpacing", 2)
-        if place is None or turn is None or step is None or min(step) <= 0:
-            raise DataError(
-                f"E_{what}_GEOMETRY",
-                "A slice has no place in the body",
-                "ImagePositionPatient, ImageOrientationPatient and PixelSpacing in every slice",
-            )
-        places.append(place), axes.append(turn), steps.append(step)
-    places, axes, steps = np.array(places), np.array(axes), np.array(steps)
-    if np.ptp(axes, 0).max() > 1e-3 or np.ptp(steps, 0).max() > 1e-3:
-        raise DataError(
-            f"E_{what}_MIXED",
-            "The slices differ in ImageOrientationPatient or PixelSpacing",
-            "slices of one volume",
-        )
-    row, column = _right_angled(axes[0], what)
-    normal = np.cross(row, column)
-    along = places @ normal
-    order = np.argsort(along, kind="stable")
-    positions, places = along[order], places[order]
-    if len(order) < 2:
-        raise DataError(
-            f"E_{what}_MISSING_SLICE",
-            "There is only one slice",
-            "a whole series",
-            "Give the folder of the series",
-        )
-    drift = places - places[0] - np.outer(positions - positions[0], normal)
-    if np.abs(drift).max() > 0.1 * steps[0].min():
-        raise DataError(
-            f"E_{what}_GEOMETRY",
-            "The slices are shifted against each other",
-            "slices stacked along their normal",
-        )
-    gap, regular, notes, told = _gaps(positions, what)
-    return Stack(
-        order.tolist(),
-        positions,
-        places[0],
-        np.column_stack([row, column, normal]),
-        (float(steps[0][1]), float(steps[0][0]), gap),
-        regular,
-        notes,
-        told,
-    )
-
-
-def _right_angled(turn: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-    row, column = turn[:3], turn[3:]
-    if (
-        abs(np.linalg.norm(row) - 1) > 0.01
-        or abs(np.linalg.norm(column) - 1) > 0.01
-        or abs(row @ column) > 0.01
-    ):
-        raise DataError(
-            f"E_{what}_GEOMETRY",
-            "ImageOrientationPatient is no pair of right-angled unit vectors",
-            "two directions",
-        )
-    row = row / np.linalg.norm(row)
-    column = column - (column @ row) * row
-    return row, column / np.linalg.norm(column)
-
-
-def _gaps(positions: np.ndarray, what: str) -> tuple[float, bool, dict[str, Any], list[str]]:
-    gaps = np.diff(positions)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: of two gaps the smaller
-    same = int((gaps < max(0.01 * usual, 1e-3)).sum())
-    if same:
-        raise DataError(
-            f"E_{what}_DUPLICATE_SLICE",
-            f"{same} of {len(positions)} slices lie where another one lies",
-            "one slice per place: no time frames, gates or second reconstruction",
-            "Give the static series only",
-        )
-    wide = gaps >= 1.5 * usual
-    if wide.any():
-        missing = int(np.round(gaps[wide] / usual - 1).sum())
-        raise DataError(
-            f"E_{what}_MISSING_SLICE",
-            f"About {missing} slices are missing between {len(positions)} slices, in {int(wide.sum())} places",
-            "a whole series",
-            "Export the series again",
-        )
-    mean = float((positions[-1] - positions[0]) / len(gaps))
-    stray = float(np.abs(positions - positions[0] - mean * np.arange(len(positions))).max())
-    uneven = float(np.abs(gaps - usual).max())
-    notes = {
-        "slice_gap_mm": round(mean, 5),
-        "slice_gap_spread_mm": round(uneven, 5),
-        "slice_stray_mm": round(stray, 5),
-    }
-    if stray <= 0.02 * usual:
-        told = (
-            []
-            if uneven < 0.001 * usual
-            else [
-                f"The gaps between slices differ by up to {uneven:.3f} mm; with their mean no slice is displaced by more than {stray:.3f} mm"
-            ]
-        )
-        return mean, True, notes, told
-    told = [
-        f"The gaps between slices differ by up to {uneven:.2f} mm; slices were interpolated to {usual:.3f} mm"
-    ]
-    return usual, False, notes, told
 
 
 def pixels(frame: Frame, what: str = "PET") -> np.ndarray:

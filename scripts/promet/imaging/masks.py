@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from promet.core.errors import DataError, UsageError
+from promet.core.errors import DataError, PrometError, UsageError
 from promet.imaging import dicom, geometry
 
 log = logging.getLogger("promet")
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-IDENTITY = ["SOPInstanceUID", "FrameOfReferenceUID", "Modality"]
+IDENTITY = ["SOPInstanceUID", "FrameOfReferenceUID", "Modality", "PatientID"]
 
 
 @dataclass
@@ -29,11 +29,13 @@ class Contoured:
         image: 0/1 on its own grid.
         frame: its FrameOfReferenceUID, or None.
         instances: SOPInstanceUIDs it was drawn on.
+        patient: its PatientID, compared and never shown.
     """
 
     image: sitk.Image
     frame: str | None
     instances: set[str] = field(default_factory=set)
+    patient: str = ""
 
 
 def read_mask(
@@ -43,6 +45,7 @@ def read_mask(
     ct: Path | None = None,
     pet: Path | None = None,
     warnings: list[str] | None = None,
+    by_name: bool = False,
 ) -> sitk.Image:
     """Read a mask and bring it to the PET grid.
 
@@ -54,24 +57,25 @@ def read_mask(
         ct: the CT source, if any: gives the slice distance and is checked to be what was drawn on.
         pet: the PET source, if it is DICOM: its frame of reference must be the mask's.
         warnings: sentences are appended here (and always logged).
+        by_name: a volume, whose labels have no names, does not fit a pattern (otherwise it is taken as it is).
 
     Returns:
         uint8 0/1 on the grid of ``reference``.
 
     Raises:
         DataError: E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_LABELS, E_MASK_EMPTY, E_MASK_OUTSIDE, E_MASK_FRAME,
-            E_MASK_REFERENCE, E_MASK_AMBIGUOUS.
+            E_MASK_PATIENT, E_MASK_REFERENCE, E_MASK_AMBIGUOUS, E_MASK_TRUNCATED.
     """
     dicom.quiet()
     told: list[str] = []
     source = Path(source)
-    chooser(roi)
+    Chooser(roi)
     if not source.exists():
         raise DataError("E_MASK_FORMAT", "The mask source is not there", "a file or folder")
     if source.is_file() and source.name.lower().endswith(IMAGES):
-        own = _from_volume(source, roi)
+        own = _from_volume(source, roi, by_name)
     else:
-        contoured = _from_dicom(source, reference, roi, ct, told)
+        contoured = _from_dicom(source, reference, roi, ct, told, by_name)
         _check_frame(contoured, ct, pet, told)
         own = contoured.image
     if not _any(own):
@@ -96,18 +100,55 @@ def read_mask(
     return mask
 
 
-def chooser(roi: str) -> Callable[[int, str], bool]:
-    """A test of (number, name) made from ``roi``."""
-    match = re.fullmatch(r"label=(\d+|any)", roi.strip())
-    if match:
-        return lambda number, name: match[1] == "any" or number == int(match[1])
-    try:
-        pattern = re.compile(roi)
-    except re.error:
-        raise UsageError(
-            "E_CONFIG_VALUE", "An roi setting is no valid regular expression", "e.g. (?i)prostate"
-        ) from None
-    return lambda number, name: pattern.search(name) is not None
+def mask_by_hand(
+    source: Path, reference: Path, roi: str, out: Path, ct: Path | None = None, pet: Path | None = None
+) -> dict[str, Any]:
+    """Write one mask on the grid of ``reference`` and measure it.
+
+    Returns:
+        ``voxels``; ``ml``; ``centroid_mm``: mean (x, y, z) of the voxel centres in mm, DICOM's LPS; ``warnings``.
+
+    Raises:
+        DataError: as ``read_mask``; E_IMAGE_* of the reference.
+    """
+    told: list[str] = []
+    dicom.quiet()
+    grid = geometry.read_image(reference)
+    mask = read_mask(source, grid, roi, ct, pet, told)
+    geometry.write_nifti(mask, out)
+    places = np.argwhere(sitk.GetArrayViewFromImage(mask))
+    centre = mask.TransformContinuousIndexToPhysicalPoint(places.mean(axis=0)[::-1].tolist())
+    return {
+        "voxels": len(places),
+        "ml": _volume(mask) / 1000,
+        "centroid_mm": [round(value, 4) for value in centre],
+        "warnings": told,
+    }
+
+
+class Chooser:
+    """A test of (number, name) made from ``roi``, and the choice among all names of a file."""
+
+    def __init__(self, roi: str) -> None:
+        self.name = roi.strip()
+        match = re.fullmatch(r"label=(\d+|any)", self.name)
+        self.label = match[1] if match else ""
+        try:
+            self.pattern = re.compile(roi)
+        except re.error:
+            raise UsageError(
+                "E_CONFIG_VALUE", "An roi setting is no valid regular expression", "e.g. (?i)prostate"
+            ) from None
+
+    def __call__(self, number: int, name: str) -> bool:
+        if self.label:
+            return self.label == "any" or number == int(self.label)
+        return name.strip() == self.name or self.pattern.search(name) is not None
+
+    def pick(self, names: dict[int, str]) -> set[int]:
+        """Numbers of what fits; a name that is exactly ``roi`` wins over longer ones that contain it."""
+        exact = {number for number, name in names.items() if not self.label and name.strip() == self.name}
+        return exact or {number for number, name in names.items() if self(number, name)}
 
 
 def missing(count: int, kind: str) -> DataError:
@@ -120,20 +161,25 @@ def missing(count: int, kind: str) -> DataError:
     )
 
 
-def _from_volume(source: Path, roi: str) -> sitk.Image:
-    image = geometry.read_image(source)
-    values = sitk.GetArrayViewFromImage(image)
-    kinds = np.unique(values)
-    if not np.isfinite(kinds).all():
-        raise DataError("E_MASK_FORMAT", "The mask volume holds values that are not finite", "0 and 1")
+def _from_volume(source: Path, roi: str, by_name: bool) -> sitk.Image:
+    image = _around(geometry.read_image(source))
+    kinds = np.unique(sitk.GetArrayViewFromImage(image))
+    if not np.isfinite(kinds).all() or not geometry.all_finite(source):
+        raise DataError(
+            "E_MASK_NAN", "The mask volume holds values that are not finite", "0 and 1", "Export it again"
+        )
     kinds = kinds[kinds != 0]
     wanted = re.fullmatch(r"label=(\d+|any)", roi.strip())
-    if wanted and wanted[1] != "any" and len(kinds) > 1:
+    if by_name and not wanted:
+        raise missing(len(kinds), "labels")
+    if wanted and wanted[1] != "any" and len(kinds) and (kinds == np.round(kinds)).all():
+        if float(wanted[1]) not in kinds:
+            raise missing(len(kinds), "labels")
         return image == float(wanted[1])
     if len(kinds) and (kinds != np.round(kinds)).any():
         if kinds.min() < 0 or kinds.max() > 1:
             raise DataError(
-                "E_MASK_FORMAT",
+                "E_MASK_VALUES",
                 "The mask volume holds values that are no labels",
                 "0 and 1, or shares up to 1",
             )
@@ -148,24 +194,39 @@ def _from_volume(source: Path, roi: str) -> sitk.Image:
     return image != 0
 
 
-def _from_dicom(source: Path, reference: sitk.Image, roi: str, ct: Path | None, told: list[str]) -> Contoured:
+def _around(image: sitk.Image) -> sitk.Image:
+    """The box that holds everything but 0, two voxels wider: a mask on a CT is nearly all 0."""
+    marked = sitk.GetArrayViewFromImage(image) != 0
+    low, size = [], []
+    for axis in (2, 1, 0):  # x, y, z
+        places = np.flatnonzero(marked.any(axis=tuple({0, 1, 2} - {axis})))
+        if not len(places):
+            return image
+        low.append(max(int(places[0]) - 2, 0))
+        size.append(min(int(places[-1]) + 3, marked.shape[axis]) - low[-1])
+    return sitk.RegionOfInterest(image, size, low)
+
+
+def _from_dicom(
+    source: Path, reference: sitk.Image, roi: str, ct: Path | None, told: list[str], by_name: bool
+) -> Contoured:
     from promet.imaging import rtstruct, seg
 
     readers = {"RTSTRUCT": rtstruct.read, "SEG": seg.read}
-    found = [data for data in dicom.read_headers(source) if str(data.get("Modality", "")) in readers]
+    found = [data for data in dicom.read_headers(source) if _kind(data) in readers]
     if not found:
         volumes = (
             [p for p in dicom.files_of(source) if p.name.lower().endswith(IMAGES)] if source.is_dir() else []
         )
         if len(volumes) == 1:
-            return Contoured(_from_volume(volumes[0], roi), None)
+            return Contoured(_from_volume(volumes[0], roi, by_name), None)
         raise DataError(
             "E_MASK_FORMAT",
             "The mask source is no mask this program reads",
             "one NIfTI, DICOM SEG or RTSTRUCT",
             "Export it again",
         )
-    choose = chooser(roi)
+    choose = Chooser(roi)
     fitting = (
         [data for data in found if any(choose(*name) for name in _names(data))] if len(found) > 1 else found
     )
@@ -179,19 +240,47 @@ def _from_dicom(source: Path, reference: sitk.Image, roi: str, ct: Path | None, 
             "Name the file in the table",
         )
     data = fitting[0]
-    return readers[str(data.Modality)](data, reference, choose, ct, told)
+    try:
+        result = readers[str(data.Modality)](data, reference, choose, ct, told)
+    except (PrometError, MemoryError):
+        raise
+    except Exception as error:  # pydicom raises many kinds, whose text may show values
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DataError(
+            "E_MASK_TRUNCATED",
+            "The mask file ends before its end, or lacks elements that every mask has",
+            "a whole DICOM SEG or RTSTRUCT",
+            "Copy or export it again",
+        ) from None
+    result.patient = str(data.get("PatientID") or "")
+    return result
+
+
+def _kind(data: Dataset) -> str:
+    try:
+        return str(data.get("Modality", ""))
+    except Exception:  # a broken element
+        return ""
 
 
 def _names(data: Dataset) -> list[tuple[int, str]]:
+    try:
+        return _all_names(data)
+    except Exception:  # cut in the middle
+        return []
+
+
+def _all_names(data: Dataset) -> list[tuple[int, str]]:
     rois = [(int(r.ROINumber), str(r.get("ROIName", ""))) for r in data.get("StructureSetROISequence") or ()]
     return rois + [
         (int(s.SegmentNumber), str(s.get("SegmentLabel", ""))) for s in data.get("SegmentSequence") or ()
     ]
 
 
-def _identities(source: Path | None) -> tuple[set[str], set[str]]:
-    """SOP instances and frames of reference of a DICOM image source; empty for anything else."""
-    instances, frames = set(), set()
+def _identities(source: Path | None) -> tuple[set[str], set[str], set[str]]:
+    """SOP instances, frames of reference and patients of a DICOM image source; empty for anything else."""
+    instances, frames, patients = set(), set(), set()
     for path in dicom.files_of(source) if source is not None and Path(source).exists() else ():
         if not dicom.is_dicom(path):
             continue
@@ -203,13 +292,27 @@ def _identities(source: Path | None) -> tuple[set[str], set[str]]:
             instances.add(str(data.get("SOPInstanceUID", "")))
             if data.get("FrameOfReferenceUID"):
                 frames.add(str(data.FrameOfReferenceUID))
-    return instances, frames
+            if data.get("PatientID"):
+                patients.add(str(data.PatientID))
+    return instances, frames, patients
 
 
 def _check_frame(mask: Contoured, ct: Path | None, pet: Path | None, told: list[str]) -> None:
     """The mask must lie in the frame of reference of the PET, or of the CT when that of the PET is not known."""
-    on_ct, ct_frames = _identities(ct)
-    on_pet, pet_frames = _identities(pet)
+    on_ct, ct_frames, ct_patients = _identities(ct)
+    on_pet, pet_frames, pet_patients = _identities(pet)
+    patients, frames = pet_patients or ct_patients, pet_frames | ct_frames
+    if mask.patient and patients and mask.patient not in patients:
+        if mask.frame not in frames and not mask.instances & (on_ct | on_pet):
+            raise DataError(
+                "E_MASK_PATIENT",
+                "The mask names another patient than the images, and nothing else ties it to them",
+                "a mask of the same patient",
+                "Check the pairing in the table",
+            )
+        told.append(
+            "The mask names another PatientID than the images, but their frame of reference; that was believed"
+        )
     drawn = mask.instances & (on_ct | on_pet)
     whole = mask.instances <= on_ct or mask.instances <= on_pet or not on_ct
     if drawn and not whole and not mask.instances & on_pet:

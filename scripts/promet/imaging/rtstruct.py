@@ -6,7 +6,6 @@ each PET voxel gets then decides (geometry.to_grid). No image of the series they
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header, files_of, read_header
-from promet.imaging.masks import Contoured, missing
+from promet.imaging.masks import Chooser, Contoured, missing
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 MOST_VOXELS = 2e8
@@ -23,7 +22,7 @@ FLAT = 0.02  # share of the plane distance within which a contour must be flat a
 
 
 def read(
-    data: Dataset, reference: sitk.Image, choose: Callable[[int, str], bool], ct: Path | None, told: list[str]
+    data: Dataset, reference: sitk.Image, choose: Chooser, ct: Path | None, told: list[str]
 ) -> Contoured:
     """The united chosen ROIs as 0/1 volume on a fine grid along the contour planes.
 
@@ -63,12 +62,10 @@ def read(
     return Contoured(image, frame, instances)
 
 
-def _chosen(
-    data: Dataset, choose: Callable[[int, str], bool], told: list[str]
-) -> tuple[set[int], str | None]:
+def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], str | None]:
     """Numbers of the fitting ROIs and their frame of reference."""
     items = {int(item.ROINumber): item for item in data.get("StructureSetROISequence") or ()}
-    chosen = {number for number, item in items.items() if choose(number, str(item.get("ROIName", "")))}
+    chosen = choose.pick({number: str(item.get("ROIName", "")) for number, item in items.items()})
     if not chosen:
         raise missing(len(items), "ROIs")
     if len(chosen) > 1:

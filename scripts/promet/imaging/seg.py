@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +10,11 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header, frames_of, pixels
-from promet.imaging.masks import Contoured, missing
+from promet.imaging.masks import Chooser, Contoured, missing
 
 
 def read(
-    data: Dataset, reference: sitk.Image, choose: Callable[[int, str], bool], ct: Path | None, told: list[str]
+    data: Dataset, reference: sitk.Image, choose: Chooser, ct: Path | None, told: list[str]
 ) -> Contoured:
     """The united chosen segments as 0/1 volume; frames that are not stored are empty.
 
@@ -26,7 +25,7 @@ def read(
     segments = {
         int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in data.get("SegmentSequence") or ()
     }
-    chosen = {number for number, label in segments.items() if choose(number, label)}
+    chosen = choose.pick(segments)
     kind = str(data.get("SegmentationType", ""))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise _format("is of no known kind")

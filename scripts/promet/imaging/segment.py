@@ -28,7 +28,9 @@ def millilitres(mask: sitk.Image) -> float:
     return float(np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000)
 
 
-def watershed(pet: sitk.Image, organ: sitk.Image, settings: Lesions) -> tuple[sitk.Image, list[str]]:
+def watershed(
+    pet: sitk.Image, organ: sitk.Image, settings: Lesions, bladder: sitk.Image | None = None
+) -> tuple[sitk.Image, list[str]]:
     """Lesions in the organ by a marker watershed.
 
     Every maximum of the smoothed PET around the organ is a marker and owns the voxels that drain to it. Basins
@@ -38,7 +40,8 @@ def watershed(pet: sitk.Image, organ: sitk.Image, settings: Lesions) -> tuple[si
     filter at SUV 4.
 
     Args:
-        pet: SUVbw, any orientation; organ: uint8 0/1 on its grid, not empty.
+        pet: SUVbw, any orientation; organ: uint8 0/1 on its grid, not empty; bladder: the same, or None when it is
+            not known: no lesion voxel and no maximum of a lesion lies in it.
 
     Returns:
         uint8 0/1 mask on the PET grid, and warnings.
@@ -47,6 +50,8 @@ def watershed(pet: sitk.Image, organ: sitk.Image, settings: Lesions) -> tuple[si
     suv = sitk.Cast(sitk.RegionOfInterest(pet, size, index), sitk.sitkFloat32)
     inside = sitk.GetArrayFromImage(sitk.RegionOfInterest(organ, size, index)) > 0
     region = dilate_mm(inside, pet.GetSpacing()[::-1], settings.organ_margin_mm)
+    if bladder is not None:
+        region &= sitk.GetArrayFromImage(sitk.RegionOfInterest(bladder, size, index)) == 0
 
     smooth = sitk.DiscreteGaussian(suv, settings.smooth_mm**2, 64, 0.01) if settings.smooth_mm else suv
     maxima = sitk.RegionalMaxima(smooth, fullyConnected=True, flatIsMaxima=False)
@@ -108,12 +113,16 @@ def limit(given: sitk.Image, organ: sitk.Image, margin_mm: float) -> tuple[sitk.
 
 
 def segment(
-    pet: sitk.Image, organ: sitk.Image, given: sitk.Image | None, settings: Segment
+    pet: sitk.Image,
+    organ: sitk.Image,
+    given: sitk.Image | None,
+    settings: Segment,
+    bladder: sitk.Image | None = None,
 ) -> tuple[sitk.Image, dict[str, float | int | str], list[str]]:
     """Lesion mask, values and warnings of one patient.
 
     Args:
-        pet: SUVbw; organ: uint8 0/1 on the PET grid; given: the same for lesions, or None.
+        pet: SUVbw; organ: uint8 0/1 on the PET grid; given: the same for lesions, or None; bladder: the same.
 
     Raises:
         DataError: ``E_MASK_EMPTY`` when the organ has no voxel on the PET grid.
@@ -131,8 +140,8 @@ def segment(
         warnings.append(f"The prostate mask has {organ_ml:.1f} ml, which is unusual; check the picture.")
     values: dict[str, float | int | str] = {"organ_ml": organ_ml}
     if given is None:
-        lesions, more = watershed(pet, organ, settings.lesions)
-        values["lesion_source"] = "watershed"
+        lesions, more = watershed(pet, organ, settings.lesions, bladder)
+        values["lesion_source"] = "watershed" if bladder is None else "watershed without the bladder"
     else:
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
@@ -162,6 +171,14 @@ def read_source(
     return mask
 
 
+def find_bladder(given: dict[str, Path], pet: sitk.Image, roi: str) -> sitk.Image | None:
+    """The bladder, when the file of the prostate mask names it as well; None when it does not."""
+    try:
+        return read_mask(given["prostate"], pet, roi, by_name=True)
+    except DataError:
+        return None
+
+
 def run(patient: str, registry: Path, out: Path, pin: str, settings: Segment) -> Sidecar:
     """The stage ``segment``: prostate.nii.gz and lesions.nii.gz (uint8, PET grid) beside ``out``.
 
@@ -184,7 +201,8 @@ def run(patient: str, registry: Path, out: Path, pin: str, settings: Segment) ->
         marked = (
             read_source("lesions", given, pet, settings.lesions_roi, told) if "lesions" in given else None
         )
-        lesions, values, warnings = segment(pet, organ, marked, settings)
+        bladder = find_bladder(given, pet, settings.bladder_roi) if marked is None else None
+        lesions, values, warnings = segment(pet, organ, marked, settings, bladder)
         warnings = told + warnings
         products = dict(zip(("prostate", "lesions"), (folder / name for name in PRODUCTS), strict=True))
         write_nifti(organ, products["prostate"])

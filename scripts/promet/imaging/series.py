@@ -66,17 +66,33 @@ def find_pet(source: Path) -> Found:
             "E_PET_EMPTY", "The pet source is not there", "a DICOM folder, a DICOM file or a NIfTI file"
         )
     datasets, broken, files = [], 0, 0
+    kinds: set[tuple[Path, str]] = set()  # folder and suffix of the DICOM files
+    empty: list[Path] = []
     for path in files_of(source):
         files += 1
         dataset = read_header(path)
         if dataset is not None and "Modality" in dataset:
             datasets.append(dataset)
-        elif (dataset is None and (is_dicom(path) or _hollow(path))) or _cut(dataset):
+            kinds.add((path.parent, path.suffix.lower()))
+        elif dataset is None and is_hollow(path):
+            empty.append(path)
+        elif (dataset is None and is_dicom(path)) or is_cut(dataset):
             broken += 1
+    hollow = sum(
+        path.suffix.lower() in (".dcm", ".ima") or (path.parent, path.suffix.lower()) in kinds
+        for path in empty
+    )
+    if hollow:
+        raise DataError(
+            "E_PET_ZERO_BYTES",
+            f"{hollow} of {files} files of the pet source are empty or links that lead nowhere",
+            "whole files",
+            "Copy again",
+        )
     if broken:
         raise DataError(
             "E_PET_TRUNCATED",
-            f"{broken} of {files} files of the pet source are empty or broken DICOM",
+            f"{broken} of {files} files of the pet source are broken DICOM",
             "whole files",
             "Copy again",
         )
@@ -84,10 +100,8 @@ def find_pet(source: Path) -> Found:
         raise DataError(
             "E_PET_EMPTY", f"None of the {files} files of the pet source is a DICOM image", "a PET series"
         )
-    series: dict[str, list[Dataset]] = defaultdict(list)
-    for dataset in datasets:
-        if _is_pet(Header(dataset)):
-            series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
+    numbered = grouped(datasets)
+    series = [(number, each) for number, all_of in enumerate(numbered, 1) if (each := pet_of(all_of))]
     if not series:
         kinds = Counter(_kind(str(d.Modality)) for d in datasets)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -96,7 +110,7 @@ def find_pet(source: Path) -> Found:
             f"The pet source holds no PET image (files by Modality: {listed})",
             "Modality PT",
         )
-    chosen = _choose(list(series.values()))
+    chosen = _one(narrow(series))
     found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
     for dataset in _without_copies(chosen, found):
         found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
@@ -110,12 +124,12 @@ def _kind(modality: str) -> str:
     return modality if modality in MODALITIES else "other"
 
 
-def _hollow(path: Path) -> bool:
-    """A file named like DICOM that is empty or a dead link."""
-    return path.suffix.lower() in (".dcm", ".ima") and (not path.exists() or path.stat().st_size == 0)
+def is_hollow(path: Path) -> bool:
+    """A file that is empty or a dead link; hidden ones, as archives leave them, aside."""
+    return not path.name.startswith(".") and (not path.exists() or path.stat().st_size == 0)
 
 
-def _cut(dataset: Dataset | None) -> bool:
+def is_cut(dataset: Dataset | None) -> bool:
     """A DICOM file that ends before it says what it is, and is no directory of a disc."""
     if dataset is None or getattr(dataset, "preamble", None) is None:
         return False
@@ -126,30 +140,89 @@ def _is_pet(head: Header) -> bool:
     if head.text("Modality") != "PT" or (head.text("SOPClassUID") or "").startswith(CAPTURE):
         return False
     kinds = {kind.upper() for kind in (*head.texts("ImageType"), *head.texts("SeriesType"))}
+    if (head.number("SamplesPerPixel") or 1) != 1:
+        return False  # a colour picture of a PET
     return "Rows" in head.layers[0] and not kinds & PROJECTIONS and head.text("BurnedInAnnotation") != "YES"
 
 
-def _choose(series: list[list[Dataset]]) -> list[Dataset]:
-    """Keep, one after the other, what is corrected, original, and more than a scout; stop at one."""
-    preferences = (
-        lambda each: (
-            "ATTN" in Header(each[0]).texts("CorrectedImage")
-            or Header(each[0]).text("AttenuationCorrected") == "YES"
-        ),
-        lambda each: sum(int(Header(d).number("NumberOfFrames") or 1) for d in each) > 2,
-        lambda each: "DERIVED" not in Header(each[0]).texts("ImageType"),
-    )
-    for preferred in preferences:
+def grouped(datasets: list[Dataset]) -> list[list[Dataset]]:
+    """The files of each series, series in an order that depends on nothing but their content."""
+    series: dict[str, list[Dataset]] = defaultdict(list)
+    for dataset in datasets:
+        series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
+    return [series[uid] for uid in sorted(series, key=lambda uid: (str(series[uid][0].Modality), uid))]
+
+
+def pet_of(series: list[Dataset]) -> list[Dataset]:
+    """The files of a series that are PET images, not projections or captures."""
+    return [dataset for dataset in series if _is_pet(Header(dataset))]
+
+
+def is_corrected(dataset: Dataset) -> bool:
+    """True when the header says that attenuation was corrected."""
+    head = Header(dataset)
+    return "ATTN" in head.texts("CorrectedImage") or head.text("AttenuationCorrected") == "YES"
+
+
+def images_in(series: list[Dataset]) -> int:
+    """Number of slices, frames of multi-frame files counted, copies not."""
+    each = {
+        str(dataset.get("SOPInstanceUID", place)): int(Header(dataset).number("NumberOfFrames") or 1)
+        for place, dataset in enumerate(series)
+    }
+    return sum(each.values())
+
+
+PREFERENCES = (
+    ("not attenuation corrected", lambda each: is_corrected(each[0])),
+    ("not more than two images", lambda each: images_in(each) > 2),
+    ("derived from another series", lambda each: "DERIVED" not in Header(each[0]).texts("ImageType")),
+)
+
+
+def narrow(
+    series: list[tuple[int, list[Dataset]]], dropped: dict[int, str] | None = None
+) -> list[tuple[int, list[Dataset]]]:
+    """Keep, one after the other, what is corrected, more than a scout, and original; stop at one.
+
+    Args:
+        series: (number, files) of PET series.
+        dropped: number -> why, filled here.
+    """
+    for why, preferred in PREFERENCES:
         if len(series) > 1:
-            series = [each for each in series if preferred(each)] or series
+            kept = [pair for pair in series if preferred(pair[1])] or series
+            for number, _ in series:
+                if dropped is not None and number not in {n for n, _ in kept}:
+                    dropped[number] = why
+            series = kept
+    return series
+
+
+def _one(series: list[tuple[int, list[Dataset]]]) -> list[Dataset]:
     if len(series) > 1:
+        listed = "; ".join(f"series {number}: {describe(each)}" for number, each in series)
         raise DataError(
             "E_PET_AMBIGUOUS",
-            f"The pet source holds {len(series)} attenuation-corrected PET series",
+            f"The pet source holds {len(series)} PET series that could be meant ({listed})",
             "one series",
-            "Name the folder of the right series in the table",
+            "Put the folder that holds only the right one (or its file, if it is one) into the column pet of the cohort "
+            "table; promet imaging inspect lists them",
         )
-    return series[0]
+    return pet_of(series[0][1])
+
+
+def describe(series: list[Dataset]) -> str:
+    """Images, matrix and pixel size of a series: nothing that names a person, a place or a day."""
+    head = Header(series[0])
+    text = f"{images_in(series)} images"
+    try:
+        rows, columns, step = head.number("Rows"), head.number("Columns"), head.numbers("PixelSpacing", 2)
+    except DataError:
+        return text
+    if rows and columns:
+        text += f" of {columns:.0f} x {rows:.0f}"
+    return text + (f", {step[1]:g} x {step[0]:g} mm" if step else "")
 
 
 def _without_copies(datasets: list[Dataset], found: Found) -> list[Dataset]:

@@ -38,6 +38,11 @@ class Segment(Settings):
     lesions_roi: str = Field(
         "(?i)lesion", description="regular expression that names the lesions in RTSTRUCT or SEG"
     )
+    bladder_roi: str = Field(
+        "(?i)bladder",
+        description="the same for the urinary bladder, if the file of the organ mask holds it (label=N in a volume): "
+        "the watershed takes nothing from it",
+    )
     lesions: Lesions = Lesions()
 
 

@@ -28,6 +28,12 @@ KNOWN_UNITS = (
     "BQML", "CNTS", "CPS", "GML", "CM2ML", "PROPCNTS", "PROPCPS", "NONE", "CM2", "PCNT", "MGMINML", "UMOLMINML",
     "MLMING", "MLG", "1CM", "UMOLML", "MLMINML", "MLML", "STDDEV", "SUV",
 )  # fmt: skip
+CORRECTIONS = (
+    "DECY", "DECAY", "ATTN", "SCAT", "DTIM", "MOTN", "PMOT", "CLN", "RAN", "RADL", "DCAL", "NORM",
+)  # fmt: skip
+KNOWN_TERMS = {
+    *KNOWN_UNITS, "BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA", "START", "ADMIN", "NONE", "M", "F", "O",
+}  # fmt: skip
 SMALL_DOSE = 1e5  # a dose below this was entered in MBq (survey of 3433 series: peaks at 4e2 and 4e8)
 
 
@@ -77,7 +83,39 @@ def factors(headers: list[Header]) -> Suv:
         float(result.slopes.min()),
         float(result.slopes.max()),
     )
+    result.audit["tags"] = tags(headers)
     return result
+
+
+def tags(headers: list[Header]) -> dict[str, Any]:
+    """Every element that bears on SUV, by keyword, with its value, or its range over the slices; null when absent.
+
+    Dates, times and free text are left out: the audit gives their intervals.
+    """
+    head, found = headers[0], {}
+    for keyword in ("Units", "SUVType", "DecayCorrection", "PatientSex"):
+        value = head.text(keyword)
+        found[keyword] = value if value in KNOWN_TERMS or value is None else "other"
+    found["CorrectedImage"] = [term for term in head.texts("CorrectedImage") if term in CORRECTIONS]
+    for keyword in ("PatientWeight", "PatientSize"):
+        found[keyword] = head.number(keyword)
+    dose = head.first("RadiopharmaceuticalInformationSequence") or Header()
+    for keyword in ("RadionuclideTotalDose", "RadionuclideHalfLife"):
+        found[keyword] = dose.number(keyword)
+    for keyword in (
+        "RescaleSlope",
+        "RescaleIntercept",
+        "ActualFrameDuration",
+        "FrameReferenceTime",
+        "DecayFactor",
+    ):
+        values = [value for header in headers if (value := header.number(keyword)) is not None]
+        found[keyword] = [min(values), max(values)] if values else None
+    for element in (0x00, 0x09):
+        text = head.private(0x7053, "Philips PET Private Group", element)
+        if text and found["Units"] == "CNTS":
+            found[f"(7053,10{element:02d})"] = _factor(head, element)
+    return found
 
 
 def check_uniform(headers: list[Header]) -> None:
@@ -100,6 +138,15 @@ def check_uniform(headers: list[Header]) -> None:
                     "the slices of one series",
                     "Keep one series per patient folder",
                 )
+    for term in ("ATTN", "DECY"):
+        having = sum(term in header.texts("CorrectedImage") for header in headers)
+        if 0 < having < len(headers):
+            raise DataError(
+                "E_PET_MIXED",
+                f"CorrectedImage names {term} in {having} of {len(headers)} slices only",
+                "the slices of one series",
+                "Keep one series per patient folder",
+            )
 
 
 def _units(head: Header) -> str:

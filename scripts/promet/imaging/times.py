@@ -21,6 +21,7 @@ _DATE = re.compile(r"^(\d{4})[.-]?(\d{2})[.-]?(\d{2})$")
 _DATETIME = re.compile(r"^(\d{8})(\d{2,6}(?:\.\d+)?)?([+-]\d{4})?$")
 SLACK = 1.0  # s; SeriesTime without a fraction may seem later than an acquisition with one
 LONG = 6 * 3600.0  # longest believable uptake of a nuclide that lives hours
+APART = 0.10  # two accounts of the scan start may differ by this share of SUV, unless a third confirms one
 NEVER = "Export the original series, or give the PET in SUV (NIfTI)"
 
 
@@ -83,7 +84,7 @@ def after_injection(headers: list[Header], life: float, result: Result) -> tuple
     injected = _injected(headers[0], first, life, result)
     since = np.array(starts) - injected
     _check_uptake(float(since.min()), life, result)
-    if np.ptp(since) > DAY / 2:
+    if np.ptp(since) > min(DAY / 2, LONG):
         raise _refused("AcquisitionTime of the slices spans more than half a day")
     result.audit["reference_time"] = "AcquisitionTime of each slice"
     return since, np.array(durations) / 1000
@@ -100,11 +101,10 @@ def _reference(headers: list[Header], life: float, result: Result) -> float:
     if len(known) < len(starts):
         raise _refused("AcquisitionTime is missing or unreadable in a slice, so SeriesTime cannot be checked")
     earliest = min(known)
-    if math.isfinite(series) and abs(series - earliest) > DAY:
-        result.warnings.append(
-            f"SeriesDate and AcquisitionDate are {abs(series - earliest) / DAY:.0f} days apart"
-        )
+    if max(known) - earliest > DAY / 2 and life < DAY / 4:
+        raise _refused("AcquisitionTime of the slices spans more than half a day")
     back, spread = _computed_back(headers, starts, life)
+    series = _same_day(series, earliest, back, life, result)
     if series <= earliest + SLACK:
         taken, rule = series, "SeriesTime (not after the earliest AcquisitionTime)"
     else:
@@ -132,13 +132,61 @@ def _reference(headers: list[Header], life: float, result: Result) -> float:
         round(earliest - series, 3) if math.isfinite(series) else None
     )
     if back is not None:
-        share = 2 ** (abs(back - taken) / life) - 1
+        share = _share(back - taken, life)
         result.audit["computed_back_minus_reference_s"] = round(back - taken, 3)
+        if share > APART and taken == series and not _confirmed(head, taken, earliest, headers, starts, life):
+            raise _refused(
+                f"SeriesTime and FrameReferenceTime tell scan starts {abs(back - taken):.0f} s apart, by which SUV would "
+                f"differ by {100 * share:.0f} %, and nothing else says which is right"
+            )
         if share > 0.05:
             result.warnings.append(
                 f"FrameReferenceTime suggests another scan start, {back - taken:.0f} s away, by which SUV would differ by {100 * share:.0f} %"
             )
     return taken
+
+
+def _share(seconds: float, life: float) -> float:
+    """By which share SUV changes when a moment is off by ``seconds``."""
+    return 2 ** (abs(seconds) / life) - 1
+
+
+def _same_day(series: float, earliest: float, back: float | None, life: float, result: Result) -> float:
+    """SeriesTime brought to the day of the acquisition when only the dates disagree; infinity when it cannot be."""
+    if not math.isfinite(series) or abs(series - earliest) <= DAY / 2:
+        return series
+    moved = series + DAY * round((earliest - series) / DAY)
+    if back is not None and _share(back - moved, life) > 0.05:
+        result.warnings.append(
+            "SeriesDate and SeriesTime do not fit AcquisitionDate and AcquisitionTime and were not used"
+        )
+        return math.inf
+    result.warnings.append(
+        "SeriesDate and AcquisitionDate do not fit each other; the time of day of SeriesTime was used"
+    )
+    return moved
+
+
+def _confirmed(
+    head: Header,
+    taken: float,
+    earliest: float,
+    headers: list[Header],
+    starts: list[float | None],
+    life: float,
+) -> bool:
+    """Whether a maker's own element or the decay factors of the slices name the same scan start within a minute."""
+    for group, creator, element in ((0x0009, "GEMS_PETD_01", 0x0D), (0x0071, "SIEMENS MED PT", 0x22)):
+        moment = moment_of(head.private(group, creator, element))
+        if moment is not None and abs((moment - taken + DAY / 2) % DAY - DAY / 2) < 60:
+            return True
+    first = starts.index(earliest)
+    factor, length = headers[first].number("DecayFactor"), headers[first].number("ActualFrameDuration")
+    if not factor or not length or factor <= 1.001:
+        return False  # 1 is what is written when nobody computed it
+    rate = math.log(2) / life
+    exposure = rate * length / 1000
+    return abs(earliest - math.log(factor * -math.expm1(-exposure) / exposure) / rate - taken) < 60
 
 
 def _series(head: Header) -> float:
@@ -171,6 +219,10 @@ def _acquired(headers: list[Header]) -> list[float | None]:
             if series is not None and series - second > DAY / 2:
                 day += 1
         found.append(day * DAY + second)
+    latest = max((time for time in found if time is not None), default=0.0)
+    days = {_day(header, "AcquisitionDate") for header in headers}
+    if len(days) == 1:  # one date for a scan that ran past midnight
+        found = [time + DAY if time is not None and DAY / 2 < latest - time < DAY else time for time in found]
     return found
 
 
@@ -221,6 +273,14 @@ def _injected(head: Header, reference: float, life: float, result: Result) -> fl
             result.audit["midnight"] = True
     if moment is None:
         result.audit["injection_time"] = "RadiopharmaceuticalStartTime"
+        if life >= DAY / 4 and _share(DAY, life) > 0.01:
+            if life >= DAY:
+                raise _refused(
+                    "RadiopharmaceuticalStartDateTime is missing, and with a nuclide that lives days the day of the injection matters"
+                )
+            result.warnings.append(
+                "RadiopharmaceuticalStartDateTime is missing; the injection was taken to be less than a day before the scan"
+            )
         return dateless
     result.audit["injection_time"] = "RadiopharmaceuticalStartDateTime"
     if dateless is None:
