@@ -4,7 +4,13 @@ import sys
 
 from bench import coverage, imaging, null, training
 
-TARGETS = {"imaging": imaging.main, "training": training.main, "null": null.main, "effect": lambda: null.main(8, 1.0), "coverage": coverage.main}
+TARGETS = {
+    "imaging": imaging.main,
+    "training": training.main,
+    "null": null.main,
+    "effect": lambda: null.main(8, 1.0),
+    "coverage": coverage.main,
+}
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or ["all"]

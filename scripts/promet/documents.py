@@ -123,7 +123,7 @@ ENVIRONMENTS = {
         "pyarrow",
         "matplotlib",
     ],
-    "network": ["numpy", "torch", "monai", "safetensors", "pyarrow", "pandas"],
+    "network": ["numpy", "torch", "monai", "captum", "safetensors", "pyarrow", "pandas", "matplotlib"],
     "analysis": [
         "numpy",
         "pandas",
@@ -132,9 +132,13 @@ ENVIRONMENTS = {
         "scikit-learn",
         "shap",
         "lifelines",
+        "scikit-survival",
         "statsmodels",
+        "dcurves",
+        "tableone",
         "matplotlib",
         "jinja2",
+        "pillow",
     ],
 }
 EVERYWHERE = ["pydantic", "pyyaml", "typer", "rich"]

@@ -96,3 +96,29 @@ def test_missing_item_means_no_total(change: dict, item: str) -> None:
 
 def test_groups() -> None:
     assert [group(x) for x in range(11)] == ["low"] * 3 + ["intermediate"] * 3 + ["high"] * 5
+
+
+# Points per band, as printed: upper edge of the band (included) -> points.
+BANDS = {
+    "psa": [(6, 0), (10, 1), (20, 2), (30, 3), (math.inf, 4)],
+    "positive_cores_percent": [(math.nextafter(34, 0), 0), (100, 1)],
+    "age": [(math.nextafter(50, 0), 0), (math.inf, 1)],
+}
+
+
+@pytest.mark.parametrize("item", BANDS)
+def test_both_sides_of_every_band_edge(item: str) -> None:
+    for k, (edge, points) in enumerate(BANDS[item][:-1]):
+        following = BANDS[item][k + 1][1]
+        assert following == points + 1
+        for value in (edge, math.nextafter(edge, 0)):
+            assert capra(**(LOWEST | {item: value}))["points"][item] == points
+        assert capra(**(LOWEST | {item: math.nextafter(edge, math.inf)}))["points"][item] == following
+
+
+def test_all_gleason_patterns() -> None:
+    """1-3/1-3: 0; 1-3/4-5: 1; 4-5/1-5: 3."""
+    for a in range(1, 6):
+        for b in range(1, 6):
+            expected = 3 if a > 3 else 1 if b > 3 else 0
+            assert total(gleason_primary=a, gleason_secondary=b) == expected

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
+from statsmodels.api import Logit, add_constant
 from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
@@ -128,6 +129,42 @@ def test_patients_without_lesion_are_missing_only_for_their_scores(study: Study)
     assert (test["scores"]["cnn_score"]["n"], test["scores"]["cnn_score"]["missing"]) == (13, 1)
     assert test["scores"]["multimodal"]["n"] == 14
     assert test["paired"]["cnn_score"]["n"] == 13 and test["paired"]["psa"]["n"] == 14
+
+
+def test_recalibration_is_learnt_on_validation_and_judged_elsewhere(study: Study) -> None:
+    # Probabilities three times too extreme everywhere.
+    for name in ("multimodal", "clinical"):
+        study.predictions[name] *= 3
+    found = study.metrics()
+    assert set(found["recalibration"]) == {"multimodal", "clinical"}
+    validation = study.predictions[study.predictions["part"] == "validation"]
+    by = found["recalibration"]["multimodal"]
+    fitted = Logit(validation["label"], add_constant(validation["multimodal"])).fit(disp=0)
+    assert (by["intercept"], by["slope"]) == pytest.approx(tuple(fitted.params), rel=1e-5)
+    assert by["n"] == 10 and by["usable"]
+    test = found["sections"]["synchronous"]["calibration"]["multimodal"]
+    mine = study.predictions[study.predictions["part"] == "test"]
+    after = 1 / (1 + np.exp(-(by["intercept"] + by["slope"] * mine["multimodal"])))
+    assert test["after"]["brier"] == pytest.approx(np.mean((after - mine["label"]) ** 2))
+    assert test["after"]["brier"] < test["before"]["brier"]
+    assert test["after"]["slope"]["value"] == pytest.approx(test["before"]["slope"]["value"] / by["slope"])
+    assert set(found["sections"]["synchronous"]["decision"]["models"]) == {"multimodal", "clinical"}
+    assert found["sections"]["synchronous_training"]["calibration"] == {}
+    later = found["sections"]["metachronous"]
+    assert later["calibration"]["clinical"]["before"]["n"] == 12
+    assert any("difference between the two rates" in note for note in later["notes"])
+    # Test labels never reach the recalibration.
+    for patient in mine["patient"]:
+        study.cohort[patient]["synchronous_metastasis"] = "1"
+    assert study.metrics()["recalibration"] == found["recalibration"]
+
+
+def test_unusable_recalibration_leaves_after_empty(study: Study) -> None:
+    validation = study.predictions["part"] == "validation"
+    study.predictions.loc[validation, "multimodal"] = study.predictions.loc[validation, "label"] * 2 - 1
+    found = study.metrics()
+    assert "infinite" in found["recalibration"]["multimodal"]["reason"]
+    assert found["sections"]["synchronous"]["calibration"]["multimodal"]["after"] is None
 
 
 @pytest.mark.parametrize(
@@ -256,6 +293,8 @@ def table(request, tmp_path):
 
 
 def call(*arguments: object):
+    if arguments[0] == "survival":
+        arguments = (*arguments, "--bootstrap", "100")
     return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})
 
 

@@ -1,12 +1,13 @@
 """Shapley values against their closed form and against plain enumeration."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 from promet.fusion import fuse
 from promet.fusion.cli import app
@@ -83,6 +84,19 @@ def test_stage(study) -> None:
     sizes = [row["mean_abs_shap"] for row in record.values["ranking"]]
     assert sizes == sorted(sizes, reverse=True) and len(sizes) == 7
     assert {row["input"]: row["n"] for row in record.values["ranking"]}["cnn_score"] == 19
+    drawn = read_json(home / "waterfall.json")["patients"]
+    assert list(drawn) == sorted(table["patient"])
+    for patient, falls in drawn.items():
+        steps = falls["steps"]
+        assert steps[0]["start"] == record.values["base"] and len(steps) == 7
+        assert all(a["end"] == b["start"] for a, b in pairwise(steps))
+        assert [abs(s["shap"]) for s in steps] == sorted((abs(s["shap"]) for s in steps), reverse=True)
+        mine = table.set_index("patient").loc[patient]
+        assert steps[-1]["end"] == falls["log_odds"] == pytest.approx(mine["multimodal"], abs=1e-10)
+        psa = next(s for s in steps if s["input"] == "psa")
+        assert psa["value"] == mine["psa"] and falls["part"] == mine["part"]
+    blind = drawn[study.of("test")[0]]["steps"]
+    assert next(s for s in blind if s["input"] == "cnn_score")["value"] is None
     # The network's scores of its own training cases do not move anyone's Shapley values.
     study.scores.loc[study.scores["patient"].isin(study.of("training")), "cnn_score"] += 30
     other = study.write("other")

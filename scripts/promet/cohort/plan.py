@@ -178,9 +178,11 @@ class Plan:
             return sections
         if stage == "select":
             return network["select"]
-        return {"fuse": self.config["fusion"], "report": self.config["report"]}.get(stage) or (
-            self.config["evaluation"] if stage in ("evaluate", "survive") else {}
-        )
+        if stage == "fuse":  # the permutation null is a command of its own
+            return {k: v for k, v in self.config["fusion"].items() if not k.startswith("permutation")}
+        if stage in ("evaluate", "survive"):
+            return self.config["evaluation"]
+        return self.config["report"] if stage == "report" else {}
 
     def pin(self, stage: str, **at: str) -> str:
         """Hash of exactly what a job uses beyond its declared inputs."""

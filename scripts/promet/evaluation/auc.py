@@ -35,7 +35,7 @@ def record(
         roc: {fpr, tpr, threshold}: from (0, 0) to (1, 1); the first threshold is None (nobody is positive).
         notes: sentences.
     """
-    label, score, missing, notes = _clean(label, score)
+    label, score, missing, notes = clean(label, score)
     positives, negatives = score[label == 1], score[label == 0]
     n1, n0 = len(positives), len(negatives)
     result: dict[str, Any] = {
@@ -100,7 +100,7 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
     if not len(label) == len(a) == len(b):
         raise ValueError("label and both scores must have one length")
     both = ~(np.isnan(a) | np.isnan(b))
-    joint, _, _, notes = _clean(label, np.where(both, 0.0, np.nan))
+    joint, _, _, notes = clean(label, np.where(both, 0.0, np.nan))
     keep = both & np.isin(label, (0, 1))
     y, a, b = label[keep], a[keep], b[keep]
     n1, n0 = int((joint == 1).sum()), int((joint == 0).sum())
@@ -132,7 +132,7 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
     if se < 1e-9:
         notes.append("The two scores rank these patients alike or without any variance: no test is possible.")
         return result
-    z, half = result["difference"] / se, _quantile(level) * se
+    z, half = result["difference"] / se, quantile(level) * se
     result |= {
         "se": se,
         "low": max(result["difference"] - half, -1.0),
@@ -174,13 +174,13 @@ def delong_covariance(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
 
 def wald(area: float, se: float, level: float) -> dict[str, float]:
     """Symmetric interval clipped to [0, 1] and the two-sided p against 0.5."""
-    half, z = _quantile(level) * se, (area - 0.5) / se
+    half, z = quantile(level) * se, (area - 0.5) / se
     return {"se": se, "low": max(area - half, 0.0), "high": min(area + half, 1.0), "z": z, "p": _two_sided(z)}
 
 
 def logit_interval(area: float, se: float, level: float) -> dict[str, float]:
     """Interval on the logit scale (delta method), back-transformed; never leaves (0, 1)."""
-    centre, half = math.log(area / (1 - area)), _quantile(level) * se / (area * (1 - area))
+    centre, half = math.log(area / (1 - area)), quantile(level) * se / (area * (1 - area))
     low, high = (1 / (1 + math.exp(-min(max(x, -700.0), 700.0))) for x in (centre - half, centre + half))
     return {"low": low, "high": high}
 
@@ -255,7 +255,7 @@ def youden(label: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
     }
 
 
-def _clean(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, list[str]]:
+def clean(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, list[str]]:
     """Patients with a label and a score, the number of labelled ones without a score, notes."""
     label, score = np.asarray(label, float), np.asarray(score, float)
     if label.shape != score.shape or label.ndim != 1:
@@ -286,7 +286,7 @@ def _unusable(score: np.ndarray, n1: int, n0: int) -> str | None:
     return None
 
 
-def _quantile(level: float) -> float:
+def quantile(level: float) -> float:
     return float(stats.norm.ppf((1 + level) / 2))
 
 

@@ -42,9 +42,14 @@ def survival_file(
     score: str | None,
     cut: str,
     level: float,
+    horizon: float | None = None,
+    resamples: int = 500,
 ) -> dict[str, Any]:
-    """Curves by a column's groups, or by tertiles or the median of a score (then with Cox and C-index)."""
-    from promet.evaluation import survive
+    """Curves by a column's groups, or by tertiles or the median of a score (then with Cox, C-index, AUC over time).
+
+    With ``horizon`` the figures over time look that far; nothing else changes.
+    """
+    from promet.evaluation import dynamic, survive
 
     if (group is None) == (score is None):
         raise UsageError(
@@ -72,9 +77,31 @@ def survival_file(
             "E_TOO_FEW", f"{int(keep.sum())} rows have everything that is needed", "at least two rows"
         )
     if group is None:
-        return {"excluded": excluded, **survive.analyse(t[keep], e[keep], s[keep], level, (cut,))}
+        found = survive.analyse(t[keep], e[keep], s[keep], level, (cut,))
+        over_time = dynamic.record(t[keep], e[keep], s[keep], horizon, None, level, resamples)
+        return {"excluded": excluded, **found, "dynamic": over_time}
     found = survive.compare(t[keep], e[keep], g[keep], sorted(set(g[keep]), key=_natural), level)
     return {"excluded": excluded, "n": int(keep.sum()), "events": int(e[keep].sum()), **found}
+
+
+def calibration_file(
+    path: Path, label: str, probability: str, level: float, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Calibration of one column of probabilities."""
+    from promet.evaluation import calibration
+
+    table = tables.read_any(path)
+    y, p = tables.flags(table, label), tables.numbers(table, probability)
+    return calibration.record(y, p, None, level, resamples, seed)
+
+
+def decision_file(path: Path, label: str, probability: list[str]) -> dict[str, Any]:
+    """Decision curves of one or more columns of probabilities."""
+    from promet.evaluation import decision
+
+    table = tables.read_any(path)
+    y = tables.flags(table, label)
+    return decision.curves(y, {name: tables.numbers(table, name) for name in probability})
 
 
 def capra_file(path: Path) -> list[dict[str, Any]]:
@@ -110,7 +137,14 @@ def show(found: Any, as_json: bool, kind: str) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    made, notes = {"auc": _auc, "survival": _survival, "capra": _capra}[kind](found)
+    shown = {
+        "auc": _auc,
+        "survival": _survival,
+        "capra": _capra,
+        "calibration": _calibration,
+        "decision": _decision,
+    }
+    made, notes = shown[kind](found)
     for table in made:
         console.print(table)
     for note in notes:
@@ -177,7 +211,60 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
             f"C-index {_n(found['concordance'])}",
             *found["notes"],
         ]
+    if "dynamic" in found:
+        over_time = found["dynamic"]
+        table = _table("AUC over time", "time", "cases", "controls", "AUC", "interval")
+        for row in over_time["auc"]:
+            table.add_row(
+                f"{row['time']:g}", str(row["cases"]), str(row["controls"]), _n(row["auc"]), _interval(row)
+            )
+        made += [table] if over_time["auc"] else []
+        notes.append(f"Uno's C {_n(over_time['uno']['value'])} {_interval(over_time['uno'])}")
+        notes += [*over_time["notes"], over_time["censoring"], over_time["competing"]]
     return made, notes
+
+
+def _calibration(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    table = _table("Calibration", "", "value", "interval")
+    table.add_row(
+        "patients (with + without)", f"{found['n']} ({found['positives']} + {found['negatives']})", ""
+    )
+    rows = {
+        "intercept (0 = right)": (found["intercept"]["value"], found["intercept"]),
+        "slope (1 = right)": (found["slope"]["value"], found["slope"]),
+        "expected / observed (1 = right)": (found["expected_observed"]["ratio"], found["expected_observed"]),
+        "Brier score (0 = perfect)": (found["brier"], None),
+        "scaled Brier (1 = perfect)": (found["brier_scaled"], None),
+        "ICI (mean distance from the curve)": (found["ici"], None),
+        "E50": (found["e50"], None),
+        "E90": (found["e90"], None),
+        "Emax": (found["e_max"], None),
+    }
+    for name, (value, interval) in rows.items():
+        table.add_row(name, _n(value), _interval(interval) if interval else "")
+    second = _table("By groups of the probability", "n", "mean probability", "observed", "interval")
+    for row in found["groups"]:
+        second.add_row(str(row["n"]), _n(row["probability"]), _n(row["observed"]), _interval(row))
+    return [table, second] if found["groups"] else [table], found["notes"]
+
+
+def _decision(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    names = list(found["models"])
+    table = _table("Net benefit", "threshold", *names, "everyone", "nobody")
+    notes = list(found["notes"])
+    if found["treat_all"]:
+        for k in range(4, len(found["thresholds"]), 5):
+            cells = [found["models"][name]["net_benefit"][k] for name in names]
+            cells += [found["treat_all"][k], found["treat_none"][k]]
+            table.add_row(f"{found['thresholds'][k]:.2f}", *(_n(x) for x in cells))
+        for name, model in found["models"].items():
+            steps = model["better_steps"]
+            notes.append(
+                f"{name}: better than acting on everyone or on nobody at {steps} of {len(found['thresholds'])} "
+                "thresholds"
+                + (f", from {model['better_from']:g} to {model['better_to']:g}." if steps else ".")
+            )
+    return [table], notes
 
 
 def _capra(found: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:

@@ -9,7 +9,9 @@ import typer
 
 from promet.core.settings import from_json
 
-app = typer.Typer(no_args_is_help=True, help="ROC and DeLong, survival, CAPRA: in the pipeline and by hand.")
+app = typer.Typer(
+    no_args_is_help=True, help="ROC and DeLong, calibration, survival, CAPRA: in the pipeline and by hand."
+)
 
 
 class Cut(str, Enum):  # noqa: UP042 - typer shows the values of a str enum
@@ -102,17 +104,57 @@ def survival(
     group: str | None = typer.Option(None, help="column of the groups to compare"),
     score: str | None = typer.Option(None, help="column of a score to cut into groups"),
     cut: Cut = typer.Option(Cut.tertiles, help="where to cut the score"),
+    horizon: float | None = typer.Option(None, min=0, help="time up to which AUC over time and Uno's C look"),
+    bootstrap: int = typer.Option(500, min=100, help="resamples of the intervals over time"),
     level: float = LEVEL,
     as_json: bool = JSON,
 ) -> None:
-    """Kaplan-Meier curves, log-rank test, hazard ratio and C-index.
+    """Kaplan-Meier curves, log-rank test, hazard ratio, C-index (Harrell, Uno) and AUC over time.
 
     Example: promet evaluation survival table.csv --time months --event progressed --score model --cut median
     """
     from promet.evaluation import by_hand
 
-    found = by_hand.survival_file(file, time, event, group, score, cut.value, level)
+    found = by_hand.survival_file(file, time, event, group, score, cut.value, level, horizon, bootstrap)
     by_hand.show(found, as_json, "survival")
+
+
+@app.command()
+def calibration(
+    *,
+    file: Path = FILE,
+    label: str = typer.Option(..., help="column of the outcome, 0 or 1"),
+    probability: str = typer.Option(..., help="column of the probability, 0 to 1"),
+    level: float = LEVEL,
+    bootstrap: int = typer.Option(500, min=100, help="resamples of the curve's interval"),
+    seed: int = typer.Option(0, min=0, help="seed of the bootstrap"),
+    as_json: bool = JSON,
+) -> None:
+    """Calibration of a probability: intercept, slope, E/O, Brier score, ICI, curve.
+
+    Example: promet evaluation calibration table.csv --label progressed --probability risk
+    """
+    from promet.evaluation import by_hand
+
+    found = by_hand.calibration_file(file, label, probability, level, bootstrap, seed)
+    by_hand.show(found, as_json, "calibration")
+
+
+@app.command()
+def decision_curve(
+    *,
+    file: Path = FILE,
+    label: str = typer.Option(..., help="column of the outcome, 0 or 1"),
+    probability: list[str] = typer.Option(..., help="column of a probability, 0 to 1; may be given again"),
+    as_json: bool = JSON,
+) -> None:
+    """Decision curves: net benefit of acting on each probability, on everyone and on nobody.
+
+    Example: promet evaluation decision-curve table.csv --label progressed --probability risk --probability capra_risk
+    """
+    from promet.evaluation import by_hand
+
+    by_hand.show(by_hand.decision_file(file, label, probability), as_json, "decision")
 
 
 @app.command()
@@ -126,3 +168,69 @@ def capra(*, file: Path = FILE, as_json: bool = JSON) -> None:
     from promet.evaluation import by_hand
 
     by_hand.show(by_hand.capra_file(file), as_json, "capra")
+
+
+@app.command()
+def table1(
+    *,
+    cohort: Path = COHORT,
+    measures: Path = MEASURES,
+    patients: Path | None = typer.Option(
+        None, help="results/patients: adds uptake time and voxel size of every PET"
+    ),
+    out: Path = OUT,
+    pin: str = PIN,
+    settings: str = SETTINGS,
+) -> None:
+    """Table 1 by cohort and label, missing values, sites and outliers: characteristics.json.
+
+    Example: promet evaluation table1 --cohort cohort.tsv --measures results/main/gather/patients.parquet
+    --patients results/patients --out results/main/evaluation/table1.json
+    """
+    from promet.evaluation import table1 as module
+    from promet.evaluation.settings import Evaluation
+
+    module.table1(cohort, measures, patients, out, pin, from_json(Evaluation, settings))
+
+
+@app.command()
+def pool(
+    *,
+    metrics: list[Path] = typer.Option(..., help="metrics.json of one split; given once per split"),
+    out: Path = OUT,
+    pin: str = PIN,
+) -> None:
+    """AUCs of repeated splits together, with an interval that knows they share patients: pooled.json.
+
+    Example: promet evaluation pool --metrics results/main/evaluation/split-00/metrics.json
+    --metrics results/main/evaluation/split-01/metrics.json --out results/main/evaluation/pool.json
+    """
+    from promet.evaluation import pool as module
+
+    module.pool_files(metrics, out, pin)
+
+
+@app.command()
+def tripod(
+    *,
+    study: Path = typer.Option(..., help="results folder of the study"),
+    config: str = typer.Option("{}", help="the whole configuration without its paths, JSON"),
+    out: Path = OUT,
+    pin: str = PIN,
+) -> None:
+    """TRIPOD+AI checklist and model card from the study's own records: checklist.json.
+
+    What the records cannot tell is named as unknown, for the authors to fill in.
+
+    Example: promet evaluation tripod --study results/main --out results/main/evaluation/tripod.json
+    """
+    import json
+
+    from promet.core.errors import UsageError
+    from promet.evaluation import tripod as module
+
+    try:
+        told = json.loads(config)
+    except ValueError as error:
+        raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
+    module.tripod(study, told, out, pin)

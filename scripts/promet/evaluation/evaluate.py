@@ -11,6 +11,8 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
               or where the score comes from; "" else. An unavailable score is in no section.
     order: [NAME, ...]              the same order as a list (JSON objects are sorted)
     capra: {complete, incomplete}   patients with and without a CAPRA, over all parts
+    recalibration: {MODEL: {n, positives, intercept, slope, usable, reason}}    logistic, fitted on the validation part;
+              MODEL: every score that is a probability model (multimodal, clinical, ...)
     sections: {KEY: SECTION}        KEY: synchronous, synchronous_training, synchronous_validation, metachronous, prospective
     section_order: [KEY, ...]
     notes: [sentence, ...]
@@ -26,8 +28,15 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
              excluded: [sentence, ...]    who has no usable label and why, with counts
              scores: {NAME: RECORD}
              paired: {NAME: PAIRED}       multimodal (a) against NAME (b) on the patients who have both; no key multimodal
+             calibration: {MODEL: {before: CALIBRATION, after: CALIBRATION | null}}    {} when seen or empty; after = with the
+                         recalibration of above, null when that is not usable (its reason says why)
+             decision: DECISION | null    all MODELs before recalibration, on the patients who have them all; null like {}
+             interval_advice: ADVICE | null    which interval of the multimodal score's AUC to quote; null when empty
              notes: [sentence, ...]
 
+    ADVICE: see promet.evaluation.coverage.advice: prefer, coverage, size, areas, mann_whitney_size, delong_size, sentence
+    CALIBRATION: see promet.evaluation.calibration.record
+    DECISION: see promet.evaluation.decision.curves
     RECORD: see promet.evaluation.auc.record: n, positives, negatives, missing, auc, delong{se, low, high, z, p},
             logit{low, high}, bootstrap{low, high, resamples, seed}, hanley_mcneil{se},
             mann_whitney{u, z, p, p_ties, p_exact}, youden{j, threshold, sensitivity, specificity},
@@ -50,7 +59,7 @@ import numpy as np
 from promet.core.files import atomic, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.evaluation import auc
+from promet.evaluation import auc, calibration, coverage, decision
 from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
 from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.tables import number, read_cohort
@@ -59,6 +68,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METRICS, CAPRA = "metrics.json", "capra.parquet"
+CURVE_RESAMPLES = 500  # of a calibration curve, at most
 Cohort = dict[str, dict[str, str]]
 TITLES = {
     "multimodal": ("Multimodal", "log-odds"),
@@ -163,14 +173,45 @@ def outcome(row: dict[str, str], name: str, horizon: float) -> tuple[float, str]
     return value, ""
 
 
+def recalibrations(
+    table: pd.DataFrame, models: list[str], cohort: Cohort, horizon: float
+) -> dict[str, dict[str, Any]]:
+    """Logistic recalibration of each model, fitted on the validation part."""
+    mine = table[table["part"] == "validation"]
+    labels, _ = _labels(mine, "synchronous_metastasis", cohort, horizon)
+    return {name: calibration.recalibration(labels, mine[name].to_numpy("float64")) for name in models}
+
+
+def _calibrated(
+    labels: np.ndarray, mine: pd.DataFrame, recalibration: dict[str, dict[str, Any]], settings: Evaluation
+) -> dict[str, dict[str, Any]]:
+    """CALIBRATION before and after, per model."""
+    found = {}
+    resamples = min(settings.bootstrap, CURVE_RESAMPLES)
+    for name, by in recalibration.items():
+        before = mine[name].to_numpy("float64")
+        stages = {"before": before, "after": calibration.recalibrated(before, by) if by["usable"] else None}
+        found[name] = {
+            stage: None
+            if x is None
+            else calibration.record(labels, _probability(x), x, settings.confidence, resamples, settings.seed)
+            for stage, x in stages.items()
+        }
+    return found
+
+
 def section(
-    key: str, table: pd.DataFrame, names: list[str], cohort: Cohort, settings: Evaluation
+    key: str,
+    table: pd.DataFrame,
+    names: list[str],
+    cohort: Cohort,
+    settings: Evaluation,
+    recalibration: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """One SECTION; ``table`` has patient, part and a column per score."""
+    """One SECTION; ``table`` has patient, part and a column per score; ``recalibration``: the models' own."""
     title, part, label_name, seen = SECTIONS[key]
     mine = table[table["part"] == part]
-    found = [outcome(cohort.get(p, {}), label_name, settings.horizon_months) for p in mine["patient"]]
-    labels = np.array([label for label, _ in found], float)
+    labels, found = _labels(mine, label_name, cohort, settings.horizon_months)
     reasons = [reason for _, reason in found if reason]
     known = ~np.isnan(labels)
     mine, labels = mine[known], labels[known]
@@ -189,6 +230,9 @@ def section(
         "excluded": [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))],
         "scores": {},
         "paired": {},
+        "calibration": {},
+        "decision": None,
+        "interval_advice": None,
         "notes": [],
     }
     if not len(mine):
@@ -207,6 +251,21 @@ def section(
         if name != "multimodal":
             result["paired"][name] = auc.paired(
                 labels, mine["multimodal"].to_numpy("float64"), score, settings.confidence
+            )
+    result["interval_advice"] = coverage.advice(result["scores"]["multimodal"], settings.confidence)
+    if not seen and recalibration:
+        result["calibration"] = _calibrated(labels, mine, recalibration, settings)
+        result["decision"] = decision.curves(
+            labels, {name: _probability(mine[name].to_numpy("float64")) for name in recalibration}
+        )
+        result["notes"].append(
+            "The models' densities were fitted on the validation part too, so a recalibration learnt there "
+            "corrects too little."
+        )
+        if label_name == "progression":
+            result["notes"].append(
+                "The probabilities are those of metastases on the scan; here they are compared with later "
+                "progression, so the calibration intercept also holds the difference between the two rates."
             )
     if seen:
         result["notes"].append(
@@ -257,6 +316,8 @@ def study(
             "reason": absent.get(name, origin.get(name, "")),
         }
     complete = int(points["capra"].notna().sum())
+    probable = [name for name in usable if name in models]
+    recalibration = recalibrations(table, probable, cohort, settings.horizon_months)
     return {
         "schema": 1,
         "confidence": settings.confidence,
@@ -265,7 +326,8 @@ def study(
         "scores": described,
         "order": names,
         "capra": {"complete": complete, "incomplete": len(points) - complete},
-        "sections": {key: section(key, table, usable, cohort, settings) for key in SECTIONS},
+        "recalibration": recalibration,
+        "sections": {key: section(key, table, usable, cohort, settings, recalibration) for key in SECTIONS},
         "section_order": list(SECTIONS),
         "notes": [
             "p of mann_whitney is the paper's: normal approximation without tie or continuity correction. "
@@ -317,8 +379,19 @@ def evaluate(
         work,
         upstream=upstream,
         makes=(METRICS, CAPRA),
-        packages=("numpy", "scipy", "pandas", "pyarrow"),
+        packages=("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "dcurves"),
     )
+
+
+def _labels(
+    mine: pd.DataFrame, name: str, cohort: Cohort, horizon: float
+) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    found = [outcome(cohort.get(p, {}), name, horizon) for p in mine["patient"]]
+    return np.array([label for label, _ in found], float), found
+
+
+def _probability(log_odds: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
 
 
 def _or_nan(value: float | None) -> float:

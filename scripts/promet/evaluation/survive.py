@@ -13,7 +13,11 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
     cuts: {"tertiles": CUT, "median": CUT}
     cox: {hazard_ratio, low, high, p, sd, n, events}      per standard deviation sd of the score; null values if not estimable
     concordance: Harrell's C (0.5 = chance, higher score = earlier event) or null
+    dynamic: DYNAMIC | null         AUC over time, Uno's C, Brier score; the follow-up as given, not cut at the horizon
     notes: [sentence, ...]          about cox, concordance, few events
+
+    DYNAMIC: see promet.evaluation.dynamic.record: horizon, auc [{time, auc, low, high, cases, controls}], uno {value, low,
+             high}, brier {time, value, reference, scaled}, resamples, seed, censoring, competing (sentences), notes
 
     CUT: thresholds: [t, ...]       quantiles of these patients' own score; group k: t[k-1] < score <= t[k]
          groups: [GROUP, ...]       lowest score first
@@ -42,11 +46,13 @@ import numpy as np
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.evaluation import dynamic
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.tables import number, read_cohort
 
 PRODUCT = "survival.json"
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
+DYNAMIC_RESAMPLES = 500  # of the intervals over time, at most
 FEW = 10  # events below which every figure is called descriptive
 
 
@@ -236,6 +242,7 @@ def study(
         "cuts": {},
         "cox": None,
         "concordance": None,
+        "dynamic": None,
         "notes": [],
     }
     members = [p for p, (part, _) in scores.items() if part == "metachronous" and p in cohort]
@@ -259,8 +266,22 @@ def study(
             "reason": f"Of {len(members)} metachronous patients {result['n']} have progression, months and a score; "
             "survival curves need at least two."
         }
-    time, event = at_horizon(time[keep], event[keep], settings.horizon_months)
-    return result | analyse(time, event, score[keep], settings.confidence) | {"status": "ok"}
+    time, event, score = time[keep], event[keep], score[keep]
+    over_time = dynamic.record(
+        time,
+        event,
+        score,
+        settings.horizon_months,
+        1 / (1 + np.exp(-np.clip(score, -700, 700))),
+        settings.confidence,
+        min(settings.bootstrap, DYNAMIC_RESAMPLES),
+        settings.seed,
+    )
+    over_time["notes"].append(
+        "The Brier score takes the model's probability of metastases on the scan as that of progression."
+    )
+    time, event = at_horizon(time, event, settings.horizon_months)
+    return result | analyse(time, event, score, settings.confidence) | {"status": "ok", "dynamic": over_time}
 
 
 def survive(
@@ -291,7 +312,7 @@ def survive(
         work,
         upstream={"fuse": fuse} if fuse.exists() else {},
         makes=(PRODUCT,),
-        packages=("numpy", "scipy", "pandas", "lifelines"),
+        packages=("numpy", "scipy", "pandas", "lifelines", "scikit-survival"),
     )
 
 

@@ -64,3 +64,22 @@ def explain(
     from promet.fusion import explain as module
 
     module.explain(fuse_dir, out, pin)
+
+
+@app.command()
+def permute(
+    *,
+    fuse_dir: Path = typer.Option(..., help="folder of fuse.json"),
+    out: Path = typer.Option(..., help="sidecar to write; permutation.json lies beside it"),
+    pin: str = typer.Option("", help="what the job uses, stored as given"),
+    settings: str = typer.Option("{}", help="settings of the fusion, JSON"),
+) -> None:
+    """Null distribution of the fused AUC: the models refitted on permuted labels, judged on the test part.
+
+    Example: promet fusion permute --fuse-dir results/main/fusion/split-00
+    --out results/main/fusion/split-00/permute.json
+    """
+    from promet.fusion import permute as module
+    from promet.fusion.settings import Fusion
+
+    module.permute(fuse_dir, out, pin, from_json(Fusion, settings))

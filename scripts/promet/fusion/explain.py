@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from promet.core.errors import UsageError
-from promet.core.files import atomic, read_json
+from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.fusion import inputs
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 
-SHAP = "shap.parquet"
+SHAP, WATERFALL = "shap.parquet", "waterfall.json"
 
 
 def shapley(
@@ -67,8 +68,35 @@ def ranking(long: pd.DataFrame, names: list[str]) -> list[dict[str, object]]:
     return sorted(rows, key=lambda row: (row["mean_abs_shap"] is None, -(row["mean_abs_shap"] or 0)))
 
 
+def waterfalls(long: pd.DataFrame, base: float) -> dict[str, dict[str, Any]]:
+    """What to draw for each patient: from the base, input by input, to the log-odds.
+
+    Returns:
+        patient -> {part, base, log_odds, steps: [{input, value (raw; null = missing), shap, start, end}]}, largest step
+        first; the first starts at the base, the last ends at the log-odds.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for patient, mine in long.groupby("patient", sort=True):
+        steps, at = [], base
+        order = mine["shap"].abs().sort_values(ascending=False, kind="stable").index
+        for row in mine.loc[order].itertuples():
+            value = None if np.isnan(row.value) else float(row.value)
+            end = at + float(row.shap)
+            steps.append(
+                {"input": row.input, "value": value, "shap": float(row.shap), "start": at, "end": end}
+            )
+            at = end
+        found[str(patient)] = {
+            "part": str(mine["part"].iloc[0]),
+            "base": base,
+            "log_odds": at,
+            "steps": steps,
+        }
+    return found
+
+
 def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal") -> Sidecar:
-    """Write shap.parquet beside ``out``: patient, part, input, value (raw), shap (log-odds).
+    """Write shap.parquet (patient, part, input, value (raw), shap (log-odds)) and waterfall.json beside ``out``.
 
     Every predicted patient is explained against the training + validation patients (the CNN score against
     the part its densities were fitted on). The ranking
@@ -104,6 +132,9 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         product = out.with_name(SHAP)
         with atomic(product) as temporary:
             long.to_parquet(temporary, index=False)
+        steps_file = out.with_name(WATERFALL)
+        steps = waterfalls(long, base)
+        write_json(steps_file, {"schema": 1, "unit": "log-odds", "model": model_name, "patients": steps})
         test = long[long["part"] == "test"]
         over = "test" if len(test) else "all"
         ranked = ranking(test if len(test) else long, model.features)
@@ -111,7 +142,7 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         if over == "all":
             warnings.append("There is no test part: inputs are ranked over all predicted patients.")
         return Outcome(
-            products={"shap": product},
+            products={"shap": product, "waterfall": steps_file},
             values={
                 "model": model_name,
                 "unit": "log-odds",
@@ -132,6 +163,6 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         work,
         upstream={"fuse": fuse_dir / "fuse.json"},
         needs=("fuse",),
-        makes=(SHAP,),
+        makes=(SHAP, WATERFALL),
         packages=("numpy", "pandas", "pyarrow", "shap"),
     )

@@ -47,6 +47,10 @@ class Fusion(Settings):
         ge=0,
         description="this share of the largest input variance is added to every variance (scikit-learn's default)",
     )
+    permutations: int = Field(
+        200, ge=20, description="refits on permuted labels for the null distribution of the fused AUC (ours)"
+    )
+    permutation_seed: int = Field(0, ge=0, description="seed of the permutations: the same ones every time")
 
     @model_validator(mode="after")
     def _models_are_usable(self) -> "Fusion":

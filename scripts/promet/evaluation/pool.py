@@ -1,0 +1,202 @@
+"""One interval from several splits: the AUCs of repeated splits are not independent.
+
+pooled.json (written by ``promet evaluation pool``)::
+
+    schema: 1
+    splits: how many; confidence
+    order: [NAME, ...]              the scores, as in metrics.json
+    sections: {KEY: SECTION}        KEY: synchronous, metachronous, prospective
+    section_order: [KEY, ...]
+    notes: [sentence, ...]
+
+    SECTION: title
+             method: "corrected"    other patients in each split's test part
+                     "fixed"        the same patients in every split, only the models differ
+             n_tested, n_fitted: means over the splits (fitted = training + validation with label); ratio: n_tested / n_fitted
+             scores: {NAME: POOLED of the AUC, p against 0.5}
+             differences: {NAME: POOLED of multimodal - NAME, p against 0}
+             notes: [sentence, ...]
+
+    POOLED: values: [per split, null = none], n: splits with a value, mean, sd, smallest, largest, se, low, high, p
+
+corrected: se² = (1 / J + n_tested / n_fitted) sd², t with J - 1 degrees of freedom (Nadeau & Bengio, Mach Learn 2003;52:239). The
+plain sd / sqrt(J) takes the splits for independent samples, though they share their patients: far too narrow.
+fixed: se² = mean DeLong se² + (1 + 1 / J) sd², normal (as Rubin pools imputations): the patients' own uncertainty, which more
+splits cannot lessen, and that of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from promet.core.errors import UsageError
+from promet.core.files import read_json, write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+
+PRODUCT = "pooled.json"
+METHODS = {"synchronous": "corrected", "metachronous": "fixed", "prospective": "fixed"}
+
+
+def corrected(
+    values: list[float | None], ratio: float | None, against: float, level: float
+) -> dict[str, Any]:
+    """POOLED of test parts with other patients in each split; ``ratio`` = tested / fitted patients."""
+    result, known = _described(values)
+    if len(known) < 2 or ratio is None or not result["sd"]:
+        return result
+    return result | _interval(
+        result["mean"], math.sqrt(1 / len(known) + ratio) * result["sd"], against, level, len(known) - 1
+    )
+
+
+def fixed(
+    values: list[float | None], errors: list[float | None], against: float, level: float
+) -> dict[str, Any]:
+    """POOLED of the same patients in every split; ``errors`` = standard error of each value."""
+    result, known = _described(values)
+    if not known or any(e is None for v, e in zip(values, errors, strict=True) if v is not None):
+        return result
+    within = float(np.mean([e**2 for e in errors if e is not None]))
+    between = (result["sd"] or 0.0) ** 2
+    se = math.sqrt(within + (1 + 1 / len(known)) * between)
+    return result | (_interval(result["mean"], se, against, level, None) if se > 0 else {})
+
+
+def pool(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    """pooled.json of the metrics.json of several splits of one study.
+
+    Raises:
+        UsageError: none given, or intervals of several levels.
+    """
+    if not metrics:
+        raise UsageError("E_POOL_EMPTY", "No metrics were given", "the metrics.json of each split")
+    levels = {m["confidence"] for m in metrics}
+    if len(levels) > 1:
+        raise UsageError(
+            "E_POOL_LEVELS", "The splits were evaluated with several levels of confidence", "one level"
+        )
+    level = levels.pop()
+    order = list(dict.fromkeys(name for m in metrics for name in m["order"]))
+    result: dict[str, Any] = {
+        "schema": 1,
+        "splits": len(metrics),
+        "confidence": level,
+        "order": order,
+        "sections": {key: _section(key, [m["sections"] for m in metrics], order, level) for key in METHODS},
+        "section_order": list(METHODS),
+        "notes": [],
+    }
+    if len(metrics) < 2:
+        result["notes"].append("There is one split only: its own interval holds, and nothing is pooled.")
+    elif len(metrics) < 10:
+        result["notes"].append(
+            f"{len(metrics)} splits: their spread is itself uncertain; 10 or more are advised."
+        )
+    return result
+
+
+def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: float) -> dict[str, Any]:
+    mine, method = [sections[key] for sections in splits], METHODS[key]
+    tested = [s["n"] for s in mine if s["status"] == "ok"]
+    fitted = [s["synchronous_training"]["n"] + s["synchronous_validation"]["n"] for s in splits]
+    n_tested, n_fitted = (float(np.mean(x)) if x else None for x in (tested, fitted))
+    ratio = n_tested / n_fitted if n_tested and n_fitted else None
+    result: dict[str, Any] = {
+        "title": mine[0]["title"],
+        "method": method,
+        "n_tested": n_tested,
+        "n_fitted": n_fitted,
+        "ratio": ratio,
+        "scores": {},
+        "differences": {},
+        "notes": [],
+    }
+    if not tested:
+        result["notes"].append("No split has patients with a label here.")
+        return result
+    for name in order:
+        records = [s["scores"].get(name) or {} for s in mine]
+        pairs = [s["paired"].get(name) or {} for s in mine]
+        for where, found, value, error, against in (
+            ("scores", records, "auc", lambda r: (r.get("delong") or {}).get("se"), 0.5),
+            ("differences", pairs, "difference", lambda r: r.get("se"), 0.0),
+        ):
+            if not any(found):
+                continue
+            values = [r.get(value) for r in found]
+            result[where][name] = (
+                corrected(values, ratio, against, level)
+                if method == "corrected"
+                else fixed(values, [error(r) for r in found], against, level)
+            )
+            pooled = result[where][name]
+            if pooled["n"] < len(splits):
+                result["notes"].append(f"{name}: {pooled['n']} of {len(splits)} splits have a value.")
+            if pooled["n"] > 1 and pooled["se"] is None:
+                result["notes"].append(
+                    f"{name}: no interval, since a split has no standard error or the splits do not differ."
+                )
+    result["notes"] = list(dict.fromkeys(result["notes"]))
+    return result
+
+
+def pool_files(metrics: list[Path], out: Path, pin: str) -> Sidecar:
+    """Write pooled.json beside ``out``, and the sidecar ``out`` last; upstream are the evaluate records beside."""
+
+    def work() -> Outcome:
+        found = pool([read_json(path) for path in metrics])
+        product = out.with_name(PRODUCT)
+        write_json(product, found)
+        values = {
+            key: {
+                name: section["scores"].get("multimodal", {}).get(name)
+                for name in ("n", "mean", "low", "high")
+            }
+            for key, section in found["sections"].items()
+        }
+        return Outcome(products={"pooled": product}, values=values, warnings=found["notes"])
+
+    if any(not path.is_file() for path in metrics):
+        raise UsageError("E_FILE_MISSING", "A metrics file does not exist", "metrics.json of every split")
+    records = {f"evaluate-{k:02d}": path.with_name("evaluate.json") for k, path in enumerate(metrics)}
+    return run_stage(
+        "pool",
+        out,
+        pin,
+        work,
+        upstream={name: path for name, path in records.items() if path.exists()},
+        makes=(PRODUCT,),
+        packages=("numpy", "scipy"),
+    )
+
+
+def _described(values: list[float | None]) -> tuple[dict[str, Any], list[float]]:
+    known = [v for v in values if v is not None]
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return {
+        "values": list(values),
+        "n": len(known),
+        "mean": float(np.mean(known)) if known else None,
+        "sd": 0.0 if sd is not None and sd < 1e-12 else sd,
+        "smallest": min(known, default=None),
+        "largest": max(known, default=None),
+        **dict.fromkeys(("se", "low", "high", "p")),
+    }, known
+
+
+def _interval(mean: float, se: float, against: float, level: float, df: int | None) -> dict[str, float]:
+    """Interval clipped to the possible values, and two-sided p; t with ``df``, normal without."""
+    law = stats.norm if df is None else stats.t(df)
+    half, floor = float(law.ppf((1 + level) / 2)) * se, 0.0 if against == 0.5 else -1.0
+    return {
+        "se": se,
+        "low": max(mean - half, floor),
+        "high": min(mean + half, 1.0),
+        "p": float(2 * law.sf(abs(mean - against) / se)),
+    }

@@ -1,0 +1,155 @@
+"""Does the fusion find something where there is nothing? Refits the models on permuted labels.
+
+permutation.json::
+
+    schema: 1
+    permutations, seed
+    part: "test"
+    models: {NAME: {n, positives, negatives: patients of the test part with label and score
+                    observed: AUC with the true labels, null if not possible
+                    fit: NULL       labels of training and validation permuted, each part within itself; test labels true
+                    all: NULL}}     labels of the test part permuted too
+    notes: [sentence, ...]
+
+    NULL: auc: [one per permutation]; mean, low, high (2.5 and 97.5 percent); p = (1 + permutations with an AUC at least
+          as high as the observed) / (1 + permutations); empty and null where not possible
+
+Both are valid tests of "the labels have nothing to do with the inputs". ``fit`` alone has little power where inputs
+are strong and agree: a fit to noise that happens to point the right way separates the test part as well. The CNN is not
+trained again: its score enters as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from promet.core.files import read_json, write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.fusion import inputs
+from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
+from promet.fusion.naive_bayes import NaiveBayes
+from promet.fusion.settings import Fusion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PRODUCT = "permutation.json"
+PART = "test"
+
+
+def auc(label: np.ndarray, score: np.ndarray) -> float:
+    """Share of pairs in which the patient with the outcome scores higher, ties one half."""
+    from scipy.stats import rankdata
+
+    n1 = int((label == 1).sum())
+    return float((rankdata(score)[label == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(label) - n1)))
+
+
+def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: int) -> dict[str, Any]:
+    """permutation.json from the predictions and the record of the fitted models (naive_bayes.json)."""
+    models, log = from_record(record)
+    fitted = table[table["part"].isin(inputs.FIT_PARTS)]
+    part, labels = fitted["part"].to_numpy(), fitted["label"].to_numpy(float)
+    tested = table[(table["part"] == PART) & table["label"].notna()]
+    truth = tested["label"].to_numpy(float)
+    result: dict[str, Any] = {
+        "schema": 1,
+        "permutations": permutations,
+        "seed": seed,
+        "part": PART,
+        "models": {},
+        "notes": ["The CNN is not trained again: its score enters as it is."],
+    }
+    possible = 0 < truth.sum() < len(truth)
+    if not possible:
+        result["notes"].append(
+            f"The {PART} part does not have both classes: there is no AUC to compare with."
+        )
+    random = np.random.default_rng(seed)
+    draws = [(_within(labels, part, random), random.permutation(truth)) for _ in range(permutations)]
+    for name, model in models.items():
+        here: dict[str, Any] = {
+            "n": len(truth),
+            "positives": int(truth.sum()),
+            "negatives": int(len(truth) - truth.sum()),
+            "observed": None,
+            "fit": _summary([], None),
+            "all": _summary([], None),
+        }
+        result["models"][name] = here
+        if not possible:
+            continue
+        known, new = (inputs.transform(t, model.features, log) for t in (fitted, tested))
+        rows = np.ones(known.shape, bool)
+        if "cnn_score" in model.features:
+            rows[:, model.features.index("cnn_score")] = np.isin(part, record["cnn_score_fitted_on"])
+        here["observed"] = auc(truth, model.log_odds(new))
+        fit, everything = [], []
+        for permuted, shuffled in draws:
+            again = NaiveBayes(model.features, model.var_smoothing).fit(known, permuted, rows).log_odds(new)
+            fit.append(auc(truth, again))
+            everything.append(auc(shuffled, again))
+        here["fit"] = _summary(fit, here["observed"])
+        here["all"] = _summary(everything, here["observed"])
+    return result
+
+
+def permute(fuse_dir: Path, out: Path, pin: str, settings: Fusion) -> Sidecar:
+    """Write permutation.json beside ``out``, and the sidecar ``out`` last."""
+
+    def work() -> Outcome:
+        import pandas as pd
+
+        found = null(
+            pd.read_parquet(fuse_dir / PREDICTIONS),
+            read_json(fuse_dir / MODEL),
+            settings.permutations,
+            settings.permutation_seed,
+        )
+        product = out.with_name(PRODUCT)
+        write_json(product, found)
+        values = {
+            name: {
+                "observed": model["observed"],
+                **{f"{kind}_{key}": model[kind][key] for kind in ("fit", "all") for key in ("mean", "p")},
+            }
+            for name, model in found["models"].items()
+        }
+        return Outcome(products={"permutation": product}, values=values, warnings=found["notes"][1:])
+
+    return run_stage(
+        "permute",
+        out,
+        pin,
+        work,
+        upstream={"fuse": fuse_dir / "fuse.json"},
+        needs=("fuse",),
+        makes=(PRODUCT,),
+        packages=("numpy", "scipy", "pandas", "pyarrow"),
+    )
+
+
+def _within(labels: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Labels permuted within each part, so that every fit sees as many of each class as the true one."""
+    result = labels.copy()
+    for name in inputs.FIT_PARTS:
+        mine = part == name
+        result[mine] = random.permutation(labels[mine])
+    return result
+
+
+def _summary(areas: list[float], observed: float | None) -> dict[str, Any]:
+    if observed is None or not areas:
+        return {"auc": [], "mean": None, "low": None, "high": None, "p": None}
+    low, high = np.quantile(areas, [0.025, 0.975])
+    return {
+        "auc": areas,
+        "mean": float(np.mean(areas)),
+        "low": float(low),
+        "high": float(high),
+        "p": (1 + sum(x >= observed - 1e-12 for x in areas)) / (1 + len(areas)),
+    }
