@@ -69,3 +69,11 @@ def write_fit() -> Callable[..., tuple[Path, Path]]:
 def make_fit(tmp_path: Path, write_fit: Callable[..., tuple[Path, Path]]) -> Callable[..., tuple[Path, Path]]:
     """The same in a folder of the test's own."""
     return lambda name="study", **options: write_fit(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """As the commands set it; more threads on shared cores only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -10,9 +10,9 @@ from promet.core.sidecar import Sidecar
 from promet.network.architecture import build
 from promet.network.cli import app
 from promet.network.data import write_table
-from promet.network.score import logits, score
+from promet.network.score import load_model, logits, score
 from promet.network.select import select
-from promet.network.settings import Architecture
+from promet.network.settings import Architecture, Select, Variant
 from promet.network.train import train
 
 
@@ -107,6 +107,48 @@ def trained(make_fit, tmp_path):
     types = {"patient": "string", "tensor_digest": "string"}
     write_table(tmp_path / "gather/patients.parquet", columns, types)
     return out.with_name("model.json"), tmp_path / "gather", patients
+
+
+def test_rules(candidate, tmp_path) -> None:
+    runs = [candidate(seed, 0.5 + seed / 10, 0.5) for seed in range(4)]
+    out = tmp_path / "select/split-00/select.json"
+    for rule, seeds in (
+        ("ensemble_top_k", [3, 2]),
+        ("ensemble_mean", [3, 2, 1, 0]),
+    ):
+        record = select(runs, out, "pin", Select(rule=rule, k=2))
+        model = chosen(tmp_path)
+        assert [member["seed"] for member in model["members"]] == seeds
+        assert "weights" not in model  # nobody may take the ensemble for one network
+        table = parquet.read_table(out.with_name("candidates.parquet")).to_pydict()
+        assert [
+            seed for seed, chosen in zip(table["seed"], table["selected"], strict=True) if chosen
+        ] == seeds
+        assert record.values["members"] == len(seeds)
+    runs[0].with_name("model.safetensors").write_text("other")
+    with pytest.raises(IntegrityError, match="seed 0"):
+        select(runs, out, "pin", Select(rule="ensemble_mean"))
+
+
+def test_an_ensemble_scores_the_mean_logit(make_fit, tmp_path) -> None:
+    fit, patients = make_fit(training=4, validation=4)
+    settings = Variant.model_validate({"training": {"epochs": 1}, "augmentation": {"count": 0}})
+    runs = [tmp_path / f"network/paper/split-00/seed-0{seed}/train.json" for seed in range(3)]
+    for seed, run in enumerate(runs):
+        train(fit, patients, seed, run, "pin", settings)
+    out = tmp_path / "select/split-00/select.json"
+    select(runs, out, "pin", Select(rule="ensemble_mean"))
+    table = parquet.read_table(out.with_name("candidates.parquet")).to_pydict()
+    assert table["device"] == ["cpu"] * 3
+    assert all(seconds > 0 for seconds in table["seconds_per_epoch"])
+    volumes = torch.from_numpy(np.stack([np.load(path) for path in sorted(patients.glob("*/tensor.npy"))]))
+    singles = []
+    for seed in range(3):
+        select([runs[seed]], tmp_path / f"one/{seed}/select.json", "pin")
+        singles.append(logits(load_model(tmp_path / f"one/{seed}/model.json"), volumes))
+    together = logits(load_model(out.with_name("model.json")), volumes)
+    np.testing.assert_allclose(together, np.mean(singles, axis=0), rtol=1e-5, atol=1e-6)
+    assert np.ptp(singles, axis=0).max() > 1e-3
 
 
 def test_scores(trained, tmp_path) -> None:

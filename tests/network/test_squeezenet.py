@@ -54,7 +54,7 @@ def test_bypass_on_the_odd_fires_only() -> None:
     for parameter in fire.parameters():  # with all weights 0 the branch is 0 and only the bypass is left
         nn.init.zeros_(parameter)
     x = torch.randn(1, 128, 2, 3, 3)
-    torch.testing.assert_close(fire(x), x.relu())
+    torch.testing.assert_close(fire(x), x)  # its ReLU comes after the pooling
 
 
 def test_batch_norm_after_every_convolution() -> None:
@@ -77,3 +77,46 @@ def test_every_parameter_learns() -> None:
     model(torch.rand(2, 2, 14, 54, 54)).square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
     assert all(p.grad.abs().sum() > 0 for name, p in model.named_parameters() if name.endswith("weight"))
+
+
+class Plain(Fire):
+    """The fire module as it is written down: each convolution with its own batch norm, a ReLU at the end."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.squeeze(x)
+        y = torch.cat([self.expand1(y), self.expand3(y)], dim=1)
+        return (x + y if self.bypass else y).relu()
+
+
+def test_the_fast_graph_is_the_plain_one() -> None:
+    """ReLU after pooling and batch norms side by side change no number but by rounding: outputs, gradients, running statistics."""
+    torch.manual_seed(0)
+    fast, plain = SqueezeNet().double(), SqueezeNet().double()
+    plain.load_state_dict(fast.state_dict())
+    for module in plain.modules():
+        if isinstance(module, Fire):
+            module.__class__ = Plain
+    with torch.no_grad():  # scales of both signs, shifts and a bias that are not 0
+        for layer in (fast.features, plain.features):
+            layer.norm.weight.copy_(torch.linspace(-1, 2, 64))
+            layer.norm.bias.copy_(torch.linspace(-0.3, 0.2, 64))
+            layer.stem.bias.copy_(torch.linspace(0.4, -1, 64))
+    plain.features.norm.register_forward_hook(lambda _, __, y: y.relu())
+    x = torch.randn(5, 2, 14, 54, 54, dtype=torch.float64)
+    for model in (fast, plain):
+        torch.manual_seed(1)
+        given = x.clone().requires_grad_(
+            model is plain
+        )  # who asks for the input's gradient gets the plain route
+        model(given).sigmoid().sum().backward()
+    for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
+        if name == "features.stem.bias":  # rounding in the plain graph: the norm takes the bias away
+            assert a.grad.abs().max() == 0
+            assert b.grad.abs().max() < 1e-9
+            continue
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-10, msg=name)
+    ours, theirs = fast.state_dict(), plain.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-10, atol=1e-12, msg=name)
+    torch.testing.assert_close(fast.eval()(x), plain.eval()(x), rtol=1e-9, atol=1e-12)

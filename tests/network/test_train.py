@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -171,3 +173,43 @@ def test_one_label_only_is_refused(make_fit, tmp_path) -> None:
     with pytest.raises(UsageError, match="0 without metastasis"):
         train(fit, patients, 1, tmp_path / "run/train.json", "pin", variant())
     assert not (tmp_path / "run/train.json").exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_in_a_file_and_on_a_terminal(make_fit, tmp_path, monkeypatch, caplog) -> None:
+    fit, patients = make_fit(training=4, validation=4)
+    with caplog.at_level("INFO"):
+        train(fit, patients, 1, tmp_path / "a/train.json", "pin", variant(epochs=12))
+    lines = [one.message for one in caplog.records if one.message.startswith("train: epoch")]
+    assert [one.split(",")[0] for one in lines] == ["train: epoch 1", "train: epoch 10", "train: epoch 12"]
+    assert lines[-1].endswith("at most 0 min 00 s left")
+    caplog.clear()
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    train(fit, patients, 1, tmp_path / "b/train.json", "pin", variant(epochs=12))
+    assert "12/12" in terminal.getvalue()
+    assert not [one for one in caplog.records if one.message.startswith("train: epoch")]
+    assert products(tmp_path / "a") == products(tmp_path / "b")
+
+
+def test_both_engines_train_and_differ(make_fit, tmp_path) -> None:
+    """Same distributions, other numbers: both learn what is plain, and the option is not forgotten."""
+    fit, patients = make_fit(signal=1.0, training=16)
+    for engine in ("batched", "monai"):
+        settings = Variant.model_validate(
+            {
+                "training": {"epochs": 8, "learning_rate": 1e-3},
+                "augmentation": {
+                    "engine": engine,
+                    "count": 2,
+                    "transforms": ["flip", "gaussian_noise", "rotation"],
+                },
+            }
+        )
+        record = train(fit, patients, 1, tmp_path / f"{engine}/train.json", "pin", settings)
+        assert record.values["validation_auc"] == 1.0
+    assert products(tmp_path / "batched") != products(tmp_path / "monai")

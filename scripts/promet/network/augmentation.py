@@ -1,4 +1,4 @@
-"""Random transforms of the training part, by monai.
+"""Random transforms of the training part, by monai: the reference for batched.py, and an engine of its own.
 
 Seven of fifteen per sample and epoch in random order (paper). Ranges are settings; see settings.py for their reasons.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promet.network.batched import Batched
 from promet.network.randomness import AUGMENTATION, derive
 from promet.network.settings import Augmentation
 
@@ -22,7 +23,7 @@ SPATIAL = ("rotation", "flip", "elastic", "affine")
 RESAMPLE = {"mode": ["bilinear", "nearest"], "padding_mode": "zeros"}
 
 
-def _transforms(settings: Augmentation, shape: tuple[int, int, int]) -> dict[str, Callable[[], Any]]:
+def monai_transforms(settings: Augmentation, shape: tuple[int, int, int]) -> dict[str, Callable[[], Any]]:
     """Name -> maker of monai's dictionary transform; prob=1, since the drawing of 7 is SomeOf's."""
     from monai import transforms as m
 
@@ -84,7 +85,7 @@ def _transforms(settings: Augmentation, shape: tuple[int, int, int]) -> dict[str
     }
 
 
-class Augmenter:
+class Monai:
     """Applies ``settings.count`` random transforms to each sample.
 
     Args:
@@ -104,7 +105,7 @@ class Augmenter:
                 "ignore", message="torch.searchsorted"
             )  # of monai's histogram shift: speed only
             set_track_meta(False)  # plain tensors: nothing is ever inverted here
-            makers = _transforms(settings, shape)
+            makers = monai_transforms(settings, shape)
             self.pipeline = SomeOf(
                 [makers[name]() for name in settings.transforms], num_transforms=settings.count
             )
@@ -120,12 +121,18 @@ class Augmenter:
         """
         if self.pipeline is None:
             return volumes
-        return torch.stack(
-            [self._one(volume, epoch, sample) for volume, sample in zip(volumes, samples, strict=True)]
-        )
+        moved = [
+            self._one(volume, epoch, sample) for volume, sample in zip(volumes.cpu(), samples, strict=True)
+        ]
+        return torch.stack(moved).to(volumes.device)
 
     def _one(self, volume: Tensor, epoch: int, sample: int) -> Tensor:
         self.pipeline.set_random_state(seed=derive(self.seed, AUGMENTATION, epoch, sample))
         # a copy, since monai's std shift and coarse shuffle write into what they are given
         moved = self.pipeline({"pet": volume[:1].clone(), "lesions": volume[1:]})
         return torch.cat([moved["pet"].clamp(*self.settings.clip), moved["lesions"]]).float()
+
+
+def augmenter(settings: Augmentation, seed: int, shape: tuple[int, int, int]) -> Monai | Batched:
+    """The engine that ``settings.engine`` names; both are called alike."""
+    return {"monai": Monai, "batched": Batched}[settings.engine](settings, seed, shape)

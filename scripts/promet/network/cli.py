@@ -101,13 +101,34 @@ def score(
 
 
 @app.command()
+def attention(
+    model: Annotated[Path, typer.Option(help="model.json of the selection.")],
+    patients: Patients,
+    patient: Annotated[str, typer.Option(help="Whose image.")],
+    out: Out,
+    pin: Pin = "",
+    spacing: Annotated[
+        tuple[float, float, float], typer.Option(help="mm per voxel in z, y, x, for the picture.")
+    ] = (5.0, 1.37, 1.37),
+) -> None:
+    """Where in a patient's image the logit comes from: attention.npy, attention.png, shares inside lesion and organ.
+
+    Example: promet network attention --model select/split-00/model.json --patients results/patients --patient P001
+    --out attention/split-00/P001/attention.json
+    """
+    from promet.network.attention import attention as run
+
+    run(model, patients, patient, out, pin, spacing)
+
+
+@app.command()
 def describe(
     architecture: Annotated[str, typer.Option(help="Name of the network.")] = "squeezenet",
     groups: Annotated[int, typer.Option(help="Groups of its 3x3x3 expand convolutions: 1, 2, 4 or 8.")] = 2,
     shape: Annotated[tuple[int, int, int, int], typer.Option(help="Channels, z, y, x.")] = (2, 14, 54, 54),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Parameters and layer shapes of a network.
+    """Parameters, layer shapes and operations of a network.
 
     Example: promet network describe --groups 4
     """
@@ -120,5 +141,5 @@ def describe(
         print(canonical(found))
         return
     for layer in found["layers"]:
-        print(f"{layer['layer']:10} {'x'.join(map(str, layer['shape'])):16} {layer['parameters']:>10,}")
-    print(f"{found['parameters']:,} parameters")
+        print(f"{layer['layer']:18} {'x'.join(map(str, layer['shape'])):16} {layer['parameters']:>10,}")
+    print(f"{found['parameters']:,} parameters, {found['forward_flops'] / 1e6:,.0f} MFLOP forward")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INITIALISATION, ORDER, DROPOUT, AUGMENTATION = range(4)
+INITIALISATION, ORDER, DROPOUT, AUGMENTATION, NOISE = range(5)
 
 
 def derive(seed: int, purpose: int, epoch: int = 0, sample: int = 0) -> int:

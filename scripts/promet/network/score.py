@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,16 +48,34 @@ def logits(
     return torch.cat(parts).double().numpy()
 
 
+class Ensemble(nn.Module):
+    """The mean logit of several networks."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, z, y, x) to logits (n,)."""
+        return torch.stack([member(x) for member in self.members]).mean(0)
+
+
 def load_model(path: Path) -> nn.Module:
-    """The network of a model.json, on the CPU and in evaluation mode.
+    """The network of a model.json, or the ensemble, on the CPU and in evaluation mode.
 
     Raises:
         IntegrityError: the weights are not those that were chosen.
     """
+    chosen = read_json(path)
+    if "members" not in chosen:
+        return _load_one(Path(path).parent, chosen).eval()
+    return Ensemble([_load_one(Path(path).parent, member) for member in chosen["members"]]).eval()
+
+
+def _load_one(folder: Path, chosen: dict[str, Any]) -> nn.Module:
     from safetensors.torch import load_file
 
-    chosen = read_json(path)
-    weights = Path(path).parent / chosen["weights"]
+    weights = folder / chosen["weights"]
     if not weights.exists() or digest_file(weights) != chosen["digest"]:
         raise IntegrityError(
             "E_WEIGHTS_DIGEST",
@@ -68,7 +87,7 @@ def load_model(path: Path) -> nn.Module:
         )
     model = build(Architecture.model_validate(chosen["architecture"]))
     model.load_state_dict(load_file(weights))
-    return model.eval()
+    return model
 
 
 def score(model: Path, gathered: Path, patients: Path, out: Path, pin: str) -> Sidecar:

@@ -10,6 +10,7 @@ from typing import Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, write_json
+from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.data import write_table
@@ -24,6 +25,8 @@ CANDIDATES = {
     "validation_loss": "float64",
     "best_epoch": "int64",
     "epochs": "int64",
+    "seconds_per_epoch": "float64",
+    "device": "string",
     "selected": "bool",
 }
 
@@ -37,6 +40,8 @@ def _candidate(path: Path) -> dict[str, Any]:
         "variant": where[2].name,
         "split": where[1].name.removeprefix("split-"),
         "epochs": values["epochs_run"],
+        "seconds_per_epoch": sidecar.notes.get("seconds_per_epoch"),
+        "device": sidecar.notes.get("device"),
         "fit": values["fit"],
         "architecture": values["architecture"],
         "weights": record.with_name("model.safetensors"),
@@ -44,17 +49,23 @@ def _candidate(path: Path) -> dict[str, Any]:
     }
 
 
+def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    weights = Path(os.path.relpath(run["weights"].absolute(), folder.absolute())).as_posix()
+    return {**{name: run[name] for name in ("variant", "seed", "architecture", "digest")}, "weights": weights}
+
+
 def select(candidates: list[Path], out: Path, pin: str, settings: Select | None = None) -> Sidecar:
-    """Choose by validation AUC, ties by validation loss, then by variant and seed.
+    """Rank by validation AUC, ties by validation loss, then by variant and seed; choose the first, the first k, or all.
 
     Writes candidates.parquet (every run, best first) and model.json (path of the weights relative to it, their digest,
-    architecture) beside ``out``. model.json stays the same byte for byte while the choice does.
+    architecture) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
+    same byte for byte while the choice does.
 
     Args:
         candidates: train.json files or their folders.
         out: the record.
         pin: stored in the record.
-        settings: the metric.
+        settings: the metric and the rule.
 
     Raises:
         UsageError: no candidates.
@@ -79,24 +90,34 @@ def select(candidates: list[Path], out: Path, pin: str, settings: Select | None 
             key=lambda run: (-run["validation_auc"], run["validation_loss"], run["variant"], run["seed"])
         )
         best, folder = runs[0], Path(out).parent
-        if not best["weights"].exists() or digest_file(best["weights"]) != best["digest"]:
-            raise IntegrityError(
-                "E_WEIGHTS_DIGEST",
-                f"The weights of seed {best['seed']} are not those its record names",
-                "model.safetensors as the training wrote it",
-                "Delete that train.json and train again",
-            )
-        columns = {name: [run.get(name, run is best) for run in runs] for name in CANDIDATES}
+        count = {"best": 1, "ensemble_mean": len(runs), "ensemble_top_k": settings.k}[settings.rule]
+        members = runs[:count]
+        for run in members:
+            if not run["weights"].exists() or digest_file(run["weights"]) != run["digest"]:
+                raise IntegrityError(
+                    "E_WEIGHTS_DIGEST",
+                    f"The weights of seed {run['seed']} are not those its record names",
+                    "model.safetensors as the training wrote it",
+                    "Delete that train.json and train again",
+                )
+        columns = {
+            name: [run.get(name, number < count) for number, run in enumerate(runs)] for name in CANDIDATES
+        }
         table = write_table(folder / "candidates.parquet", columns, CANDIDATES)
         model = folder / "model.json"
-        chosen = {name: best[name] for name in ("variant", "seed", "architecture", "digest")}
-        weights = Path(os.path.relpath(best["weights"].absolute(), folder.absolute())).as_posix()
-        write_json(model, {**chosen, "weights": weights})
+        chosen = [_entry(run, folder) for run in members]
+        content = chosen[0] if settings.rule == "best" else {"members": chosen, "digest": make_pin(chosen)}
+        write_json(model, content)
         areas = [run["validation_auc"] for run in runs]
-        log.info("select: seed %d of %s, validation AUC %.3f", best["seed"], best["variant"], areas[0])
+        log.info(
+            "select: %s, %d of %d; best is seed %d of %s, validation AUC %.3f",
+            *(settings.rule, len(members), len(runs), best["seed"], best["variant"], areas[0]),
+        )
         values = {
             "candidates": len(runs),
             "metric": settings.metric,
+            "rule": settings.rule,
+            "members": len(members),
             **{
                 name: best[name]
                 for name in ("variant", "seed", "validation_auc", "validation_loss", "best_epoch")

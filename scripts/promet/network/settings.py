@@ -49,12 +49,16 @@ class Dataset(Settings):
 class Architecture(Settings):
     """The network."""
 
-    name: str = Field("squeezenet", description="paper: SqueezeNet, chosen among four for its size")
+    name: str = Field(
+        "squeezenet",
+        description="paper: SqueezeNet, chosen among four for its size; also resnet18, mobilenet, shufflenet, or a network of monai by its name there",
+    )
     groups: Literal[1, 2, 4, 8] = Field(
         2,
         description="groups of the 3x3x3 expand convolutions (paper tuned it; 2 gives its 'approximately 1 million' parameters: 1,007,105)",
     )
     dropout: float = Field(0.8, ge=0, lt=1, description="paper: 0.8")
+    width: Literal[0.25, 0.5, 1.0] = Field(0.5, description="of mobilenet alone; 0.5 gives 0.86 M parameters")
 
 
 class Training(Settings):
@@ -222,7 +226,10 @@ class RicianNoise(Settings):
 class Augmentation(Settings):
     """Random transforms of the training part: spatial ones move PET and lesion map, intensity ones touch the PET only."""
 
-    engine: Literal["monai"] = Field("monai", description="implementation")
+    engine: Literal["batched", "monai"] = Field(
+        "batched",
+        description="batched: the whole epoch on tensors, about ten times as fast; monai: the reference, one sample at a time",
+    )
     count: int = Field(
         7,
         ge=0,
@@ -261,9 +268,13 @@ class Augmentation(Settings):
 
 
 class Select(Settings):
-    """Choice of the one network."""
+    """Choice of the network, or of the few whose logits are averaged."""
 
     metric: Literal["auc"] = Field("auc", description="validation AUC (paper); ties by validation loss")
+    rule: Literal["best", "ensemble_mean", "ensemble_top_k"] = Field(
+        "best", description="paper: the one best run; or the mean logit of all runs, or of the k best"
+    )
+    k: int = Field(5, ge=1, description="runs of ensemble_top_k")
 
 
 class Variant(Settings):

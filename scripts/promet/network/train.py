@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import time
@@ -17,9 +18,9 @@ from promet.core.files import atomic
 from promet.core.pin import canonical
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.network import resume
-from promet.network.architecture import build, parameters
-from promet.network.augmentation import Augmenter
+from promet.network import progress, resume
+from promet.network.architecture import parameters, require_shape
+from promet.network.augmentation import augmenter
 from promet.network.data import (
     TRAINING,
     VALIDATION,
@@ -45,7 +46,8 @@ HISTORY = {
 }
 PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
-LOG_EVERY = 10  # epochs
+VALIDATION_BATCH = 32
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 SAVE_EVERY = 5  # epochs between two saved states
 
 
@@ -70,16 +72,16 @@ class Trainer:
     ) -> None:
         self.settings, self.seed, self.device, self.labels = settings, seed, device, labels
         torch.manual_seed(derive(seed, INITIALISATION))
-        self.model = build(settings.architecture, volumes[TRAINING].shape[1]).to(device)
-        self.volumes = {part: torch.from_numpy(array) for part, array in volumes.items()}
-        self.targets = {part: torch.from_numpy(array).float() for part, array in labels.items()}
-        self.augment = Augmenter(settings.augmentation, seed, volumes[TRAINING].shape[2:])
+        self.model = require_shape(settings.architecture, volumes[TRAINING].shape[1:]).to(device)
+        self.volumes = {part: torch.from_numpy(array).to(device) for part, array in volumes.items()}
+        self.targets = {part: torch.from_numpy(array).float().to(device) for part, array in labels.items()}
+        self.augment = augmenter(settings.augmentation, seed, volumes[TRAINING].shape[2:])
         positive = labels[TRAINING].sum()
         weight = torch.tensor((len(labels[TRAINING]) - positive) / positive, dtype=torch.float32)
         self.criterion = nn.BCEWithLogitsLoss(pos_weight=weight).to(device)
         options = settings.training
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=options.plateau_factor, patience=options.plateau_patience
@@ -108,9 +110,8 @@ class Trainer:
         epoch = self.epoch + 1
         rate = self.optimizer.param_groups[0]["lr"]
         training_loss = self._fit(epoch)
-        scores = logits(self.model, self.volumes[VALIDATION], batch=32, device=self.device)
-        target = self.targets[VALIDATION]
-        loss = float(self.criterion(torch.from_numpy(scores).to(self.device), target.to(self.device)))
+        scores = logits(self.model, self.volumes[VALIDATION], batch=VALIDATION_BATCH, device=self.device)
+        loss = float(self.criterion(torch.from_numpy(scores).to(self.device), self.targets[VALIDATION]))
         if not np.isfinite([training_loss, loss]).all():
             raise IntegrityError(
                 "E_TRAIN_DIVERGED",
@@ -132,28 +133,24 @@ class Trainer:
             self.best_row = row
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.seconds += time.perf_counter() - start
-        if epoch % LOG_EVERY == 0 or epoch == 1 or self.finished:
-            log.info(
-                "train: epoch %d, loss %.4f, validation loss %.4f, AUC %.3f (best %.3f in epoch %d)",
-                *(epoch, training_loss, loss, area, self.best_row["validation_auc"], self.best_row["epoch"]),
-            )
 
     def _fit(self, epoch: int) -> float:
         self.model.train()
         count = len(self.labels[TRAINING])
         order = np.random.default_rng(derive(self.seed, ORDER, epoch)).permutation(count)
         torch.manual_seed(derive(self.seed, DROPOUT, epoch))
-        total = 0.0
+        losses: list[Tensor] = []
+        everything = self.augment(self.volumes[TRAINING], epoch, range(count))
         # Batches of equal size as far as possible: a last batch of one has no variance to normalise by.
         for batch in np.array_split(order, -(-count // self.settings.training.batch_size)):
-            volumes = self.augment(self.volumes[TRAINING][batch], epoch, batch.tolist())
-            volumes = volumes.to(self.device, memory_format=torch.channels_last_3d)
+            rows = torch.from_numpy(batch).to(self.device)
+            volumes = everything[rows].contiguous(memory_format=torch.channels_last_3d)
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.criterion(self.model(volumes), self.targets[TRAINING][batch].to(self.device))
+            loss = self.criterion(self.model(volumes), self.targets[TRAINING][rows])
             loss.backward()
             self.optimizer.step()
-            total += loss.item() * len(batch)
-        return total / count
+            losses.append(loss.detach() * len(batch))
+        return float(torch.stack(losses).double().sum()) / count
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights now, weights of the best epoch, Adam's moments."""
@@ -250,7 +247,7 @@ def _work(
     stop: list[str],
     save_every: int,
 ) -> Outcome:
-    device = _prepare_torch()
+    device = prepare_torch()
     digest, members = read_members(fit)
     require_both_labels(members)
     parts = {part: [member for member in members if member.part == part] for part in (TRAINING, VALIDATION)}
@@ -272,22 +269,41 @@ def _work(
     if saved:
         trainer.restore(*saved)
         log.info("train: taken up after epoch %d", trainer.epoch)
-    while not trainer.finished:
-        trainer.run_epoch()
-        if trainer.finished:
-            break
-        if stop or trainer.epoch % save_every == 0:
-            resume.save(folder, identity, trainer.tensors(), trainer.progress())
-        if stop:
-            raise Interrupted(
-                "E_TRAIN_INTERRUPTED",
-                f"{stop[0]} came, the training stopped after epoch {trainer.epoch} and saved its state",
-                remedy="Start the same command again, it goes on from there",
-            )
+    with progress.shown(settings.training.epochs) as show:
+        while not trainer.finished:
+            trainer.run_epoch()
+            show(trainer)
+            if trainer.finished:
+                break
+            if stop or trainer.epoch % save_every == 0:
+                resume.save(folder, identity, trainer.tensors(), trainer.progress())
+            if stop:
+                raise Interrupted(
+                    "E_TRAIN_INTERRUPTED",
+                    f"{stop[0]} came, the training stopped after epoch {trainer.epoch} and saved its state",
+                    remedy="Start the same command again, it goes on from there",
+                )
     return _outcome(trainer, folder, parts[VALIDATION], digest)
 
 
-def _prepare_torch() -> torch.device:
+def keep_memory() -> None:
+    """Have the C library keep freed memory for the next tensor, instead of asking the kernel for zeroed pages each time.
+
+    A quarter of the time of a training step on CPU, and no effect on any number. Only glibc knows these options.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for option, value in (
+            (M_MMAP_THRESHOLD, 1 << 30),
+            (M_TRIM_THRESHOLD, (1 << 31) - 1),
+            (M_MMAP_MAX, 0),
+        ):
+            library.mallopt(option, value)
+
+
+def prepare_torch() -> torch.device:
+    """One thread, deterministic, memory kept; the device to use."""
+    keep_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(
         1
@@ -315,7 +331,7 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
         "patient": [member.patient for member in validation],
         "part": [member.part for member in validation],
         "label": [member.label for member in validation],
-        "logit": logits(trainer.model.cpu(), trainer.volumes[VALIDATION]).tolist(),
+        "logit": logits(trainer.model.cpu(), trainer.volumes[VALIDATION].cpu()).tolist(),
     }
     products = {
         "model": weights,

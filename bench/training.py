@@ -1,0 +1,234 @@
+"""How fast is training? The loop that anyone would write (monai, DataLoader, Adam), ours, and the floor, side by side.
+
+The main measure is CPU seconds of all processes per epoch, since the machine may be shared; medians of interleaved rounds. The floor is the
+convolutions and matrix products of an epoch at the speed of one large matrix product, measured in the same rounds. Writes
+bench/results/training.json and prints a table.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from promet.core.files import write_json
+
+SHAPE, TRAINING, VALIDATION, BATCH = (2, 14, 54, 54), 47, 19, 8
+SEEDS, EPOCHS, CORES = 50, 300, 2
+KINDS = {
+    "plain, no workers, 1 thread": ("plain", 0, 1),
+    "plain, 2 workers": ("plain", 2, 0),
+    "ours": ("ours", 0, 1),
+    "floor": ("floor", 0, 1),
+}
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and its ended children."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _data() -> tuple[dict[str, Any], dict[str, Any]]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    volumes = {}
+    for part, count in (("training", TRAINING), ("validation", VALIDATION)):
+        volumes[part] = rng.random((count, *SHAPE), dtype=np.float32)
+        volumes[part][:, 1] = volumes[part][:, 1] > 0.95
+    return volumes, {part: np.arange(len(array)) % 2 for part, array in volumes.items()}
+
+
+def _plain(workers: int, threads: int) -> Any:
+    """One epoch of the plain loop: nothing of ours but the ranges of the transforms."""
+    import torch
+    from monai.data import DataLoader, Dataset, set_track_meta
+    from monai.transforms import SomeOf
+    from torch import nn
+
+    from promet.network.augmentation import monai_transforms
+    from promet.network.settings import TRANSFORMS, Augmentation
+    from promet.network.squeezenet import Fire, Pointwise, SqueezeNet
+
+    if threads:
+        torch.set_num_threads(threads)
+
+    set_track_meta(False)  # a tenth faster, so in favour of the plain loop
+
+    class PlainFire(Fire):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.squeeze(x)
+            y = torch.cat([self.expand1(y), self.expand3(y)], dim=1)
+            return torch.relu(x + y if self.bypass else y)
+
+    model = SqueezeNet()
+    for module in model.modules():
+        if isinstance(module, Pointwise):
+            module.__class__ = nn.Conv3d
+            module._reversed_padding_repeated_twice = [0] * 6
+        elif isinstance(module, Fire):
+            module.__class__ = PlainFire
+    layers = model.features._modules
+    layers["norm"] = nn.Sequential(layers["norm"], nn.ReLU(inplace=True))
+    layers["relu"] = layers["relu3"] = layers["relu5"] = layers["relu7"] = nn.Identity()
+
+    def forward(batch: dict[str, Any]) -> torch.Tensor:
+        return model.classifier(model.features(torch.cat([batch["pet"], batch["lesions"]], 1))).squeeze(1)
+
+    made = monai_transforms(Augmentation(), SHAPE[1:])
+    pipeline = SomeOf([made[name]() for name in TRANSFORMS], num_transforms=7)
+    volumes, labels = _data()
+    items = {
+        part: [
+            {"pet": torch.tensor(volume[:1]), "lesions": torch.tensor(volume[1:]), "label": float(label)}
+            for volume, label in zip(volumes[part], labels[part], strict=True)
+        ]
+        for part in volumes
+    }
+    criterion, optimizer = (
+        nn.BCEWithLogitsLoss(),
+        torch.optim.Adam(model.parameters(), lr=1e-4, weight_decay=1e-4),
+    )
+
+    def transform(item: dict[str, Any]) -> dict[str, Any]:
+        return pipeline({name: value.clone() if name == "pet" else value for name, value in item.items()})
+
+    def epochs(count: int) -> None:
+        options = {"num_workers": workers, "persistent_workers": bool(workers)}
+        loader = DataLoader(Dataset(items["training"], transform), batch_size=BATCH, shuffle=True, **options)
+        check = DataLoader(Dataset(items["validation"]), batch_size=BATCH)
+        for _ in range(count):
+            model.train()
+            for batch in loader:
+                optimizer.zero_grad()
+                loss = criterion(forward(batch), batch["label"].float())
+                loss.backward()
+                optimizer.step()
+                loss.item()
+            model.eval()
+            with torch.no_grad():
+                for batch in check:
+                    forward(batch)
+
+    return epochs
+
+
+def _ours() -> Any:
+    from promet.network.settings import Variant
+    from promet.network.train import Trainer, prepare_torch
+
+    device = prepare_torch()
+    trainer = Trainer(Variant(), 0, *_data(), device)
+
+    def epochs(count: int) -> None:
+        for _ in range(count):
+            trainer.run_epoch()
+
+    return epochs
+
+
+def _floor() -> Any:
+    """The operations of an epoch as one large matrix product after another."""
+    import torch
+
+    from promet.network.architecture import build, forward_flops
+    from promet.network.settings import Architecture
+
+    torch.set_num_threads(1)
+    model = build(Architecture())
+    forward = forward_flops(model, SHAPE)
+    stem = forward_flops(model.features.stem, SHAPE)  # has no gradient towards its input
+    work = TRAINING * (3 * forward - stem) + VALIDATION * forward
+    side = 2048
+    a, b = torch.rand(side, side), torch.rand(side, side)
+    out = torch.empty(side, side)
+
+    def epochs(count: int) -> None:
+        for _ in range(max(1, round(count * work / (2 * side**3)))):
+            torch.mm(a, b, out=out)
+
+    epochs.flops = work
+    return epochs
+
+
+def serve(kind: str, workers: int, threads: int) -> None:
+    """Answer each line, a number of epochs, with the CPU and wall seconds they took."""
+    epochs = {"plain": lambda: _plain(workers, threads), "ours": _ours, "floor": _floor}[kind]()
+    epochs(1)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        cpu, wall = _cpu(), time.perf_counter()
+        epochs(int(line))
+        taken = {"cpu": (_cpu() - cpu) / int(line), "wall": (time.perf_counter() - wall) / int(line)}
+        kilobytes = [
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
+        memory = (kilobytes[0] + workers * kilobytes[1]) / 1024
+        print(json.dumps({**taken, "memory_mb": memory, "flops": getattr(epochs, "flops", None)}), flush=True)
+
+
+def main(rounds: int = 5, count: int = 1) -> None:
+    """Measure, print the table, write the JSON."""
+    command = [sys.executable, "-m", "bench.training"]
+    servers = {}
+    for (
+        name,
+        arguments,
+    ) in KINDS.items():  # one after the other, so that none starts while another is measured
+        server = subprocess.Popen(
+            [*command, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        while (line := server.stdout.readline()) and line.strip() != "ready":
+            pass
+        servers[name] = server
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in KINDS}
+    for _ in range(rounds):
+        for name, server in servers.items():
+            server.stdin.write(f"{count}\n")
+            server.stdin.flush()
+            found[name].append(json.loads(server.stdout.readline()))
+    for server in servers.values():
+        server.stdin.close()
+        server.wait()
+
+    middle = {
+        name: {key: statistics.median(one[key] for one in rows) for key in ("cpu", "wall", "memory_mb")}
+        for name, rows in found.items()
+    }
+    best = min((name for name in KINDS if name.startswith("plain")), key=lambda name: middle[name]["cpu"])
+    for row in middle.values():
+        row["faster_than_best_plain"] = middle[best]["cpu"] / row["cpu"]
+        row["times_floor"] = row["cpu"] / middle["floor"]["cpu"]
+        row["hours_full_protocol"] = row["cpu"] * SEEDS * EPOCHS / CORES / 3600
+    peak = found["floor"][0]["flops"] / middle["floor"]["cpu"] / 1e9
+    write_json(
+        "bench/results/training.json",
+        {
+            "rounds": found,
+            "median": middle,
+            "best_plain": best,
+            "peak_gflops": peak,
+            "epochs_per_round": count,
+        },
+    )
+    print(
+        f"one epoch: {TRAINING} training and {VALIDATION} validation volumes of {SHAPE}, batch {BATCH}; medians of {rounds} rounds"
+    )
+    print(
+        f"matrix peak {peak:.0f} GFLOP/s on one thread; h = {SEEDS} seeds x {EPOCHS} epochs on {CORES} cores"
+    )
+    print(f"{'':28} {'CPU s':>7} {'wall s':>7} {'x plain':>8} {'x floor':>8} {'h':>6} {'MB':>6}")
+    for name, row in middle.items():
+        print(
+            f"{name:28} {row['cpu']:7.3f} {row['wall']:7.3f} {row['faster_than_best_plain']:8.2f}"
+            f" {row['times_floor']:8.2f} {row['hours_full_protocol']:6.2f} {row['memory_mb']:6.0f}"
+        )
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

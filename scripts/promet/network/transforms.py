@@ -1,0 +1,350 @@
+"""The fifteen transforms at given parameters, for many volumes at once, each equal to monai's (1.6) to 1e-4.
+
+Volumes are (n, z, y, x) float32, for the spatial ones (n, 2, z, y, x) with PET and lesion map; parameters have one row per
+volume. Nothing is drawn here and no input is written into. The parameters are monai's own.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+AXES = (-3, -2, -1)
+
+
+def _per(values: Tensor, like: Tensor) -> Tensor:
+    """One number per volume, in a shape and type that broadcast over volumes."""
+    return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+
+# ---------------------------------------------------------------- spatial
+
+
+def _mosaic(padded: Tensor, copies: int, down: int, across: int) -> Tensor:
+    """(n, slices, rows, columns) to (n, copies, down x rows, across x columns): slices side by side and under each other.
+
+    Each copy begins one slice later.
+    """
+    n, _, rows, columns = padded.shape
+    whole, one, row, _ = padded.stride()
+    tiles = padded.as_strided(
+        (n, copies, down, rows, across, columns),
+        (whole, one, across * one, row, one, 1),
+        padded.storage_offset(),
+    )
+    return tiles.reshape(n, copies, down * rows, across * columns)
+
+
+def sample(volumes: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Volumes at given places: PET trilinear, lesion map nearest, 0 outside.
+
+    torch's 3D grid_sample is a scalar loop on CPU, its 2D one is vectorised and several times faster. So the slices are laid out as
+    one flat mosaic with empty seams, and each voxel's two slices are read as its two channels. (A square one: in a long strip the
+    places would lose digits.)
+
+    Args:
+        volumes: (n, 2, z, y, x).
+        z, y, x: each (n, z, y, x), voxel numbers.
+    """
+    n, _, depth, rows, columns = volumes.shape
+    high, wide, across = rows + 2, columns + 2, math.ceil(math.sqrt(depth + 2))
+    down = -(-(depth + 2) // across)
+    z, y, x = z.clamp(-1, depth), y.clamp(-1, rows), x.clamp(-1, columns)
+    padded = functional.pad(volumes, (0, 2, 0, 2, 1, down * across - depth))
+    pet, lesion = _mosaic(padded[:, 0], 2, down, across), _mosaic(padded[:, 1], 1, down, across)
+    height, width = pet.shape[-2:]
+
+    def grid(slices: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        slices = slices + 1
+        down = (slices / across).floor_()
+        x = torch.add(x, slices.sub_(down, alpha=across), alpha=wide).mul_(2 / width).add_(1 / width - 1)
+        y = torch.add(y, down, alpha=high).mul_(2 / height).add_(1 / height - 1)
+        return torch.stack([x, y], dim=-1).view(n, -1, columns, 2)
+
+    below = z.floor()
+    pair = functional.grid_sample(pet, grid(below, y, x), "bilinear", "zeros", align_corners=False)
+    nearest = grid(z.round(), y.round(), x.round())
+    out = torch.empty_like(volumes)
+    torch.lerp(pair[:, 0].view_as(z), pair[:, 1].view_as(z), z - below, out=out[:, 0])
+    out[:, 1] = functional.grid_sample(lesion, nearest, "nearest", "zeros", align_corners=False).view_as(z)
+    return out
+
+
+def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
+    """Volumes seen through a linear map about their centre: the value at i comes from matrix (i - centre) + centre.
+
+    Args:
+        volumes: (n, 2, z, y, x).
+        matrix: (n, 3, 4) or (n, 4, 4), voxels, axes z, y, x, shift in the last column.
+    """
+    shape = volumes.shape[-3:]
+    places = []
+    for row, size in enumerate(shape):
+        place = matrix[:, row, 3].view(-1, 1, 1, 1) + (size - 1) / 2
+        for column, length in enumerate(shape):
+            offsets = torch.arange(length, device=volumes.device, dtype=matrix.dtype) - (length - 1) / 2
+            across = [1] * 3
+            across[column] = length
+            place = place + matrix[:, row, column].view(-1, 1, 1, 1) * offsets.view(1, *across)
+            place = place if column < 1 else place.to(volumes.dtype)
+        places.append(place)
+    return sample(volumes, *places)
+
+
+def rotation_matrix(angles: Tensor) -> Tensor:
+    """(n, 4, 4) of rotations about z, then y, then x (in the moved frame), monai's create_rotate.
+
+    Args:
+        angles: (n, 3) radians; monai calls the first axis of an array x.
+    """
+    cos, sin = angles.cos(), angles.sin()
+    matrix = torch.eye(4, dtype=angles.dtype, device=angles.device).repeat(len(angles), 1, 1)
+    for axis, (a, b, sign) in enumerate(((1, 2, 1), (0, 2, -1), (0, 1, 1))):
+        one = torch.eye(4, dtype=angles.dtype, device=angles.device).repeat(len(angles), 1, 1)
+        one[:, a, a] = one[:, b, b] = cos[:, axis]
+        one[:, a, b], one[:, b, a] = -sign * sin[:, axis], sign * sin[:, axis]
+        matrix = matrix @ one
+    return matrix
+
+
+def affine_matrix(scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
+    """(n, 4, 4): shear after shift after scale, as monai's AffineGrid composes them.
+
+    Args:
+        scale: (n, 3) factors.
+        shear: (n, 6), of which each is one elementary shear, the first applied first.
+        shift: (n, 3) voxels.
+    """
+    eye = torch.eye(4, dtype=scale.dtype, device=scale.device).repeat(len(scale), 1, 1)
+    matrix = eye
+    for number, (row, column) in enumerate(((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))):
+        one = eye.clone()
+        one[:, row, column] = shear[:, number]
+        matrix = one @ matrix
+    moved, scaled = eye.clone(), eye.clone()
+    moved[:, :3, 3] = shift
+    scaled[:, (0, 1, 2), (0, 1, 2)] = scale
+    return matrix @ moved @ scaled
+
+
+def rotate(volumes: Tensor, angles: Tensor) -> Tensor:
+    """RandRotate: (n, 3) radians."""
+    return linear_map(volumes, rotation_matrix(angles))
+
+
+def affine(volumes: Tensor, scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
+    """RandAffine without its rotation."""
+    return linear_map(volumes, affine_matrix(scale, shear, shift))
+
+
+def flip(volumes: Tensor, axis: int) -> Tensor:
+    """RandFlip about one axis of (z, y, x)."""
+    return volumes.flip(axis - 3)
+
+
+def elastic(volumes: Tensor, sigma: Tensor, magnitude: Tensor, offsets: Tensor) -> Tensor:
+    """Rand3DElastic: displacements are ``offsets`` blurred and magnified.
+
+    Args:
+        volumes: (n, 2, z, y, x).
+        sigma, magnitude: (n,).
+        offsets: (n, 3, z, y, x) from -1 to 1.
+    """
+    smooth = blur(offsets, sigma[:, None].expand(-1, 3), truncated=3.0).mul_(_per(magnitude, offsets))
+    places = []
+    for axis, size in enumerate(volumes.shape[-3:]):
+        across = [1] * 3
+        across[axis] = size
+        index = torch.arange(size, device=volumes.device, dtype=volumes.dtype)
+        places.append(smooth[:, axis] + index.view(1, *across))
+    return sample(volumes, *places)
+
+
+# ---------------------------------------------------------------- intensity
+
+
+def _band(sigma: Tensor, size: int, truncated: float) -> Tensor:
+    """(n, size, size): convolution with monai's gaussian_1d and zero padding, as a matrix."""
+    index = torch.arange(size, device=sigma.device, dtype=torch.float32)
+    distance = index[:, None] - index
+    tail = ((sigma.double() * truncated).clamp_min(0.5) + 0.5).floor()
+    narrow = (0.70710678 / sigma.float()).view(-1, 1, 1)
+    kernel = 0.5 * ((narrow * (distance + 0.5)).erf() - (narrow * (distance - 0.5)).erf())
+    return kernel * (distance.abs() <= tail.view(-1, 1, 1))
+
+
+def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
+    """Gaussian filter, 0 outside. As three matrix products it costs next to nothing at any width.
+
+    Args:
+        volumes: (n, ..., z, y, x).
+        sigma: (n, 3) voxels in z, y, x.
+        truncated: half width of the kernel in sigmas.
+    """
+    n, (depth, rows, columns) = len(volumes), volumes.shape[-3:]
+    z, y, x = (_band(sigma[:, axis], size, truncated) for axis, size in enumerate((depth, rows, columns)))
+    out = torch.bmm(volumes.reshape(n, -1, columns), x).view(n, -1, rows, columns)
+    out = torch.matmul(y[:, None], out).view(n, -1, depth, rows * columns)
+    return torch.matmul(z[:, None], out).view_as(volumes)
+
+
+def gaussian_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """RandGaussianNoise: (n,) and standard normal noise (n, z, y, x)."""
+    return torch.addcmul(volumes, noise, _per(std, volumes))
+
+
+def rician_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """RandRicianNoise: (n,) and standard normal noise (n, 2, z, y, x)."""
+    std = _per(std, volumes)
+    return torch.hypot(torch.addcmul(volumes, noise[:, 0], std), noise[:, 1] * std)
+
+
+def std_shift(volumes: Tensor, factor: Tensor) -> Tensor:
+    """RandStdShiftIntensity: factor (n,) times each volume's own standard deviation is added."""
+    deviation = volumes - volumes.mean(AXES, keepdim=True)
+    return volumes + deviation.square_().mean(AXES, keepdim=True).sqrt_() * _per(factor, volumes)
+
+
+def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
+    """RandAdjustContrast: gamma (n,)."""
+    low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
+    span = high - low
+    return (volumes - low).div_(span + 1e-7).pow_(_per(gamma, volumes)).mul_(span).add_(low)
+
+
+def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
+    """RandGaussianSmooth: (n, 3) voxels."""
+    return blur(volumes, sigma)
+
+
+def gaussian_sharpen(volumes: Tensor, first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
+    """RandGaussianSharpen: two blurs (n, 3) voxels and a strength (n,)."""
+    blurred = blur(volumes, first)
+    return torch.addcmul(blurred, blurred - blur(blurred, second), _per(alpha, volumes))
+
+
+def histogram_shift(volumes: Tensor, floating: Tensor, points: Tensor) -> Tensor:
+    """RandHistogramShift: a piecewise linear curve through equidistant points.
+
+    Args:
+        volumes: (n, z, y, x).
+        floating: (n, most points) where the points go, 0 to 1; what is beyond a volume's own number is not used.
+        points: (n,) number of points.
+    """
+    low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
+    span = high - low
+    last = _per(points, volumes) - 1
+    place = (volumes - low) * torch.where(span > 0, last / span, torch.zeros_like(span))
+    index = torch.minimum(place.floor(), last - 1)
+    table = torch.stack([floating[:, :-1], floating.diff(dim=1)], dim=-1).to(volumes.dtype)
+    rows = torch.arange(len(volumes), device=volumes.device).mul(table.shape[1]).view(-1, 1, 1, 1)
+    pair = functional.embedding(index.to(torch.int64) + rows, table.flatten(0, 1))
+    bent = torch.addcmul(pair[..., 0], place - index, pair[..., 1]) * span + low
+    return torch.where(span > 0, bent, volumes)
+
+
+def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor, keys: Tensor) -> Tensor:
+    """RandCoarseShuffle: in one box after the other the voxels change places.
+
+    Args:
+        volumes: (n, z, y, x).
+        corner, size: (n, boxes, 3) voxels.
+        count: (n,) how many of the boxes exist.
+        keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
+    """
+    rows, columns = volumes.shape[-2:]
+    k = torch.arange(keys.shape[2], device=volumes.device)
+    depth, high, wide = (size[..., axis, None] for axis in range(3))
+    exists = torch.arange(keys.shape[1], device=volumes.device) < count[:, None]
+    inside = (k < depth * high * wide) & exists[..., None]
+    z, y, x = k // (high * wide), k // wide % high, k % wide
+    places = (
+        ((corner[..., 0, None] + z) * rows + corner[..., 1, None] + y) * columns + corner[..., 2, None] + x
+    )
+    flat = functional.pad(volumes.flatten(1), (0, 1))  # what is in no box goes to a place of its own
+    places = torch.where(inside, places, flat.shape[1] - 1)
+    order = torch.where(inside, keys, 2.0).argsort(dim=2, stable=True)
+    sources = places.gather(2, order)
+    for box in range(keys.shape[1]):  # one after the other, since boxes may overlap
+        flat.scatter_(1, places[:, box], flat.gather(1, sources[:, box]))
+    return flat[:, :-1].view_as(volumes)
+
+
+@cache
+def _distances(shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Distance of each frequency of a real transform, and of its mirror image, from what monai takes as the centre."""
+    axes = [torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in shape]
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    whole = torch.fft.ifftshift((z**2 + y**2 + x**2).sqrt())
+    mirror = whole.flip((0, 1, 2)).roll((1, 1, 1), (0, 1, 2))
+    half = shape[2] // 2 + 1
+    return whole[..., :half].to(device), mirror[..., :half].to(device)
+
+
+def gibbs_noise(volumes: Tensor, alpha: Tensor) -> Tensor:
+    """RandGibbsNoise: k-space outside a sphere is cut off; alpha (n,) is the share of the radius.
+
+    monai takes the real part of an unsymmetric mask's result; that is a symmetric mask's result, so half the transform is enough.
+    """
+    shape = tuple(volumes.shape[-3:])
+    radius = ((1 - alpha.double()) * max(shape) * math.sqrt(2) / 2).view(-1, 1, 1, 1)
+    whole, mirror = _distances(shape, volumes.device)
+    mask = ((whole <= radius).to(volumes.dtype) + (mirror <= radius)) * 0.5
+    return torch.fft.irfftn(torch.fft.rfftn(volumes, dim=AXES).mul_(mask), s=shape, dim=AXES)
+
+
+@cache
+def _legendre(size: int, degree: int, device: torch.device) -> Tensor:
+    """(degree + 1, size): Legendre polynomials on [-1, 1]."""
+    x = torch.linspace(-1, 1, size, dtype=torch.float64)
+    rows = [torch.ones_like(x), x]
+    for k in range(1, degree):
+        rows.append(((2 * k + 1) * x * rows[k] - k * rows[k - 1]) / (k + 1))
+    return torch.stack(rows[: degree + 1]).to(device)
+
+
+def bias_orders(degree: int) -> list[tuple[int, int, int]]:
+    """Orders in z, y, x of the coefficients of a bias field, in monai's order."""
+    every = range(degree + 1)
+    return [(i, j, k) for i in every for j in every for k in every if i + j + k <= degree]
+
+
+def bias_field(volumes: Tensor, coefficients: Tensor, degree: int) -> Tensor:
+    """RandBiasField: times the exponential of a polynomial; coefficients (n, len(bias_orders(degree)))."""
+    n, shape = len(volumes), volumes.shape[-3:]
+    cube = torch.zeros(n, *[degree + 1] * 3, dtype=torch.float64, device=volumes.device)
+    orders = torch.tensor(bias_orders(degree), device=volumes.device)
+    cube[:, orders[:, 0], orders[:, 1], orders[:, 2]] = coefficients.double()
+    z, y, x = (_legendre(size, degree, volumes.device) for size in shape)
+    plane = torch.einsum("nijk,iz,jy->nzyk", cube, z, y).to(volumes.dtype).reshape(n, -1, degree + 1)
+    return torch.matmul(plane, x.to(volumes.dtype)).exp_().view_as(volumes) * volumes
+
+
+def kspace_spike(volumes: Tensor, place: Tensor, intensity: Tensor) -> Tensor:
+    """RandKSpaceSpikeNoise: one coefficient of the spectrum gets another size and keeps its phase.
+
+    One coefficient needs no Fourier transform: it is a sum over the volume, and its change is one wave.
+
+    Args:
+        volumes: (n, z, y, x).
+        place: (n, 3) in the shifted spectrum.
+        intensity: (n,) logarithm of the coefficient's new size.
+    """
+    shape = volumes.shape[-3:]
+    waves = []
+    for axis, size in enumerate(shape):
+        index = torch.arange(size, device=volumes.device, dtype=torch.float64)
+        turns = (place[:, axis, None] - size // 2) * index / size
+        waves.append(torch.polar(torch.ones_like(turns), 2 * math.pi * turns))
+    plane = (waves[0][:, :, None] * waves[1][:, None, :]).flatten(1)
+    x = torch.view_as_real(waves[2]).to(volumes.dtype)  # (n, x, 2): cos, sin
+    rows = torch.view_as_complex(torch.bmm(volumes.flatten(1, 2), x).double())
+    coefficient = (rows.conj().resolve_conj() * plane.conj()).sum(1)
+    change = torch.polar(intensity.double().exp(), coefficient.angle()) - coefficient
+    wave = torch.view_as_real((change / math.prod(shape))[:, None] * plane).to(volumes.dtype)
+    wave[..., 1].neg_()  # real part of (a + ib)(cos + i sin)
+    return torch.baddbmm(volumes.flatten(1, 2), wave, x.mT).view_as(volumes)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from promet.core.files import digest_file, read_json, write_json
+from promet.network.architecture import build
+from promet.network.attention import (
+    METHODS,
+    attributions,
+    randomised,
+    rank_correlation,
+    shares,
+    stage_with_cells,
+)
+from promet.network.cli import app
+from promet.network.resume import pack
+from promet.network.score import Ensemble
+from promet.network.settings import Architecture
+
+
+class Corner(nn.Module):
+    """Looks at one corner of the PET alone, so that every method must point there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur = nn.Conv3d(2, 1, 1, bias=False)
+        nn.init.ones_(self.blur.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blur(x)[:, 0, :4, :12, :12].sum((1, 2, 3))
+
+
+def test_every_method_points_where_the_network_looks() -> None:
+    maps = attributions(Corner().eval(), torch.rand(2, 14, 54, 54))
+    assert tuple(maps) == METHODS
+    for name in ("integrated_gradients", "occlusion"):
+        assert maps[name].shape == (14, 54, 54)
+        assert maps[name][:4, :12, :12].sum() > 0.999 * maps[name].sum()
+
+
+def test_layer_still_has_cells() -> None:
+    name, _, cells = stage_with_cells(build(Architecture()).eval(), torch.rand(1, 2, 14, 54, 54))
+    assert (name, cells) == ("features.fire5", (4, 7, 7))  # after it come 2 x 4 x 4
+
+
+def test_shares_and_correlation() -> None:
+    volume = np.zeros((2, 4, 5, 5))
+    volume[0, 1:3] = 0.5
+    volume[1, 1, :, :] = 1
+    found = shares({"x": np.ones((4, 5, 5))}, volume)
+    assert found == {"voxels_lesion": 0.25, "voxels_organ": 0.5, "x_lesion": 0.25, "x_organ": 0.5}
+    ramp = np.arange(100.0).reshape(4, 5, 5)
+    assert rank_correlation(ramp, ramp**3) == pytest.approx(1)
+    assert rank_correlation(ramp, ramp * 0) == 0
+
+
+def test_untrained_weights_are_other_weights() -> None:
+    torch.manual_seed(1)
+    model = build(Architecture()).eval()
+    other = randomised(model)
+    assert not torch.equal(other.features.stem.weight, model.features.stem.weight)
+    maps = attributions(Ensemble([model, other]).eval(), torch.rand(2, 8, 16, 16))
+    for one in maps.values():  # a member whose map is empty adds nothing
+        assert one.min() >= 0
+        assert np.isclose(one.sum(), [0, 0.5, 1]).any()
+
+
+def test_command(make_fit, tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    _, patients = make_fit(training=2, validation=2)
+    torch.manual_seed(0)
+    save_file(pack(build(Architecture()).state_dict()), tmp_path / "model.safetensors")
+    chosen = {"weights": "model.safetensors", "digest": digest_file(tmp_path / "model.safetensors")}
+    write_json(tmp_path / "model.json", {**chosen, "architecture": Architecture().model_dump(mode="json")})
+    files = []
+    for run in "ab":
+        out = tmp_path / run / "attention.json"
+        call = ["attention", f"--model={tmp_path / 'model.json'}", f"--patients={patients}", "--patient=P001"]
+        assert CliRunner().invoke(app, [*call, f"--out={out}"], catch_exceptions=False).exit_code == 0
+        files.append([out.with_name(name).read_bytes() for name in ("attention.npy", "attention.png")])
+    assert files[0] == files[1]
+    values = read_json(out)["values"]
+    assert np.load(out.with_name("attention.npy")).shape == (3, 8, 16, 16)
+    for method in METHODS:
+        assert 0 <= values[f"{method}_lesion"] <= values[f"{method}_organ"] <= 1
+        assert -1 <= values[f"{method}_untrained_correlation"] <= 1

@@ -1,0 +1,89 @@
+"""Killed at twenty random moments, or run beside others in another order: the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from promet.core.errors import EXIT_RESUMABLE, Interrupted
+from promet.core.files import read_json
+from promet.network.settings import Variant
+from promet.network.train import train
+
+SETTINGS = Variant.model_validate(
+    {"training": {"epochs": 15, "learning_rate": 1e-3, "plateau_patience": 2}, "augmentation": {"count": 2}}
+)
+FILES = ("model.safetensors", "history.parquet", "predictions.parquet")
+KILLS = 24
+
+
+def products(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Start ``work`` in a process of its own (a fork: torch is loaded already); its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    except Interrupted:
+        code = EXIT_RESUMABLE
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture(scope="module")
+def study(write_fit, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kills")
+    fit, patients = write_fit(folder, signal=0.0, training=6, validation=4)
+    start = time.perf_counter()
+    train(fit, patients, 5, folder / "run/train.json", "pin", SETTINGS)
+    return fit, patients, folder / "run", time.perf_counter() - start
+
+
+def test_killed_at_many_random_moments(study, tmp_path) -> None:
+    fit, patients, expected, seconds = study
+    moment = random.Random()
+    kills = finished = resumed_most = 0
+    while kills < KILLS or not finished:
+        out = tmp_path / f"run-{finished}/train.json"
+        child = in_a_child(lambda out=out: train(fit, patients, 5, out, "pin", SETTINGS, save_every=1))
+        if kills < KILLS:
+            time.sleep(moment.uniform(0, seconds / 4))
+            os.kill(child, signal.SIGTERM if kills % 4 == 3 else signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, -signal.SIGKILL, EXIT_RESUMABLE, -signal.SIGTERM)
+        kills += status != 0
+        if status == 0:
+            resumed_most = max(resumed_most, read_json(out)["notes"]["resumed"])
+            assert products(out.parent) == products(expected)
+            assert not (out.parent / "resume.safetensors").exists()
+            finished += 1
+    assert resumed_most > 0, "no kill hit a training that had saved anything"
+
+
+def test_order_and_number_of_jobs_do_not_matter(study, tmp_path) -> None:
+    fit, patients, expected, _ = study
+    for seed in (6, 7):
+        train(fit, patients, seed, tmp_path / f"alone/{seed}/train.json", "pin", SETTINGS)
+    children = [
+        in_a_child(
+            lambda seed=seed: train(fit, patients, seed, tmp_path / f"two/{seed}/train.json", "pin", SETTINGS)
+        )
+        for seed in (7, 6)
+    ]
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+    train(fit, patients, 5, tmp_path / "two/5/train.json", "pin", SETTINGS)
+    for seed in (6, 7):
+        assert products(tmp_path / f"alone/{seed}") == products(tmp_path / f"two/{seed}")
+    assert products(tmp_path / "two/5") == products(expected)

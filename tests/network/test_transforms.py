@@ -1,0 +1,292 @@
+"""Each batched transform against monai's own: the same output at the same parameters, the same distribution of parameters."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from promet.network import transforms as t
+from promet.network.augmentation import monai_transforms
+from promet.network.batched import Batched
+from promet.network.settings import TRANSFORMS, Augmentation
+
+SHAPE = (14, 54, 54)
+SETTINGS = Augmentation()
+DRAWS = 1000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain_tensors() -> None:
+    from monai.data import set_track_meta
+
+    set_track_meta(False)
+
+
+@pytest.fixture(scope="module")
+def volumes() -> torch.Tensor:
+    """Three volumes with values also outside [0, 1], as after earlier transforms; lesion maps binary."""
+    rng = np.random.default_rng(0)
+    made = rng.normal(0.4, 0.5, (3, 2, *SHAPE))
+    made[:, 1] = 0
+    made[:, 1, 4:9, 15:30, 20:33] = 1
+    made[2, 0, :, :10] = 0
+    return torch.tensor(made, dtype=torch.float32)
+
+
+def monai_one(name: str, seed: int) -> Any:
+    return monai_transforms(SETTINGS, SHAPE)[name]().set_random_state(seed=seed)
+
+
+def array(transform: Any) -> Any:
+    """The array transform inside a dictionary transform."""
+    names = ("rand_rotate", "rand_gaussian_noise", "rand_rician_noise", "shifter", "shuffle", "rand_noise")
+    names += ("rand_3d_elastic", "rand_affine", "rand_gibbs", "rand_gibbs_noise", "rand_bias_field", "adjust")
+    inner = [
+        value for value in vars(transform).values() if type(value).__module__.startswith("monai.transforms")
+    ]
+    return inner[0] if inner else next(getattr(transform, name) for name in names if hasattr(transform, name))
+
+
+class Shuffler:
+    """A random state whose permutations are remembered."""
+
+    def __init__(self, state: np.random.RandomState) -> None:
+        self.state, self.orders = state, []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.state, name)
+
+    def shuffle(self, values: np.ndarray) -> None:
+        order = self.state.permutation(len(values))
+        self.orders.append(order)
+        values[:] = values[order]
+
+
+def parameters(name: str, inner: Any) -> dict[str, torch.Tensor]:  # noqa: PLR0912
+    """What monai drew, in the words of transforms.py, one row."""
+    row = lambda *values: torch.tensor([values], dtype=torch.float64)  # noqa: E731
+    one = lambda value: torch.tensor([float(value)], dtype=torch.float64)  # noqa: E731
+    if name == "rotation":
+        return {"angles": row(inner.x, inner.y, inner.z)}
+    if name == "std_shift":
+        return {"factor": one(inner.factor)}
+    if name == "contrast":
+        return {"gamma": one(inner.gamma_value)}
+    if name == "gaussian_smooth":
+        return {"sigma": row(inner.x, inner.y, inner.z)}
+    if name == "gaussian_sharpen":
+        return {
+            "first": row(inner.x1, inner.y1, inner.z1),
+            "second": row(inner.x2, inner.y2, inner.z2),
+            "alpha": one(inner.a),
+        }
+    if name == "histogram_shift":
+        points = torch.tensor(inner.floating_control_points)
+        most = SETTINGS.histogram_shift.control_points[1]
+        return {
+            "floating": torch.nn.functional.pad(points, (0, most - len(points)), value=1.0)[None],
+            "points": torch.tensor([len(points)]),
+        }
+    if name == "coarse_shuffle":
+        boxes = SETTINGS.coarse_shuffle.holes[1]
+        corner, size = torch.zeros(1, boxes, 3, dtype=torch.long), torch.ones(1, boxes, 3, dtype=torch.long)
+        for number, box in enumerate(inner.hole_coords):
+            corner[0, number] = torch.tensor([part.start for part in box[1:]])
+            size[0, number] = torch.tensor([part.stop - part.start for part in box[1:]])
+        return {"corner": corner, "size": size, "count": torch.tensor([len(inner.hole_coords)])}
+    if name == "elastic":
+        return {"sigma": one(inner.sigma), "magnitude": one(inner.magnitude)}
+    if name == "affine":
+        grid = inner.rand_affine_grid
+        return {
+            "scale": row(*grid.scale_params),
+            "shear": row(*grid.shear_params),
+            "shift": row(*grid.translate_params),
+        }
+    if name == "gibbs_noise":
+        return {"alpha": one(inner.sampled_alpha)}
+    if name == "bias_field":
+        return {"coefficients": row(*inner._coeff)}
+    if name == "kspace_spike":
+        return {
+            "place": torch.tensor([inner.sampled_locs[0][1:]]),
+            "intensity": one(inner.sampled_k_intensity[0]),
+        }
+    raise KeyError(name)
+
+
+def both(name: str, volume: torch.Tensor, seed: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """monai's output for a volume (2, z, y, x), and ours at the parameters it drew."""
+    transform = monai_one(name, seed)
+    inner = array(transform) if name != "flip" else None
+    state = Shuffler(inner.R) if name == "coarse_shuffle" else None
+    if state:
+        inner.R = state
+    if name == "affine":  # monai draws again for each key, after the grid is made: keep what was drawn first
+        inner.rand_affine_grid.randomize()
+        inner.rand_affine_grid.randomize = lambda *_: None
+    given = {"pet": volume[:1].clone(), "lesions": volume[1:].clone()}
+    out = transform(given)
+    batch = volume[None]
+    if name == "flip":
+        return out, t.flip(batch, 2)[0]
+    if name == "gaussian_noise":
+        return out, t.gaussian_noise(batch[:, 0], torch.ones(1), torch.tensor(inner.noise))
+    if name == "rician_noise":
+        noise = torch.stack([torch.tensor(inner._noise1), torch.tensor(inner._noise2)], dim=1)
+        return out, t.rician_noise(batch[:, 0], torch.ones(1), noise)
+    drawn = parameters(name, inner)
+    if name == "rotation":
+        return out, t.rotate(batch, **drawn)[0]
+    if name == "affine":
+        return out, t.affine(batch, **drawn)[0]
+    if name == "elastic":
+        return out, t.elastic(batch, **drawn, offsets=torch.tensor(inner.rand_offset)[None])[0]
+    if name == "bias_field":
+        drawn["degree"] = SETTINGS.bias_field.degree
+    if state:
+        keys = torch.zeros(1, drawn["corner"].shape[1], math.prod(SETTINGS.coarse_shuffle.max_size))
+        for number, order in enumerate(state.orders):  # keys whose order is the permutation
+            keys[0, number, torch.tensor(order)] = torch.linspace(0, 1, len(order))
+        drawn["keys"] = keys
+    return out, getattr(t, name)(batch[:, 0], **drawn)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_same_output_at_the_same_parameters(name: str, volumes: torch.Tensor) -> None:
+    for seed, volume in enumerate(volumes):
+        theirs, ours = both(name, volume, seed)
+        scale = max(1.0, theirs["pet"].abs().max().item())
+        assert (ours[:1] - theirs["pet"]).abs().max().item() <= 1e-4 * scale
+        assert not torch.equal(theirs["pet"], volume[:1])
+        if ours.shape[0] == 2:  # spatial: a voxel may go the other way where a place lies just between two
+            assert set(ours[1].unique().tolist()) <= {0.0, 1.0}
+            assert (ours[1:] != theirs["lesions"]).sum() <= 3
+            assert not torch.equal(ours[1], volume[1]) or name == "elastic"
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_batch_is_its_volumes(name: str, volumes: torch.Tensor) -> None:
+    engine = Batched(Augmentation(count=1, transforms=(name,)), 3, SHAPE)
+    together = engine(volumes, 1, [4, 5, 6])
+    for number in range(3):
+        alone = engine(volumes[number : number + 1], 1, [4 + number])[0]
+        torch.testing.assert_close(together[number], alone, rtol=0, atol=1e-5)
+
+
+def columns(drawn: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:
+    """Every single number that was drawn, by name, over the draws."""
+    found = {}
+    for key in drawn[0]:
+        table = np.stack([one[key].double().numpy().ravel() for one in drawn])
+        found |= {f"{key}[{number}]": column for number, column in enumerate(table.T)}
+        if key == "floating":  # each point is drawn from the one before
+            found |= {f"step[{number}]": column for number, column in enumerate(np.diff(table).T)}
+    return found
+
+
+def randomised(name: str) -> Callable[[int], dict[str, torch.Tensor]]:
+    transform = monai_one(name, 11)
+    if name == "flip":
+        return lambda _: {}
+    inner = array(transform)
+    blank = torch.zeros(1, *SHAPE)
+
+    def draw(_: int) -> dict[str, torch.Tensor]:
+        if name in ("gaussian_noise", "rician_noise"):
+            small = torch.zeros(1, 8, 16, 16)
+            moved = inner(small.clone())
+            noise = moved if name == "gaussian_noise" else torch.tensor(inner._noise1)
+            return {"std": noise.std()[None].double()}
+        if name == "affine":
+            inner.rand_affine_grid.randomize()
+        elif name == "elastic":
+            inner.randomize((2, 2, 2))
+        elif name in ("coarse_shuffle", "bias_field"):
+            inner.randomize(SHAPE)
+        elif name == "kspace_spike":
+            inner.sampled_locs, inner.sampled_k_intensity = [], []
+            inner.randomize(blank, inner._make_sequence(blank))
+        else:
+            inner.randomize(None)
+        return parameters(name, inner)
+
+    return draw
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_same_distribution_of_parameters(name: str) -> None:
+    draw = randomised(name)
+    theirs = columns([draw(number) for number in range(DRAWS)])
+    table = Batched(Augmentation(count=1, transforms=(name,)), 5, SHAPE).draw(1, range(DRAWS))[1][name]
+    if name == "flip":
+        assert table == {}  # no parameter: monai always flips too
+        return
+    ours = columns([{key: value[row] for key, value in table.items()} for row in range(DRAWS)])
+    if name == "coarse_shuffle":  # boxes that do not exist have no size
+        exists = np.arange(12) < theirs["count[0]"][:, None], np.arange(12) < ours["count[0]"][:, None]
+    assert ours.keys() == theirs.keys()
+    worst = 1.0
+    for key in ours:
+        a, b = ours[key], theirs[key]
+        if name == "coarse_shuffle" and key != "count[0]":
+            box = int(key.split("[")[1][:-1]) // 3
+            a, b = a[exists[1][:, box]], b[exists[0][:, box]]
+        values = np.unique(np.r_[a, b])
+        if len(values) == 1:
+            continue
+        if len(values) < 20:
+            counts = np.array([[(side == value).sum() for value in values] for side in (a, b)])
+            worst = min(worst, stats.chi2_contingency(counts[:, counts.sum(0) > 5]).pvalue)
+        else:
+            worst = min(worst, stats.ks_2samp(a, b).pvalue)
+    assert worst > 1e-3 / len(ours)
+
+
+def test_order_of_the_transforms_is_uniform() -> None:
+    """monai's SomeOf draws 7 of 15 without replacement, in random order: each place has each transform equally often."""
+    order, _ = Batched(Augmentation(), 1, SHAPE).draw(1, range(1500))
+    assert order.shape == (1500, 7)
+    assert all(len(set(row)) == 7 for row in order.tolist())
+    counts = torch.stack([torch.bincount(column, minlength=15) for column in order.T]).numpy()
+    assert stats.chisquare(counts, axis=1).pvalue.min() > 1e-3
+    pairs = (
+        order[:, 0] * 15 + order[:, 1]
+    )  # successive places do not depend on each other but for the exclusion
+    assert stats.chisquare(np.bincount(pairs, minlength=225)[[n for n in range(225) if n % 16]]).pvalue > 1e-3
+
+
+def test_constant_and_empty_volumes_stay_finite() -> None:
+    flat = torch.zeros(2, 2, *SHAPE)
+    flat[1, 0] = 0.5
+    for name in TRANSFORMS:
+        engine = Batched(Augmentation(count=1, transforms=(name,)), 0, SHAPE)
+        assert torch.isfinite(engine(flat, 1, [0, 1])).all(), name
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 16), (5, 9, 7), (1, 6, 6)])
+def test_other_shapes(shape: tuple[int, int, int]) -> None:
+    volume = torch.rand(2, 2, *shape)
+    volume[:, 1] = (volume[:, 1] > 0.5).float()
+    out = Batched(Augmentation(count=15), 1, shape)(volume, 1, [0, 1])
+    assert out.shape == volume.shape
+    assert torch.isfinite(out).all()
+    assert set(out[:, 1].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_no_monai_at_work() -> None:
+    """Importing it costs four seconds of every training job."""
+    code = (
+        "import sys, torch; from promet.network import train; from promet.network.settings import Augmentation;"
+        "train.augmenter(Augmentation(), 1, (4, 8, 8))(torch.rand(2, 2, 4, 8, 8), 1, [0, 1]);"
+        "sys.exit('monai' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
