@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
-TARGET ?= all
+TARGET ?= training
 
 .PHONY: env demo test lint bench clean
 
@@ -34,7 +34,7 @@ lint: env
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m promet.documents --check
 
-# TARGET=null: does chance stay chance. Results as JSON under bench/results/.
+# TARGET=training | imaging | coverage | null (does chance stay chance, 20 minutes) | effect | all; JSON in bench/results/.
 bench: env
 	$(BIN)/python -m bench $(TARGET)
 
