@@ -21,7 +21,7 @@ demo: env
 	$(BIN)/promet phantom demo --development 48 --metachronous 20 --prospective 2 --seed 1 --effect 2
 	$(BIN)/promet check -c config/demo.yaml
 	$(BIN)/promet intake -c config/demo.yaml
-	$(BIN)/promet run -c config/demo.yaml --quiet rules progress host
+	$(BIN)/promet run -c config/demo.yaml --quiet rules host
 	@echo "Open demo/results/demo/report/report.html"
 
 test: env

@@ -131,7 +131,8 @@ EDITS = [
     Edit("copy, times lost", lose_times, nothing),
     Edit(
         "a deleted intermediate record",
-        lambda s: (s.folder / "results/patients/D0/crop.json").unlink(),
+        lambda s: (s.folder / "results/patients" / s.part("training") / "crop.json").unlink(),
+        lambda s: images(s.part("training"), stages=("crop", "normalise")) | {"gather", "dataset", "report"},
         nothing,
     ),
     Edit("freeze", lambda s: s.promet("freeze", "v1"), nothing),

@@ -12,7 +12,8 @@ from fake_study import configuration
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.report import flow, read, tables
-from promet.report.build import build
+from promet.report.build import build, context, draw, render
+from promet.report.settings import Report
 
 VOID = {"meta", "img", "rect", "br", "link", "input"}
 
@@ -83,7 +84,7 @@ def test_page_is_whole_and_alone(made):
 
 def test_every_figure_is_there_twice(made):
     full, record, _, page = made
-    names = {"flow", "learning", "spread", "roc", "forest", "shap", "survival"}
+    names = {"flow", "learning", "spread", "roc", "forest", "calibration", "decision", "shap", "survival"}
     assert set(record.values["figures"]) == names
     assert set(record.products) == {"report.html", *(f"{n}.{kind}" for n in names for kind in ("svg", "png"))}
     assert all((full.out.parent / "figures" / f"{n}.svg").exists() for n in names)
@@ -103,6 +104,50 @@ def test_answer_is_the_one_of_the_metrics(made):
     )
     assert f"{delong['low']:.2f} to {delong['high']:.2f}" in page.text
     assert "Research use only" in page.text and "Best of 5" in page.text
+
+
+def test_probabilities_and_time_are_shown(made):
+    full, _, _, page = made
+    where = full.study / "evaluation/split-00"
+    section = json.loads((where / "metrics.json").read_text())["sections"]["metachronous"]
+    told = json.loads((where / "survival.json").read_text())["dynamic"]
+    logit = section["scores"]["multimodal"]["logit"]
+    record = section["calibration"]["multimodal"]["before"]
+    slope = record["slope"]
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        text.count(section["interval_advice"]["sentence"]) == 2
+    )  # below the answer and below the table of AUCs
+    assert f"logit-DeLong interval is {logit['low']:.2f} to {logit['high']:.2f}." in text
+    bounds = f"{slope['low']:.2f} to {slope['high']:.2f}".replace("-", "−")
+    assert f"slope {slope['value']:.2f} (95 % CI {bounds}; 1 = right)" in text
+    assert f"{slope['value']:.2f} ({bounds})" in text and f"{record['ici']:.3f}" in text
+    assert "Net benefit" in text and "net benefit above both treating all and treating none" in text
+    assert any("given and" in alt and f"of {record['groups'][0]['n']} observed" in alt for alt in page.alts)
+    uno = told["uno"]
+    assert f"= {uno['value']:.2f} (95 % CI {uno['low']:.2f} to {uno['high']:.2f})." in text
+    assert told["censoring"] in text and told["competing"] in text
+    last = told["auc"][-1]
+    assert f"48 {last['cases']} {last['controls']} {last['auc']:.2f}" in text
+
+
+def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
+    whole = read.study(full.study, full.cohort, full.ledger, full.config)
+    split = whole.splits[0]
+    split.metrics.pop("recalibration")
+    for part in split.metrics["sections"].values():
+        for key in ("calibration", "decision", "interval_advice"):
+            part.pop(key)
+    split.survival.pop("dynamic")
+    figures = draw(whole, split, tmp_path)
+    text = Page(render(context(whole, Report(), figures))).text
+    assert not {"calibration", "decision"} & set(figures.drawn)
+    for sentence in (
+        "Calibration not examined",
+        "what acting on them would be worth was not examined",
+        "Discrimination over time was not examined.",
+    ):
+        assert sentence in text, sentence
 
 
 def test_same_bytes_again(made):
@@ -137,6 +182,8 @@ def test_poor_study_says_what_is_missing(blank):
         "There is no metachronous cohort with predictions, so there are no survival curves.",
         "There are no patients beyond the study",
         "A single run",
+        "Calibration not examined",
+        "what acting on them would be worth was not examined",
     ):
         assert sentence in page.text, sentence
     assert not re.search(r"\b(None|nan|NaN|null|undefined)\b", page.text.replace("None of the", ""))

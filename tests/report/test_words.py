@@ -7,7 +7,8 @@ import pytest
 from promet.core.sidecar import Sidecar
 from promet.evaluation.auc import paired as paired_test
 from promet.evaluation.auc import record as auc_record
-from promet.report import words
+from promet.evaluation.calibration import record as calibration_record
+from promet.report import calibrated, words
 from promet.report.read import Split, Study
 from promet.report.text import NBSP
 
@@ -116,7 +117,8 @@ def test_size_interval_and_comparators():
         positives=200,
         negatives=300,
     )
-    assert set(titles(*study(metrics=metrics(metachronous=large) | {"calibration": {}}))) == set()
+    large["calibration"] = probabilities((0.8, 1.2), (-0.2, 0.3), 200, 300)
+    assert set(titles(*study(metrics=metrics(metachronous=large)))) == {"Calibrated here only"}
 
 
 def test_best_of_many_and_ties_and_fall():
@@ -165,3 +167,72 @@ def test_exclusions_and_warnings():
     assert "(33 % together)" in found["Exclusions"]
     assert found["Warnings"].startswith("1 man with a warning of an imaging stage and 2 warnings")
     assert "6 in development (6 training)" in words.people(whole, split)
+
+
+def probabilities(slope, intercept, positives=60, negatives=70, notes=()):
+    """CALIBRATION of the multimodal score; intervals, ``None`` = not estimable."""
+    slope, intercept = (
+        {"value": given and sum(given) / 2, "low": given and given[0], "high": given and given[1]}
+        for given in (slope, intercept)
+    )
+    record = {
+        "n": positives + negatives,
+        "positives": positives,
+        "negatives": negatives,
+        "notes": list(notes),
+    }
+    return {"multimodal": {"before": record | {"slope": slope, "intercept": intercept}, "after": None}}
+
+
+@pytest.mark.parametrize(
+    ("given", "title", "said"),
+    [
+        (
+            ((0.1, 0.4), (-0.5, 0.3)),
+            "not right",
+            "are too extreme: slope 0.25 (95 % CI 0.10 to 0.40; 1 = right), intercept −0.10 (−0.50 to 0.30; 0 = right)",
+        ),
+        (((1.1, 1.9), (-0.5, 0.3)), "not right", "are not extreme enough:"),
+        (((0.8, 1.3), (-0.9, -0.3)), "not right", "are too high:"),
+        (((0.1, 0.4), (0.2, 0.8)), "not right", "are too extreme and on average too low:"),
+        (((0.1, 0.4), (-0.5, 0.3), 5, 9), "not right", "In n = 14 (5 with the outcome, 9 without)"),
+        (((0.5, 1.5), (-0.5, 0.3), 49, 90), "cannot be judged", "is no proof"),
+        (((0.5, 1.5), (-0.5, 0.3), 50, 90), "here only", "not shown to be wrong in n = 140"),
+        ((None, (-0.5, 0.3), 5, 5, ["It is infinite."]), "cannot be judged", "(5 with the outcome, 5 without). It is infinite."),
+    ],
+)  # fmt: skip
+def test_calibration(given, title, said):
+    found = calibrated.doubt({"calibration": probabilities(*given)}, 0.95)
+    assert title in found[0] and said in plain(found[1])
+
+
+def test_calibration_of_real_records():
+    random = np.random.default_rng(1)
+    risk = random.normal(0, 1.5, 600)
+    label = (random.random(600) < 1 / (1 + np.exp(-risk))).astype(float)
+    for factor, title in ((1.0, "Calibrated here only"), (3.0, "The probabilities are not right")):
+        before = calibration_record(label, 1 / (1 + np.exp(-factor * risk)), factor * risk, bootstrap=1)
+        found = calibrated.doubt({"calibration": {"multimodal": {"before": before, "after": None}}}, 0.95)
+        assert found[0] == title
+    nothing = {"multimodal": {"before": calibration_record(label[:0], label[:0]), "after": None}}
+    assert "Nobody has both" in calibrated.doubt({"calibration": nothing}, 0.95)[1]
+    assert calibrated.doubt({"calibration": {}}, 0.95) == calibrated.doubt(None, 0.95)
+
+
+def test_benefit_and_advice():
+    curves = {
+        "n": 30, "thresholds": [0.1, 0.2, 0.3], "notes": ["Few."],
+        "models": {
+            "clinical": {"net_benefit": [0, 0, 0], "better_from": None, "better_to": None, "better_steps": 0},
+            "multimodal": {"net_benefit": [1, 1, 0], "better_from": 0.1, "better_to": 0.2, "better_steps": 2},
+        },
+    }  # fmt: skip
+    told = calibrated.benefit({"title": "Test part", "decision": curves}, {"multimodal": "Multimodal"})
+    assert told == [
+        "Test part, 30 men. Multimodal: net benefit above both treating all and treating none at 2 of 3 thresholds, all of them "
+        "between 0.10 and 0.20. clinical: net benefit above both treating all and treating none at no threshold. Few."
+    ]
+    assert calibrated.benefit({"title": "", "decision": None}, {}) == []
+    assert calibrated.advice({"interval_advice": None, "scores": {}}) == calibrated.advice(None) == ""
+    none = {"interval_advice": {"prefer": None, "sentence": "There is no interval."}, "scores": {}}
+    assert calibrated.advice(none) == "There is no interval."

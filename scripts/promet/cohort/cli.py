@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Make cohort tables from public layouts.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make cohort tables from public layouts.")
 
 
 @app.callback()

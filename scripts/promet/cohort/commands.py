@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
             "E_SAME_IMAGES",
             f"{len(found.twins)} groups of patients have identical PET images: {', '.join('='.join(g) for g in found.twins)}",
             "one pseudonym per patient: the same man in training and in test would leak",
-            "Delete the doubled rows; the split ledger was not extended",
+            "Delete the doubled row, or correct the folder of one of them; nothing was registered",
         )
     ledger.append(path, added)
     _print_intake(found, added, as_json)
@@ -115,6 +116,7 @@ def status(configfiles: list[Path], as_json: bool) -> int:
     for stage in stages:
         here = [job for job in jobs if job.stage == stage]
         count = {state: sum(job.state == state for job in here) for state in ("fresh", "stale", "missing")}
+        count["missing"] += sum(job.state == "lost" for job in here)
         bad = sum(job.status == QUARANTINED for job in here)
         print(f"{stage:10} {count['fresh']:>7} {count['stale']:>7} {count['missing']:>8} {bad:>12}")
     for line in _sentences(jobs):
@@ -186,15 +188,21 @@ def run(configfiles: list[Path], options: list[str], again: list[str] | None = N
         again: records to make again although they are fresh.
     """
     config = load(configfiles)
+    if not Plan(config).patients:
+        raise UsageError(
+            "E_COHORT_EMPTY",
+            f"The table {config.cohort} holds no patients",
+            remedy="Fill it in, or name your configuration with -c",
+        )
+    start = time.time()
     snakefile = Path(__file__).parents[3] / "Snakefile"
     files = [part for path in configfiles for part in ("--configfile", str(path))]
     own_commands_first()
     _print_plan(inspect(Plan(config)))
     for phase in PHASES:
         plan = Plan(config)
-        stale = [job.path for job in inspect(plan, phase) if job.state == "stale"] + (
-            again or [] if phase == PHASES[0] else []
-        )
+        stale = [job.path for job in inspect(plan, phase) if job.state in ("stale", "lost")]
+        stale += again or [] if phase == PHASES[0] else []
         # The guard: what no longer fits its pin runs again, whatever Snakemake's own records say or have lost.
         force = ["--forcerun", *stale] if stale else []
         command = [
@@ -210,6 +218,7 @@ def run(configfiles: list[Path], options: list[str], again: list[str] | None = N
         ]
         code = subprocess.run(command, check=False).returncode
         if code:
+            _print_reasons(Path(config.logs), start)
             return code
     failed = {
         j.at["patient"]
@@ -220,6 +229,15 @@ def run(configfiles: list[Path], options: list[str], again: list[str] | None = N
         print(f"{len(failed)} of {len(plan.patients)} patients are quarantined; promet status says why")
     print(f"report: {plan.beside('report', 'report.html')}")
     return EXIT_OK
+
+
+def _print_reasons(logs: Path, start: float) -> None:
+    """The last words of the jobs that failed since ``start``."""
+    for path in sorted(logs.rglob("*.log")) if logs.is_dir() else []:
+        if path.stat().st_mtime >= start:
+            last = path.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+            if last.startswith("promet: "):
+                print(f"{path}: {last}", flush=True)
 
 
 def _print_plan(jobs: list[Job]) -> None:

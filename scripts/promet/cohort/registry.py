@@ -72,9 +72,9 @@ def sources(path: str | Path, patient: str) -> dict[str, Path]:
         if row["digest"] == MISSING or not Path(row["path"]).exists():
             raise DataError(
                 "E_SOURCE_MISSING",
-                f"The {name} source of this patient is not there",
+                f"The {name} source of this patient is missing, empty or cannot be read",
                 "the file or folder named in the cohort table",
-                "Correct the table or bring the files back, then run promet intake",
+                "Correct the table or bring the files back, then promet intake and promet run",
             )
         found[name] = Path(row["path"])
     return found
@@ -134,6 +134,8 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
                     _line(row["patient"], name, base / row[name], listed[row["patient"], name], fresh)
                 )
     _compare(before, lines, result)
+    if result.twins:
+        return result  # refused by the caller: nothing is registered
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()

@@ -21,7 +21,11 @@ AFTER = {
 
 @dataclass
 class Job:
-    """One job and its state: ``fresh``, ``stale`` or ``missing``; ``status`` is the record's own word."""
+    """One job and its state; ``status`` is the record's own word.
+
+    fresh, stale, missing (never made), or lost: a patient's record that is gone while later ones are there, which
+    Snakemake does not make again by itself.
+    """
 
     stage: str
     at: dict[str, str]
@@ -74,6 +78,10 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
             before = (patient, AFTER.get(stage, ""))
             if before in digests and record.inputs.get(before[1]) != digests[before]:
                 job.state, job.why = "stale", f"made from an older {before[1]}"
+    made = {job.at["patient"] for job in jobs if job.stage in PATIENT_STAGES and job.state != "missing"}
+    for job in jobs:
+        if job.state == "missing" and job.at.get("patient") in made:
+            job.state, job.why = "lost", "its record is gone"
     return jobs
 
 

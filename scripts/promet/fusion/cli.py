@@ -8,7 +8,9 @@ import typer
 
 from promet.core.settings import from_json
 
-app = typer.Typer(no_args_is_help=True, help="Naive Bayes over the CNN score, the clinic and the PET.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Naive Bayes over the CNN score, the clinic and the PET."
+)
 
 
 @app.callback()

@@ -9,7 +9,9 @@ import typer
 
 from promet.core.settings import from_json
 
-app = typer.Typer(no_args_is_help=True, help="DICOM and masks to tensors, measures and pictures.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="DICOM and masks to tensors, measures and pictures."
+)
 
 Out = Annotated[Path, typer.Option(help="The record to write; its products lie beside it.")]
 Pin = Annotated[str, typer.Option(help="Hash of what the job uses; kept in the record as it is.")]

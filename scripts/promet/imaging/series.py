@@ -110,8 +110,20 @@ def find_pet(source: Path) -> Found:
             f"The pet source holds no PET image (files by Modality: {listed})",
             "Modality PT",
         )
+    whose = {str(dataset.get("PatientID", "")) for _, each in series for dataset in each} - {""}
+    if len(whose) > 1:
+        raise DataError(
+            "E_PET_MIXED",
+            f"The pet source holds PET images of {len(whose)} patients, by PatientID (0010,0020)",
+            "the images of one",
+            "Take out what does not belong here, then run promet intake",
+        )
     chosen = _one(narrow(series))
     found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
+    if len(series) > 1:
+        found.warnings.append(
+            f"The pet source holds {len(series)} PET series; one was taken, promet imaging inspect says why."
+        )
     for dataset in _without_copies(chosen, found):
         found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
     _count(found)

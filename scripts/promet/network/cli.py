@@ -9,7 +9,7 @@ import typer
 
 from promet.core.settings import from_json
 
-app = typer.Typer(no_args_is_help=True, help="Train, select and score the networks.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, select and score the networks.")
 
 Out = Annotated[Path, typer.Option(help="The record to write; products lie beside it.")]
 Pin = Annotated[str, typer.Option(help="Stored in the record.")]

@@ -125,7 +125,7 @@ def load_tensors(patients: Path, wanted: Iterable[tuple[str, str]]) -> np.ndarra
                 "E_TENSOR_DIGEST",
                 f"tensor.npy of patient {patient} is {'not the recorded one' if content else 'missing'}",
                 "the bytes whose digest stands in the fit set",
-                "Run promet run again; it makes what is stale",
+                "Run promet verify; it names the record to delete, then promet run makes it again",
             )
         tensor = np.load(io.BytesIO(content), allow_pickle=False)
         if tensor.dtype != np.float32 or tensor.ndim != 4 or (tensors and tensor.shape != tensors[0].shape):

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Write a synthetic cohort as real DICOM, with known truth.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Write a synthetic cohort as real DICOM, with known truth.",
+)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from promet.core.errors import UsageError
 from promet.core.files import write_text
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage, versions
-from promet.report import chance, flow, methods, read, tables, words
+from promet.report import calibrated, calibration_tables, chance, flow, methods, read, tables, words
 from promet.report import text as numbers
 from promet.report.read import Split, Study
 from promet.report.settings import Report
@@ -72,6 +72,7 @@ def draw(study: Study, split: Split, folder: Path) -> Figures:
                     "AUC of every score with its DeLong interval; dotted: chance.",
                     f"AUCs with intervals. {told}",
                 )
+            _draw_probabilities(split.metrics, made)
         ranking = split.values("explain").get("ranking")
         if split.shap is not None and ranking and any(known(row["mean_abs_shap"]) for row in ranking):
             over = split.values("explain").get("over", "all")
@@ -135,6 +136,48 @@ def _draw_training(split: Split, made: Figures, training_figures: Any) -> None:
         )
 
 
+def _draw_probabilities(metrics: dict[str, Any], made: Figures) -> None:
+    """Calibration and decision curves of the sections that were not seen in fitting."""
+    from promet.report import calibration_figures
+
+    keys = [k for k in SECTIONS if calibration_figures.drawable(metrics, k)]
+    ci = numbers.level(metrics["confidence"])
+    if keys:
+        told = []
+        for key in keys:
+            section = metrics["sections"][key]
+            for name in calibration_figures.drawable(metrics, key):
+                groups = section["calibration"][name]["before"]["groups"]
+                each = ", ".join(
+                    f"{fixed(g['probability'])} given and {g['positives']} of {g['n']} observed"
+                    for g in groups
+                )
+                told.append(f"{words.title_of(metrics, name)}, {section['title']}: {each}.")
+        made.add(
+            "calibration",
+            calibration_figures.calibration(metrics, keys),
+            "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability, n "
+            f"beside them, bars: {ci} Wilson intervals. Lines: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
+            "of the curve as fitted. Recalibration moves the probabilities, not the order of the men: the same groups, "
+            "bars not repeated.",
+            f"Calibration plots, groups as fitted. {' '.join(told)}",
+        )
+    keys = [
+        k for k in SECTIONS if ((metrics["sections"].get(k) or {}).get("decision") or {}).get("treat_all")
+    ]
+    if keys:
+        titles = {name: words.title_of(metrics, name) for name in metrics["order"]}
+        told = [s for k in keys for s in calibrated.benefit(metrics["sections"][k], titles)]
+        made.add(
+            "decision",
+            calibration_figures.decision(metrics, keys),
+            "Decision curves of the probabilities as fitted, in the men who have them all. Net benefit: share of true positives "
+            "less the share of false positives weighted by the odds of the threshold; a model is of use where it lies above "
+            "both treating all and treating none. Values far below 0 are cut off; no intervals.",
+            f"Decision curves. {' '.join(told)}",
+        )
+
+
 def _has_auc(metrics: dict[str, Any], key: str) -> bool:
     scores = (metrics["sections"].get(key) or {}).get("scores", {})
     return any(known(record["auc"]) for record in scores.values())
@@ -193,6 +236,7 @@ def answer(split: Split) -> dict[str, Any] | None:
         "level": numbers.level(confidence),
         "rows": rows,
         "sentences": [s for s in sentences if s],
+        "advice": calibrated.advice(section),
         "instead": instead,
     }
 
@@ -230,6 +274,7 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
     metrics = split.metrics
     level_on = settings.patient_level
     order = [k for k in (metrics or {}).get("section_order", []) if metrics["sections"][k]["status"] == "ok"]
+    titles = {name: words.title_of(metrics, name) for name in (metrics or {}).get("order", [])}
     unseen = [k for k in order if not metrics["sections"][k]["seen"]]
     seen = [k for k in order if metrics["sections"][k]["seen"]]
     return {
@@ -254,6 +299,10 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "aucs": [t for k in unseen if (t := tables.aucs(metrics, k))],
         "apparent": [t for k in seen if (t := tables.aucs(metrics, k))],
         "paired": [t for k in unseen if (t := tables.paired(metrics, k))],
+        "calibration": [t for k in unseen if (t := calibration_tables.calibration(metrics, k))],
+        "unusable": calibrated.unusable(metrics or {}, titles),
+        "benefit": [s for k in unseen for s in calibrated.benefit(metrics["sections"][k], titles)],
+        "over_time": calibration_tables.over_time(split.survival),
         "unavailable": [
             s["reason"] for s in (metrics or {}).get("scores", {}).values() if not s["available"]
         ],

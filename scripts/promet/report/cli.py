@@ -6,7 +6,9 @@ from pathlib import Path
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Figures and tables of a study, on one page.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Figures and tables of a study, on one page."
+)
 
 
 @app.callback()

@@ -119,5 +119,7 @@ def _statistics(told: dict[str, Any]) -> str:
         "under their names: DeLong, and the normal approximation of the Mann-Whitney test without tie or continuity "
         "correction. Scores of the same men are compared by the paired DeLong test. Metachronous progression counts within "
         f"{told['horizon_months']:g} months. Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "
-        "tests, hazard ratio per standard deviation (Cox), Harrell's C. No p value is corrected for the number of tests."
+        "tests, hazard ratio per standard deviation (Cox), Harrell's C; AUC over time and Uno's C with weights for censoring. Calibration "
+        "of unseen men: logistic intercept and slope, lowess curve, ICI, Brier score, before and after logistic recalibration on "
+        "the validation part; decision curves by net benefit. No p value is corrected for the number of tests."
     )

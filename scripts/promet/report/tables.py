@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from promet.report import calibrated
 from promet.report.text import (
     DASH,
     NBSP,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
 DIGITS = {
-    "cnn_score": 2,
+    "cnn_score": 3,
     "grade_group": 0,
     "positive_cores_percent": 0,
     "primary_score": 0,
@@ -213,7 +214,8 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
     ]
     seen = " These men took part in fitting or selection: this is not performance." if section["seen"] else ""
     caption = f"{section['title']}, n = {section['n']}; men without a score are left out of its row. p values test against AUC 0.5; no exact p where scores are tied.{seen}"
-    return Table(caption, head, rows, [*section["excluded"], *notes])
+    quote = [] if section["seen"] else [calibrated.advice(section)]
+    return Table(caption, head, rows, [*section["excluded"], *notes, *filter(None, quote)])
 
 
 def paired(metrics: dict[str, Any], key: str) -> Table | None:

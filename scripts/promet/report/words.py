@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from promet.report import chance
+from promet.report import calibrated, chance
 from promet.report.text import NBSP, count, fixed, interval, known, level, listed, p_value, percent
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def doubts(study: Study, split: Split) -> list[Doubt]:
         found += [_small(section), _interval(section, confidence), _not_better(section, metrics, confidence)]
     found += [_best_of_many(split), _fell(split, metrics), _ties(split)]
     found += [_one_split(study), _one_site(study), _excluded(study, split), *_no_label(metrics)]
-    found += [_missing(split, metrics), _fusion(split), _warned(study), _absent(split)]
+    found += [_missing(split, metrics), _fusion(split), _warned(study), _calibration(metrics)]
     return [doubt for doubt in found if doubt is not None]
 
 
@@ -361,10 +361,8 @@ def _warned(study: Study) -> Doubt | None:
     return Doubt("Warnings", f"{listed(what)}; see the last section.")
 
 
-def _absent(split: Split) -> Doubt | None:
-    if split.metrics is None or "calibration" in split.metrics:
+def _calibration(metrics: dict[str, Any] | None) -> Doubt | None:
+    if metrics is None:
         return None
-    return Doubt(
-        "Calibration not examined",
-        "An AUC says how men are ranked. Whether a probability given here is right was not examined, so none should be quoted.",
-    )
+    lead = lead_section(metrics)
+    return Doubt(*calibrated.doubt(lead[1] if lead else None, metrics["confidence"]))

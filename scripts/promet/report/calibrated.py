@@ -1,0 +1,102 @@
+"""Sentences about calibration, benefit and intervals; they follow from numbers alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promet.report.text import NBSP, count, fixed, interval, known, level
+
+DESCRIPTIVE = 50  # men of the rarer class below which the evaluation calls calibration descriptive
+INTERVALS = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
+UNEXAMINED = "An AUC says how men are ranked. Whether a probability given here is right was not examined, so none should be quoted."
+
+
+def examined(section: dict[str, Any] | None, name: str = "multimodal") -> dict[str, Any] | None:
+    """The record of a model's probabilities as they are; ``None`` when they were not examined."""
+    return (((section or {}).get("calibration") or {}).get(name) or {}).get("before")
+
+
+def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
+    """Title and sentence: what the calibration of the multimodal score in ``section`` shows."""
+    record = examined(section)
+    if record is None:
+        return "Calibration not examined", UNEXAMINED
+    slope, intercept = record["slope"], record["intercept"]
+    men = (
+        f"n{NBSP}={NBSP}{record['n']} ({record['positives']} with the outcome, {record['negatives']} without)"
+    )
+    if not (known(slope["value"]) and known(intercept["value"])):
+        return "Calibration cannot be judged", " ".join(
+            [f"Whether the probabilities are right cannot be judged in {men}.", *record["notes"]]
+        )
+    numbers = (
+        f"slope {fixed(slope['value'])} ({level(confidence)} CI {interval(slope['low'], slope['high'])}; 1 = right), "
+        f"intercept {fixed(intercept['value'])} ({interval(intercept['low'], intercept['high'])}; 0 = right)"
+    )
+    wrong = ["too extreme"] if slope["high"] < 1 else ["not extreme enough"] if slope["low"] > 1 else []
+    wrong += ["too high"] if intercept["high"] < 0 else ["too low"] if intercept["low"] > 0 else []
+    if wrong:
+        return "The probabilities are not right", (
+            f"In {men} the multimodal probabilities are {' and on average '.join(wrong) if len(wrong) == 2 else wrong[0]}: "
+            f"{numbers}; none should be quoted."
+        )
+    if min(record["positives"], record["negatives"]) < DESCRIPTIVE:
+        return "Calibration cannot be judged", (
+            f"Too few men to judge whether the probabilities are right, {men}: {numbers}; that the intervals include the right "
+            "values is no proof."
+        )
+    return "Calibrated here only", (
+        f"The probabilities are not shown to be wrong in {men}: {numbers}; elsewhere, with another share of men with the "
+        "outcome, they need not hold."
+    )
+
+
+def advice(section: dict[str, Any] | None, name: str = "multimodal") -> str:
+    """Which interval of the AUC to quote and what it is; empty when nothing is known about it."""
+    told = (section or {}).get("interval_advice")
+    if not told or not told.get("sentence"):
+        return ""
+    preferred = told.get("prefer")
+    bounds = (section["scores"].get(name) or {}).get(preferred) if section and preferred else None
+    if not bounds or not known(bounds["low"]):
+        return told["sentence"]
+    return f"{told['sentence']} For the multimodal AUC the {INTERVALS[preferred]} interval is {interval(bounds['low'], bounds['high'])}."
+
+
+def unusable(metrics: dict[str, Any], titles: dict[str, str]) -> list[str]:
+    """Why a model could not be recalibrated."""
+    return [
+        f"No recalibration of the score {titles.get(name, name)}: {by['reason']}"
+        for name, by in sorted((metrics.get("recalibration") or {}).items())
+        if not by["usable"]
+    ]
+
+
+def benefit(section: dict[str, Any], titles: dict[str, str]) -> list[str]:
+    """Where each model is worth more than treating all or none, one sentence each, and the notes."""
+    curves = section.get("decision")
+    if not curves:
+        return []
+    steps, said = len(curves["thresholds"]), []
+    for name in ordered(curves["models"]):
+        model = curves["models"][name]
+        if not model["net_benefit"]:
+            continue
+        better = model["better_steps"]
+        where = (
+            f"at {better} of {steps} thresholds, all of them between {fixed(model['better_from'])} and {fixed(model['better_to'])}"
+            if better
+            else "at no threshold"
+        )
+        said.append(
+            f"{titles.get(name, name)}: net benefit above both treating all and treating none {where}."
+        )
+    return [
+        f"{section['title']}, {count(curves['n'], 'man', 'men')}. {' '.join([*said, *curves['notes']])}".strip()
+    ]
+
+
+def ordered(models: dict[str, Any]) -> list[str]:
+    """Names of the models, multimodal and clinical first."""
+    first = [name for name in ("multimodal", "clinical") if name in models]
+    return first + sorted(set(models) - set(first))

@@ -1,0 +1,145 @@
+"""Figures of the probabilities: calibration before and after recalibration, decision curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from promet.report import style
+from promet.report.calibrated import ordered
+
+SHOWN = ("multimodal", "clinical")
+
+
+def drawable(metrics: dict[str, Any], key: str) -> list[str]:
+    """The models of a section that have groups to draw."""
+    models = (metrics["sections"].get(key) or {}).get("calibration") or {}
+    return [n for n in SHOWN if ((models.get(n) or {}).get("before") or {}).get("groups")]
+
+
+def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
+    """One row per section, one panel per model: groups with n, smooth curve with interval, before and after."""
+    names = [n for n in SHOWN if any(n in drawable(metrics, key) for key in keys)]
+    fig = style.figure(0.45 + 3.35 * len(keys), style.WIDTH if len(names) > 1 else 3.7)
+    grid = fig.subplots(len(keys), len(names), squeeze=False)
+    recalibrated = False
+    for row, key in enumerate(keys):
+        section = metrics["sections"][key]
+        for column, name in enumerate(names):
+            axes = grid[row][column]
+            stages = section["calibration"].get(name) or {}
+            axes.plot([0, 1], [0, 1], color=style.LIGHT, linewidth=0.8, linestyle=":")
+            axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Probability given")
+            axes.set_ylabel("Share with the outcome" if column == 0 else "")
+            axes.set_box_aspect(1)
+            before, after = stages.get("before"), stages.get("after")
+            if not before or not before["groups"]:
+                axes.text(0.5, 0.5, "not available", ha="center", color=style.GREY)
+                continue
+            if after and after["groups"]:
+                recalibrated = True
+                _after(axes, after)
+            _before(axes, before, str(style.score_style(name)["color"]))
+            axes.set_title(
+                f"{metrics['scores'][name]['title']}\n{section['title']}, n = {before['n']}", loc="left"
+            )
+            style.letter(axes, "ABCD"[row * len(names) + column])
+    shown = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            color=style.score_style(n)["color"],
+            markersize=4.5,
+            linewidth=1.6,
+            label=f"{metrics['scores'][n]['title']}, as fitted",
+        )
+        for n in names
+    ]
+    if recalibrated:
+        shown.append(
+            Line2D(
+                [],
+                [],
+                marker="o",
+                color=style.BLACK,
+                markerfacecolor="white",
+                markersize=4.5,
+                linewidth=1.1,
+                linestyle="--",
+                label="recalibrated on the validation part",
+            )
+        )
+    shown.append(Line2D([], [], color=style.LIGHT, linewidth=0.8, linestyle=":", label="right"))
+    fig.legend(handles=shown, loc="outside lower center", ncols=len(shown) if len(names) > 1 else 2)
+    return fig
+
+
+def _before(axes: Axes, record: dict[str, Any], colour: str) -> None:
+    curve, groups = record["curve"], record["groups"]
+    if curve["probability"]:
+        low, high = (np.array([np.nan if v is None else v for v in curve[k]], float) for k in ("low", "high"))
+        axes.fill_between(curve["probability"], low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(curve["probability"], curve["observed"], color=colour, linewidth=1.6)
+    for group in groups:
+        x, y = group["probability"], group["observed"]
+        axes.plot([x, x], [group["low"], group["high"]], color=colour, linewidth=0.9)
+        axes.plot([x], [y], "o", color=colour, markersize=4.5, markeredgewidth=0)
+        side = -1 if x > 0.85 else 1
+        axes.annotate(
+            f"n = {group['n']}",
+            (x, y),
+            (5 * side, 4),
+            textcoords="offset points",
+            ha="right" if side < 0 else "left",
+            fontsize=6.5,
+            color=colour,
+            zorder=4,
+            path_effects=[withStroke(linewidth=1.8, foreground="white")],
+        )
+
+
+def _after(axes: Axes, record: dict[str, Any]) -> None:
+    curve, groups = record["curve"], record["groups"]
+    axes.plot(curve["probability"], curve["observed"], color=style.BLACK, linewidth=1.1, linestyle="--")
+    axes.plot(
+        [g["probability"] for g in groups],
+        [g["observed"] for g in groups],
+        "o",
+        color=style.BLACK,
+        markerfacecolor="white",
+        markersize=4.5,
+        markeredgewidth=0.9,
+    )
+
+
+def decision(metrics: dict[str, Any], keys: list[str]) -> Figure:
+    """Net benefit over the threshold, one panel per section, besides treating all and none."""
+    fig = style.figure(3.2, style.WIDTH if len(keys) > 1 else 4.6)
+    grid = fig.subplots(1, len(keys), squeeze=False)
+    for place, key in enumerate(keys):
+        axes, section = grid[0][place], metrics["sections"][key]
+        curves = section["decision"]
+        at, share = curves["thresholds"], curves["positives"] / curves["n"]
+        axes.plot(at, curves["treat_all"], color=style.GREY, linewidth=1.1, label="Treat all")
+        axes.plot(
+            at, curves["treat_none"], color=style.BLACK, linewidth=0.9, linestyle=":", label="Treat none"
+        )
+        for name in reversed(ordered(curves["models"])):
+            benefit = curves["models"][name]["net_benefit"]
+            if benefit:
+                axes.plot(at, benefit, label=metrics["scores"][name]["title"], **style.score_style(name))
+        axes.set(xlim=(0, 1), ylim=(-0.25 * share, 1.1 * share), xlabel="Threshold of the probability")
+        axes.set_ylabel("Net benefit" if place == 0 else "")
+        axes.set_title(f"{section['title']}\nn = {curves['n']}, {curves['positives']} with the outcome")
+        if place == 0:
+            handles, labels = axes.get_legend_handles_labels()
+            fig.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=len(labels))
+        if len(keys) > 1:
+            style.letter(axes, "AB"[place])
+    return fig

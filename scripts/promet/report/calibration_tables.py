@@ -1,0 +1,99 @@
+"""Tables of calibration and of discrimination over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promet.report.calibrated import ordered
+from promet.report.tables import Table
+from promet.report.text import DASH, NBSP, fixed, interval, known, level
+from promet.report.words import title_of
+
+STAGES = {"before": "as fitted", "after": "recalibrated"}
+
+
+def calibration(metrics: dict[str, Any], key: str) -> Table | None:
+    """Intercept, slope, E/O, Brier score and ICI of every model's probabilities in one section."""
+    section = metrics["sections"].get(key) or {}
+    models = section.get("calibration") or {}
+    rows, told = [], []
+    for name in ordered(models):
+        for stage, said in STAGES.items():
+            record = models[name].get(stage)
+            if record is None:
+                continue
+            ratio = record["expected_observed"]
+            scaled = f" ({fixed(record['brier_scaled'])})" if known(record["brier_scaled"]) else ""
+            rows.append(
+                [
+                    f"{title_of(metrics, name)}, {said}",
+                    f"{record['n']} ({record['positives']}/{record['negatives']})",
+                    _bounded(record["intercept"]),
+                    _bounded(record["slope"]),
+                    _bounded({"value": ratio["ratio"], **ratio}),
+                    fixed(record["brier"], 3) + scaled,
+                    fixed(record["ici"], 3),
+                ]
+            )
+            told += [
+                (rows[-1][0], note) for note in record["notes"] if not note.endswith("they are left out.")
+            ]
+    if not rows:
+        return None
+    head = [
+        "Probabilities",
+        "n (with/without)",
+        "Intercept",
+        "Slope",
+        "Expected/observed",
+        "Brier score (scaled)",
+        "ICI",
+    ]
+    caption = (
+        f"{section['title']}: calibration, with {level(metrics['confidence'])} intervals. Right: intercept 0, slope 1, "
+        "expected/observed 1, ICI 0; Brier score: lower is better, scaled: 1 perfect, 0 no better than the share with the outcome. "
+        "Brier score and ICI come without interval."
+    )
+    return Table(
+        caption, head, rows, [*_joined(told, len(rows)), *(n for n in section["notes"] if "alibration" in n)]
+    )
+
+
+def over_time(survival: dict[str, Any] | None) -> Table | None:
+    """AUC at fixed times after the scan."""
+    told = (survival or {}).get("dynamic")
+    if not survival or not told or not told["auc"]:
+        return None
+    rows = [
+        [
+            f"{row['time']:g}",
+            str(row["cases"]),
+            str(row["controls"]),
+            fixed(row["auc"]),
+            interval(row["low"], row["high"]),
+        ]
+        for row in told["auc"]
+    ]
+    ci = level(survival["confidence"])
+    return Table(
+        f"AUC of the multimodal score over time: men progressed by then against men known to be free after it. Intervals from "
+        f"{told['resamples']} bootstrap resamples.",
+        ["Months", "Progressed by then", "Free after it", "AUC", f"{ci} CI"],
+        rows,
+    )
+
+
+def _bounded(record: dict[str, Any]) -> str:
+    if not known(record["value"]):
+        return DASH
+    bounds = interval(record["low"], record["high"]).replace(" ", NBSP)  # breaks before the bracket only
+    return fixed(record["value"]) + (f" ({bounds})" if bounds != DASH else "")
+
+
+def _joined(told: list[tuple[str, str]], rows: int) -> list[str]:
+    """Notes, each once; one that holds for some rows only names them."""
+    notes = []
+    for note in dict.fromkeys(note for _, note in told):
+        whose = list(dict.fromkeys(who for who, other in told if other == note))
+        notes.append(note if len(whose) == rows else f"{'; '.join(whose)}: {note}")
+    return notes
