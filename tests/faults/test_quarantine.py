@@ -202,7 +202,7 @@ CASES = {
     "no-pixels": pet(lambda f: bytes_of(series(f), lambda b: b[: b.rindex(b"\xe0\x7f\x10\x00")]), "E_PET_TRUNCATED", "has no pixels"),
     "zero-bytes": pet(lambda f: bytes_of(series(f), lambda b: b""), "E_PET_ZERO_BYTES", "1 of 6 files of the pet source are empty"),
     "symlink-loop-in-it": pet(loop, "E_PET_ZERO_BYTES", "2 of 8 files of the pet source are empty or links"),
-    "symlink-loop": pet(gone, "E_SOURCE_MISSING", "The pet source of this patient is not there"),
+    "symlink-loop": pet(gone, "E_SOURCE_MISSING", "The pet source of this patient is missing, empty or"),
     "empty-folder": pet(empty, "E_PET_EMPTY", "None of the 0 files"),
     "text-file": pet(lambda f: text(f / "notes.txt"), "E_PET_EMPTY", "None of the 1 files"),
     "unreadable-folder": pet(lambda f: series(f / "locked"), "E_SOURCE_UNREADABLE", "may not be read by this user"),
