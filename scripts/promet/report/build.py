@@ -157,7 +157,7 @@ def _draw_probabilities(metrics: dict[str, Any], made: Figures) -> None:
             "calibration",
             calibration_figures.calibration(metrics, keys),
             "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability, n "
-            f"beside them, bars: {ci} Wilson intervals. Lines: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
+            f"beside them, bars: {ci} Wilson intervals. Lines, from 50 men on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
             "of the curve as fitted. Recalibration moves the probabilities, not the order of the men: the same groups, "
             "bars not repeated.",
             f"Calibration plots, groups as fitted. {' '.join(told)}",

@@ -15,6 +15,8 @@ from promet.report.calibrated import ordered
 
 SHOWN = ("multimodal", "clinical")
 
+SMOOTH = 50  # men below which a smooth curve shows noise; the groups with their bars remain
+
 
 def drawable(metrics: dict[str, Any], key: str) -> list[str]:
     """The models of a section that have groups to draw."""
@@ -82,7 +84,7 @@ def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
 
 def _before(axes: Axes, record: dict[str, Any], colour: str) -> None:
     curve, groups = record["curve"], record["groups"]
-    if curve["probability"]:
+    if curve["probability"] and record["n"] >= SMOOTH:
         low, high = (np.array([np.nan if v is None else v for v in curve[k]], float) for k in ("low", "high"))
         axes.fill_between(curve["probability"], low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(curve["probability"], curve["observed"], color=colour, linewidth=1.6)
@@ -106,7 +108,8 @@ def _before(axes: Axes, record: dict[str, Any], colour: str) -> None:
 
 def _after(axes: Axes, record: dict[str, Any]) -> None:
     curve, groups = record["curve"], record["groups"]
-    axes.plot(curve["probability"], curve["observed"], color=style.BLACK, linewidth=1.1, linestyle="--")
+    if record["n"] >= SMOOTH:
+        axes.plot(curve["probability"], curve["observed"], color=style.BLACK, linewidth=1.1, linestyle="--")
     axes.plot(
         [g["probability"] for g in groups],
         [g["observed"] for g in groups],
