@@ -321,7 +321,9 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "configuration": tables.configuration(study.config),
         "durations": tables.durations(read.durations(study)),
         "versions": tables.Table(
-            "Software.", ["Package", "Version"], [list(v) for v in read.versions(study)]
+            "Software.",
+            ["Package", "Version"],
+            [list(v) for v in read.versions(study, versions("snakemake", "matplotlib"))],
         ),
         "warnings": tables.warnings(study, level_on),
         "fixed": fixed,

@@ -228,11 +228,11 @@ def _patients(found: Study, folder: Path) -> None:
                     found.pictures[patient] = path
 
 
-def versions(found: Study) -> list[tuple[str, str]]:
-    """(package, versions) over all records, by name; several versions are all named."""
+def versions(found: Study, here: dict[str, str]) -> list[tuple[str, str]]:
+    """(package, versions) over all records and ``here`` (this process), by name; several versions are all named."""
     seen: dict[str, Counter[str]] = {}
-    for _, record in found.records:
-        for name, version in record.versions.items():
+    for told in (here, *(record.versions for _, record in found.records)):
+        for name, version in told.items():
             seen.setdefault(name, Counter())[version] += 1
     return [(name, ", ".join(sorted(seen[name]))) for name in sorted(seen, key=str.lower)]
 
