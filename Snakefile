@@ -32,13 +32,16 @@ wildcard_constraints:
     variant="[A-Za-z0-9][A-Za-z0-9_-]*",
     split=r"\d\d+",
     seed=r"\d\d+",
+    bucket=r"(fit|rest|view)-\d+",
 
 
 include: "workflow/rules/imaging.smk"
+include: "workflow/rules/gather.smk"
 include: "workflow/rules/network.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/model.smk"
 
 
 rule all:

@@ -1,8 +1,8 @@
-"""``python -m bench TARGET``: training (speed), null (no effect), effect (the same cohorts with one), coverage, all."""
+"""``python -m bench TARGET``: training, imaging, scale (cost of planning), null (no effect), effect (with one), coverage, all."""
 
 import sys
 
-from bench import coverage, imaging, null, training
+from bench import coverage, imaging, null, scale, training
 
 TARGETS = {
     "imaging": imaging.main,
@@ -10,6 +10,7 @@ TARGETS = {
     "null": null.main,
     "effect": lambda: null.main(8, 1.0),
     "coverage": coverage.main,
+    "scale": scale.main,
 }
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ AREAS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 LEVEL, ALPHA = 0.95, 0.05
 REPLICATES, RESAMPLES, SEED, BLOCK = 4000, 2000, 20260101, 50
 CORRELATION = 0.5  # of two scores within a class, for the paired test
-EXACT_PAIRS = 1000  # as in promet.evaluation.auc
+EXACT_PAIRS = 2500  # as in promet.evaluation.auc
 
 
 def kernel(cases: np.ndarray, controls: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -22,9 +23,13 @@ ROOMS = {
     "fusion": "Naive Bayes over CNN score, clinic and PET.",
     "evaluation": "AUC, survival and clinical scores, also on your own tables.",
     "report": "The HTML report.",
+    "model": "The locked model as a bundle; promet predict scores with it.",
     "cohort": "Make cohort tables from public layouts.",
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Rooms(TyperGroup):
@@ -56,6 +61,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
+    epilog="Exit codes: 0 done; 1 a job failed, or an error promet did not foresee; 2 refused, with what to do about it; "
+    "75 interrupted, the same command goes on where it was.",
 )
 
 ConfigFiles = Annotated[
@@ -84,7 +91,7 @@ def intake(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Register new patients and changed images; deal new patients to the split.
+    """Register new patients and changed images, and deal new patients to the split.
 
     Example: promet intake
     """
@@ -94,32 +101,62 @@ def intake(
 
 
 @app.command()
-def status(configfile: ConfigFiles = None, json: JsonFlag = False) -> None:
-    """What is fresh, stale (why) or quarantined (why), without starting Snakemake.
+def status(
+    patient: Annotated[str, typer.Argument(help="One patient's stages.", show_default=False)] = "",
+    configfile: ConfigFiles = None,
+    json: JsonFlag = False,
+) -> None:
+    """What is fresh, stale (why), missing or quarantined (why), without starting Snakemake.
 
-    Example: promet status
+    Example: promet status dev003
     """
     from promet.cohort.commands import status as run
 
-    raise typer.Exit(run(configfile or [], json))
+    raise typer.Exit(run(configfile or [], patient, json))
 
 
 @app.command()
-def freeze(name: str, configfile: ConfigFiles = None) -> None:
+def freeze(
+    name: Annotated[str, typer.Argument(help="What to call the closed split, e.g. v1.")],
+    configfile: ConfigFiles = None,
+    into: Annotated[
+        str,
+        typer.Option(
+            help="Begin this new study: everyone stays in his part, prospective patients are dealt."
+        ),
+    ] = "",
+) -> None:
     """Close the split: from now on new patients are scored, never trained on.
 
-    Example: promet freeze v1
+    Example: promet freeze v1, and a year later promet freeze v2 --into paper2
     """
     from promet.cohort.commands import freeze as run
 
-    raise typer.Exit(run(configfile or [], name))
+    raise typer.Exit(run(configfile or [], name, into))
+
+
+@app.command()
+def waive(
+    patient: Annotated[str, typer.Argument(help="Who withdrew; his row is no longer in the table.")],
+    reason: Annotated[str, typer.Option(help="Why the model may stay; it is kept on record.")],
+    configfile: ConfigFiles = None,
+) -> None:
+    """Keep a frozen model as it is although a patient it was fitted on withdrew.
+
+    Example: promet waive dev003 --reason "ethics board, 12 May"
+    """
+    from promet.cohort.commands import waive as run
+
+    raise typer.Exit(run(configfile or [], patient, reason))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
-    """Prepare, lock, all: Snakemake three times, each time on exactly what is stale.
+    """Bring everything up to date: Snakemake three times (prepare, lock, all), on exactly what is stale.
 
-    Any Snakemake option may follow. Example: promet run --cores 8
+    Any Snakemake option may follow: -n only says what would run, --verbose shows Snakemake's own output.
+
+    Example: promet run --cores 8
     """
     from promet.cohort.commands import run as start
 
@@ -130,7 +167,9 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 def retry(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
     """Try every quarantined patient again, for instance with a newer promet.
 
-    Any Snakemake option may follow. Example: promet retry
+    Any Snakemake option may follow.
+
+    Example: promet retry
     """
     from promet.cohort.commands import retry as start
 
@@ -138,14 +177,51 @@ def retry(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 
 
 @app.command()
-def verify(configfile: ConfigFiles = None) -> None:
-    """Compare every product with the digest in its record.
+def verify(
+    model_dir: Annotated[Path | None, typer.Argument(help="A locked model instead of the study.")] = None,
+    configfile: ConfigFiles = None,
+) -> None:
+    """Compare every product with the digest in its record, or a locked model with its checksums.
 
-    Example: promet verify
+    Example: promet verify results/paper/model
     """
+    if model_dir is not None:
+        from promet.model.clinic import verify as compare
+
+        raise typer.Exit(compare(model_dir))
     from promet.cohort.commands import verify as start
 
     raise typer.Exit(start(configfile or []))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def predict(
+    ctx: typer.Context,
+    model_dir: Annotated[Path, typer.Argument(help="Folder of the locked model.", show_default=False)],
+    pet: Annotated[Path | None, typer.Option(help="PET series folder, or a volume in SUV.")] = None,
+    prostate: Annotated[Path | None, typer.Option(help="Mask: NIfTI, DICOM SEG or RTSTRUCT.")] = None,
+    lesions: Annotated[Path | None, typer.Option(help="Mask of the lesions in the prostate.")] = None,
+    ct: Annotated[
+        Path | None, typer.Option(help="CT series the masks were drawn on, if they need it.")
+    ] = None,
+    clinical: Annotated[Path | None, typer.Option(help='JSON, e.g. {"psa": 7.5, "grade_group": 2}.')] = None,
+    cohort: Annotated[Path | None, typer.Option(help="A table of patients instead of one.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="JSON to write; with --cohort the folder of the answers."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Score new patients with a locked model; no training data is needed. Research use only.
+
+    Example: promet predict MODEL_DIR --pet PET --prostate prostate.nii.gz --lesions lesions.nii.gz --clinical row.json
+
+    Example: promet predict MODEL_DIR --cohort new.tsv --out answers --cores 4
+    """
+    from promet.model import clinic
+
+    sources = {"pet": pet, "prostate": prostate, "lesions": lesions, "ct": ct}
+    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args))
 
 
 @app.command()
@@ -153,7 +229,7 @@ def prune(
     configfile: ConfigFiles = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only list.")] = False,
 ) -> None:
-    """Delete what belongs to patients that the table no longer holds.
+    """List, or with --yes delete, what belongs to patients that the table no longer holds.
 
     Example: promet prune --yes
     """
@@ -180,6 +256,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(errors.EXIT_BUG)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            full = "E_DISK_FULL: There is no room left to write. Make room; then the same command goes on"
+            print(f"promet: {full}.", file=sys.stderr)
+            sys.exit(errors.EXIT_BUG)
         if os.environ.get("PROMET_DEBUG"):
             raise
         print(_unforeseen(error), file=sys.stderr)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -16,6 +18,7 @@ from promet.core.settings import Settings
 from promet.evaluation.settings import Evaluation
 from promet.fusion.settings import Fusion
 from promet.imaging.settings import Imaging
+from promet.model.settings import Model
 from promet.network.settings import Network
 from promet.report.settings import Report
 
@@ -36,12 +39,20 @@ class Config(Settings):
     )
     results: str = Field("results", description="folder of the products")
     logs: str = Field("logs", description="folder of the logs")
+    buckets: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="in a large cohort patients share image jobs: a hash deals them to so many jobs for the tensors of those a "
+        "network is fitted on, as many for the others', as many for measures and pictures; 0 = one job per patient and "
+        "stage; auto = 0 up to 1000 patients, else 128, and it stays so. After a change every such job looks at its "
+        "patients and computes none; make it with promet run, since snakemake alone trains again",
+    )
     split: Split = Split()
     imaging: Imaging = Imaging()
     network: Network = Network()
     fusion: Fusion = Fusion()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
+    model: Model = Model()
 
 
 def merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +95,26 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
+def _plain(fault: Any) -> str:
+    """The fault's message; for an unknown key the known one that is nearest."""
+    if fault["type"] != "extra_forbidden":
+        return fault["msg"]
+    known = list(_keys(Config().model_dump()))
+    key = ".".join(map(str, fault["loc"]))
+    last = {name.rpartition(".")[2]: name for name in known}
+    near = get_close_matches(key, known, 1, 0.8) or [
+        last[name] for name in get_close_matches(key.rpartition(".")[2], last, 1, 0.75)
+    ]
+    return "no such key" + (f", did you mean {near[0]}?" if near else "")
+
+
+def _keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
 def parse(values: dict[str, Any]) -> Config:
     """Validate a merged mapping; every fault is listed at once.
 
@@ -93,7 +124,7 @@ def parse(values: dict[str, Any]) -> Config:
         return Config.model_validate(_without_nulls(values))
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (found {json.dumps(fault['input'], default=str)[:80]})"
+            f"{'.'.join(map(str, fault['loc']))}: {_plain(fault)} (found {json.dumps(fault['input'], default=str)[:80]})"
             for fault in error.errors()
         )
         raise UsageError(

@@ -4,7 +4,21 @@ from collections import Counter
 
 import pytest
 
-from promet.cohort.ledger import PARTS, Entry, append, close, deal, extend, freeze_name, ledger_path, read
+from promet.cohort.ledger import (
+    PARTS,
+    Entry,
+    append,
+    close,
+    deal,
+    extend,
+    freeze_name,
+    ledger_path,
+    mend,
+    next_generation,
+    read,
+    waive,
+    waivers,
+)
 from promet.core.errors import UsageError
 
 RATIOS = (0.5, 0.2, 0.3)
@@ -108,8 +122,57 @@ def test_file_is_append_only_and_a_damaged_one_is_refused(tmp_path):
     assert path.read_bytes().startswith(before)
     assert len(read(path)) == 12
     append(path, [])
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(UsageError, match="damaged"):
+    whole = path.read_bytes()
+    path.write_bytes(b"x" * 20 + whole[20:])
+    with pytest.raises(UsageError, match=r"cp .*ledger.copy.tsv"):
         read(path)
     with pytest.raises(UsageError, match="damaged"):
         append(path, first)
+
+
+@pytest.mark.parametrize("end", [-9, 0, None])
+def test_lost_rows_are_noticed_and_come_back(tmp_path, end):
+    """Cut within a row, between two rows, or gone."""
+    path = tmp_path / "ledger.tsv"
+    append(path, grow([], men(10, 5)))
+    whole = path.read_bytes()
+    if end is None:
+        path.unlink()
+    else:
+        path.write_bytes(whole[:end] if end else whole[: whole.index(b"\n", 80) + 1])
+    with pytest.raises(UsageError, match="lost rows"):
+        read(path)
+    assert mend(path)
+    assert path.read_bytes() == whole
+    assert not mend(path)
+
+
+def test_a_second_freeze_keeps_everyone_in_place_and_deals_the_prospective(tmp_path):
+    first = grow([], men(40, 20))
+    later = grow(first, men(60, 30), freeze="v1")
+    assert Counter(entry.part for entry in later)["prospective"] == 20
+    here = [row for row in men(60, 30) if row["patient"] != first[0].patient]  # one withdrew
+    second = next_generation(later, here, RATIOS, ["synchronous_metastasis"], 1, "s")
+    parts = {entry.patient: entry.part for entry in second}
+    assert {e.patient: e.part for e in first[1:]}.items() <= parts.items()
+    assert set(parts) == {row["patient"] for row in here} and set(parts.values()) == set(PARTS)
+    count = Counter(parts.values())
+    assert all(abs(count[part] - ratio * 59) <= 1 for part, ratio in zip(PARTS, RATIOS, strict=True))
+
+
+def test_a_waiver_is_for_a_fitted_patient_of_a_frozen_study_who_is_gone(tmp_path):
+    entries = grow([], men(20, 10))
+    append(ledger_path(tmp_path, "s"), entries)
+    fitted = next(entry.patient for entry in entries if entry.part == "training")
+    tested = next(entry.patient for entry in entries if entry.part == "test")
+    rows = [row for row in men(20, 10) if row["patient"] not in (fitted, tested)]
+    with pytest.raises(UsageError, match="No frozen model"):
+        waive(tmp_path, "s", fitted, "why", rows)
+    close(tmp_path, "s", "v1")
+    with pytest.raises(UsageError, match="still stands in the table"):
+        waive(tmp_path, "s", fitted, "why", men(20, 10))
+    with pytest.raises(UsageError, match="No frozen model"):
+        waive(tmp_path, "s", tested, "why", rows)
+    waive(tmp_path, "s", fitted, "why", rows)
+    assert waivers(tmp_path, "s")[fitted]["reason"] == "why"
+    assert freeze_name(tmp_path, "s") == "v1"

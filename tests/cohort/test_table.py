@@ -24,7 +24,7 @@ def write(tmp_path):
 
 
 def faults(path):
-    return {(fault.line, fault.column, fault.value) for fault in check(path) if fault.severity == "error"}
+    return {(fault.line, fault.column, fault.value) for fault in check(path) if fault.severity != "warning"}
 
 
 def test_a_good_table_has_no_fault(write):
@@ -84,6 +84,11 @@ def test_each_fault_is_found(write, row, column):
 def test_all_faults_at_once_with_line_column_value(write):
     path = write({"patient": "P1", "psa": "-1", "age": "7"}, {"patient": "P2", "pet": "gone"})
     assert faults(path) == {(2, "psa", "-1"), (2, "age", "7"), (3, "pet", "gone")}
+
+
+def test_a_missing_folder_costs_one_patient_and_stops_nobody(write):
+    (fault,) = check(write({"patient": "P1"}, {"patient": "P2", "pet": "gone"}))
+    assert (fault.severity, fault.patient, fault.line, fault.column) == ("quarantine", "P2", 3, "pet")
 
 
 def test_unknown_and_missing_columns(write):

@@ -15,6 +15,9 @@ ROOMS = {
     "evaluation": {"core"},
     "report": {"core"},
     "phantom": {"core"},
+    # The top room: a clinic's patient goes through the very functions of the pipeline, or his score would be another one.
+    # Nobody imports it; heavy libraries are loaded where they live.
+    "model": {"core", "cohort", "imaging", "network", "fusion", "evaluation"},
 }
 HOMES = {
     "torch": {"network"},

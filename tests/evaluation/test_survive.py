@@ -45,7 +45,12 @@ def test_published_curve_medians_and_logrank() -> None:
     assert found["logrank"]["df"] == 1 and not found["notes"]
     assert drug["censored"]["time"][:3] == [6, 9, 10] and len(drug["censored"]["survival"]) == 12
     assert drug["at_risk"]["n"][0] == 21
-    assert all(n == sum(t <= x for x in np.abs(DRUG)) for t, n in zip(*drug["at_risk"].values(), strict=True))
+    there = drug["at_risk"]
+    assert all(n == sum(t <= x for x in np.abs(DRUG)) for t, n in zip(there["time"], there["n"], strict=True))
+    steps = list(zip(*(drug["curve"][key] for key in ("time", "survival", "low")), strict=True))
+    for t, survival, low in zip(there["time"], there["survival"], there["low"], strict=True):
+        assert (survival, low) == [(s, bound) for at, s, bound in steps if at <= t][-1]
+    assert there["survival"][0] == 1 and there["low"][0] is None  # no interval before the first event
 
 
 def test_logrank_of_three_groups_equals_statsmodels() -> None:

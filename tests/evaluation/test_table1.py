@@ -114,6 +114,10 @@ def test_acquisition_comes_from_the_records(tmp_path) -> None:
     by = {(r["variable"], r["level"]): r for r in found(rows, measures, tmp_path)["rows"]}
     assert by["uptake_min", None]["overall"].startswith("64.5")
     assert by["voxel_mm", "4 × 4 × 5"]["overall"] == "1 (10.0)"
+    grids = {row["voxel_mm"]: row for row in found(rows, measures, tmp_path)["scanners"]}
+    assert {grid: row["n"] for grid, row in grids.items()} == {"4 × 4 × 5": 1, "4 × 4 × 3": 9}
+    values = measures.set_index("patient")["organ_suv_mean"]
+    assert grids["4 × 4 × 3"]["medians"]["organ_suv_mean"] == values[list(rows)[1:10]].median()
 
 
 def test_tiny_and_empty_cohorts(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """The checklist says what the records say, and nothing else."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,35 @@ def test_sentences_come_from_the_records(tmp_path) -> None:
     assert f"{test['calibration']['multimodal']['after']['brier']:.3f}" in text["24"]
     assert "14 patients, 7 with metastases" in text["26"] and "one split" not in text["26"]
     assert "training 20 patients (10 with" in text["21"]
+
+
+def test_an_ensemble_is_said_to_be_one(tmp_path) -> None:
+    study_folder(tmp_path)
+    path = tmp_path / "select/split-00/select.json"
+    record = Sidecar.read(path)
+    record.values |= {"rule": "ensemble_top_k", "members": 5, "candidates": 50}
+    record.write(path)
+    write_json(
+        path.with_name("model.json"),
+        {"members": [{"architecture": {"name": "resnet18"}}], "digest": "f" * 64},
+    )
+    known = tripod.facts(tmp_path, {})
+    text = {row["item"]: row["text"] for row in tripod.checklist(known)}
+    card = {part["title"]: " ".join(part["sentences"]) for part in tripod.model_card(known)}
+    for said in (text["12c"], card["Model"]):
+        assert "50" in said and "mean logit of the 5 best" in said
+    assert "resnet18" in card["Model"] and "1,007,105 parameters" in card["Model"]
+
+
+def test_places_are_headings_of_the_report(tmp_path) -> None:
+    study_folder(tmp_path)
+    report = Path(__file__).parents[2] / "scripts/promet/report"
+    text = "".join(path.read_text(encoding="utf-8") for path in (report / "page.py", report / "page.html"))
+    where = {row["where"] for row in tripod.checklist(tripod.facts(tmp_path, {}))}
+    named = {place.removeprefix("report: ") for place in where if place.startswith("report: ")}
+    assert len(named) >= 6
+    for heading in named:
+        assert f'"{heading}"' in text or f">{heading}<" in text, f"the report has no part {heading}"
 
 
 def test_without_records_nothing_is_claimed(tmp_path) -> None:

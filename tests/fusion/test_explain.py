@@ -1,6 +1,7 @@
 """Shapley values against their closed form and against plain enumeration."""
 
-from itertools import pairwise, permutations
+from itertools import combinations, pairwise, permutations
+from math import factorial
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,31 @@ def test_equals_enumeration_over_all_orders(small) -> None:
     np.testing.assert_allclose(ours, expected, atol=1e-12)
     assert base == pytest.approx(model.log_odds(background).mean(), abs=1e-12)
     np.testing.assert_allclose(base + ours.sum(axis=1), model.log_odds(new), atol=1e-12)
+
+
+def test_equals_the_formula_over_the_128_coalitions_of_seven() -> None:
+    """Shapley 1953: sum over coalitions S without j of |S|! (6 - |S|)! / 7! (v(S and j) - v(S))."""
+    random, y = np.random.default_rng(7), np.arange(30) % 2
+    x = random.normal(size=(30, 7)) + y[:, None] * np.arange(7) / 3
+    x[random.random(x.shape) < 0.2] = np.nan
+    model, row = NaiveBayes(list("abcdefg")).fit(x, y), np.r_[random.normal(size=6), np.nan]
+
+    def value(coalition: tuple[int, ...]) -> float:
+        mixed = x.copy()
+        mixed[:, list(coalition)] = row[list(coalition)]
+        return float(model.log_odds(mixed).mean())
+
+    known = {s: value(s) for size in range(8) for s in combinations(range(7), size)}
+    assert len(known) == 128
+    expected = [
+        sum(
+            factorial(len(s)) * factorial(6 - len(s)) / factorial(7) * (known[tuple(sorted((*s, j)))] - v)
+            for s, v in known.items()
+            if j not in s
+        )
+        for j in range(7)
+    ]
+    np.testing.assert_allclose(shapley(model, row[None], x)[0][0], expected, atol=1e-11)
 
 
 def test_equals_closed_form_with_uncounted_cells(small) -> None:

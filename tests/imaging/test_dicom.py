@@ -70,7 +70,9 @@ def test_messy_folder(tmp_path):
 
 def test_nothing_usable(tmp_path):
     assert refused(tmp_path) == "E_PET_EMPTY"
-    assert refused(tmp_path / "absent") == "E_PET_EMPTY"
+    assert refused(tmp_path / "absent") == "E_SOURCE_MISSING"
+    (tmp_path / "notes.txt").write_text("x" * 200)
+    assert refused(tmp_path) == "E_PET_NO_DICOM"
     write(tmp_path, {"Modality": "CT", "SOPClassUID": CT_CLASS})
     assert refused(tmp_path) == "E_PET_MODALITY"
     write(tmp_path / "mip", {"SeriesType": ["STATIC", "REPROJECTION"]})
@@ -97,7 +99,7 @@ def test_duplicates(tmp_path):
     assert result.image.GetSize()[2] == 4 and any("copies" in w for w in result.warnings)
     changed = pixels(make(0, GML), stored(0) + 1)
     save(changed, tmp_path / "copy.dcm")
-    assert refused(tmp_path) == "E_PET_DUPLICATE_SLICE"
+    assert refused(tmp_path) == "E_PET_DUPLICATE_IDENTITY"
     changed.SOPInstanceUID = "1.2.3.99"  # a second time frame
     save(changed, tmp_path / "copy.dcm")
     assert refused(tmp_path) == "E_PET_DUPLICATE_SLICE"
@@ -106,9 +108,28 @@ def test_duplicates(tmp_path):
 def test_truncated(tmp_path):
     write(tmp_path, GML)
     whole = (tmp_path / "899.dcm").read_bytes()
-    for length in (len(whole) - 40, len(whole) - 600, 300, 0):
-        (tmp_path / "899.dcm").write_bytes(whole[:length])
-        assert refused(tmp_path) == ("E_PET_TRUNCATED" if length else "E_PET_ZERO_BYTES"), length
+    for cut, code in (
+        (len(whole) - 40, "E_PET_TRUNCATED"),
+        (len(whole) - 600, "E_PET_NO_PIXELS"),
+        (300, "E_PET_BROKEN_FILE"),
+        (0, "E_PET_ZERO_BYTES"),
+    ):
+        (tmp_path / "899.dcm").write_bytes(whole[:cut])
+        with pytest.raises(DataError) as caught:
+            convert_source(tmp_path)
+        assert caught.value.code == code, cut
+        # the third of 897, 898, 899, 900
+        assert "file 3 of 4 in the order of their paths (…/899.dcm)" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MEIER^ANNA_1957.dcm", "1.2.840.5.dcm", "19571224", "4711223.dcm"])
+def test_a_file_name_that_may_name_somebody_is_not_shown(tmp_path, name):
+    write(tmp_path, GML)
+    path = (tmp_path / "899.dcm").rename(tmp_path / name)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"the first is file \d of 4 in the order of their paths\.") as caught:
+        convert_source(tmp_path)
+    assert name not in str(caught.value)
 
 
 def test_an_empty_slice_without_extension_is_not_overlooked(tmp_path):
@@ -142,14 +163,14 @@ def test_gaps_by_rounding_and_real_ones(tmp_path):
 @pytest.mark.parametrize(
     ("code", "change"),
     [
-        ("E_PET_MIXED", {"PixelSpacing": lambda i: [4.0, 3.0 + i]}),
+        ("E_PET_MIXED_GRIDS", {"PixelSpacing": lambda i: [4.0, 3.0 + i]}),
         (
-            "E_PET_MIXED",
+            "E_PET_MIXED_GRIDS",
             {"ImageOrientationPatient": lambda i: [1, 0, 0, 0, 1, 0] if i else [1, 0, 0, 0, 0, 1]},
         ),
-        ("E_PET_GEOMETRY", {"ImagePositionPatient": lambda i: [2.0 * i, 0.0, 5.0 * i]}),
-        ("E_PET_GEOMETRY", {"PixelSpacing": None}),
-        ("E_PET_GEOMETRY", {"ImageOrientationPatient": [1, 0, 0, 0.7, 0.7, 0]}),
+        ("E_PET_SHIFTED", {"ImagePositionPatient": lambda i: [2.0 * i, 0.0, 5.0 * i]}),
+        ("E_PET_NO_PLACE", {"PixelSpacing": None}),
+        ("E_PET_ORIENTATION", {"ImageOrientationPatient": [1, 0, 0, 0.7, 0.7, 0]}),
     ],
 )
 def test_bad_geometry(tmp_path, code, change):
@@ -271,7 +292,7 @@ def test_moment():
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("pynemaiqpet_pt_without_rpis", "E_PET_UNITS"),
+        ("pynemaiqpet_pt_without_rpis", "E_PET_UNITS_MISSING"),
         ("ge_propcps_jpeg_lossless.dcm", "E_PET_UNITS"),
         ("rt_utils_ct_rtstruct", "E_PET_MODALITY"),
         ("dcmqi_ct_seg", "E_PET_MODALITY"),
@@ -287,4 +308,4 @@ def test_a_strange_patients_slice_among_the_files_is_refused(tmp_path):
     write(tmp_path / "pet/copied", {"PatientID": "TWO", "SeriesInstanceUID": "1.2.9"}, slices=1)
     with pytest.raises(DataError, match="2 patients, by PatientID") as caught:
         convert_source(tmp_path / "pet")
-    assert caught.value.code == "E_PET_MIXED"
+    assert caught.value.code == "E_PET_MIXED_PATIENTS"

@@ -118,20 +118,23 @@ def nifti(path, change):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "code"),
     [
-        lambda h: struct.pack_into("<f", h, 284, float("nan")),
-        lambda h: struct.pack_into("<f", h, 268, float("nan")),
-        lambda h: struct.pack_into("<f", h, 84, float("nan")),
-        lambda h: struct.pack_into("<hh", h, 252, 0, 0),
-        lambda h: (struct.pack_into("<hh", h, 252, 0, 1), struct.pack_into("<f", h, 284, 0.2)),
+        (lambda h: struct.pack_into("<f", h, 284, float("nan")), "E_IMAGE_GEOMETRY"),
+        (lambda h: struct.pack_into("<f", h, 268, float("nan")), "E_IMAGE_GEOMETRY"),
+        (lambda h: struct.pack_into("<f", h, 84, float("nan")), "E_IMAGE_GEOMETRY"),
+        (lambda h: struct.pack_into("<hh", h, 252, 0, 0), "E_IMAGE_ORIENTATION"),
+        (
+            lambda h: (struct.pack_into("<hh", h, 252, 0, 1), struct.pack_into("<f", h, 284, 0.2)),
+            "E_IMAGE_SHEARED",
+        ),
     ],
     ids=["sform-nan", "origin-nan", "spacing-nan", "no-orientation", "sheared"],
 )
-def test_bad_nifti_is_refused(tmp_path, change):
+def test_bad_nifti_is_refused(tmp_path, change, code):
     with pytest.raises(DataError) as caught:
         geometry.read_image(nifti(tmp_path / "a.nii", change))
-    assert caught.value.code == "E_IMAGE_GEOMETRY"
+    assert caught.value.code == code
 
 
 def test_axes_off_by_rounding_are_made_right(tmp_path):
@@ -152,7 +155,7 @@ def test_not_an_image(tmp_path):
     for name in ("a.nii.gz", "four.nii", "vector.nii"):
         with pytest.raises(DataError) as caught:
             geometry.read_image(tmp_path / name)
-        assert caught.value.code == "E_IMAGE_FORMAT"
+        assert caught.value.code == ("E_IMAGE_FORMAT" if name == "a.nii.gz" else "E_IMAGE_VOLUMES")
 
 
 @pytest.mark.parametrize("margin", [0.0, 2.0, 3.0, 7.1])

@@ -88,6 +88,8 @@ def test_the_chain(cohort):
         "cuboid.npy",
         "tensor.npy",
         "picture.png",
+        "excerpt_pet.nii.gz",
+        "excerpt_masks.nii.gz",
     }
     assert {path.name for path in folder.iterdir()} == products | {f"{stage}.json" for stage in records}
     tensor = np.load(folder / "tensor.npy", allow_pickle=False)

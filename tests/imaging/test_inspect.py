@@ -78,7 +78,7 @@ def test_a_pacs_export(tmp_path):
                    "a projection, a screen capture, a colour picture or with burned-in text"):  # fmt: skip
         assert reason in why
     assert "a mask with 1 structures, for the columns prostate and lesions" in why
-    assert found["advice"] == ""
+    assert found["advice"] == "" and found["refusal"] == ""
     result = convert_source(folder)
     np.testing.assert_allclose(
         sitk.GetArrayFromImage(result.image), np.stack([stored(i) for i in range(4)]) * 0.001, rtol=1e-6
@@ -102,6 +102,16 @@ def test_two_that_could_be_meant(tmp_path):
     )
     assert "column pet" in str(caught.value) and "1.2.840" not in str(caught.value)
     assert convert_source(folder / "second").image.GetSize() == (16, 16, 4)
+    assert found["refusal"].startswith("E_PET_AMBIGUOUS: ")
+
+
+def test_inspect_says_what_convert_would_refuse(tmp_path):
+    write(tmp_path, {"PatientWeight": None})
+    found = inspect(tmp_path)
+    assert found["pet"] == 1 and found["refusal"].startswith(
+        "E_PET_WEIGHT: PatientWeight (0010,1030) is missing"
+    )
+    assert "convert would refuse it, E_PET_WEIGHT" in text(found)
 
 
 def test_commands(tmp_path):
@@ -187,7 +197,7 @@ def test_transfer_syntaxes(tmp_path, syntax, encode):
     cut.write_bytes(cut.read_bytes()[:-300])
     with pytest.raises(DataError) as caught:
         convert_source(tmp_path)
-    assert caught.value.code == "E_PET_TRUNCATED"
+    assert caught.value.code in ("E_PET_TRUNCATED", "E_PET_NO_PIXELS", "E_PET_BROKEN_FILE")
 
 
 def test_dynamic_series(tmp_path):

@@ -113,14 +113,14 @@ def test_rtstruct_refusals(tmp_path):
     with pytest.raises(DataError, match="None of the 3 ROIs") as caught:
         read_mask(path, reference, "prostate")
     assert caught.value.code == "E_MASK_ROI_MISSING" and "ZQX" not in str(caught.value)
-    assert refused(path, reference, "empty") == "E_MASK_EMPTY"
+    assert refused(path, reference, "empty") == "E_MASK_NO_CONTOUR"
     assert refused(path, reference, "far") == "E_MASK_OUTSIDE"
     bent = write_rtstruct(
         tmp_path / "bent.dcm", {"x": [circle(0, 0, 0, 20.0) + np.linspace(0, 9, 360)[:, None] * [0, 0, 1]]}
     )
-    assert refused(bent, reference, "x") == "E_MASK_FORMAT"
+    assert refused(bent, reference, "x") == "E_MASK_BENT"
     uneven = write_rtstruct(tmp_path / "uneven.dcm", {"x": [circle(0, 0, z, 20.0) for z in (0, 3, 6, 10.2)]})
-    assert refused(uneven, reference, "x") == "E_MASK_FORMAT"
+    assert refused(uneven, reference, "x") == "E_MASK_UNEVEN"
     write_rtstruct(tmp_path / "a" / "second.dcm", {"other": rois["ZQXNAME"]})
     assert millilitres(read_mask(tmp_path / "a", reference, "other")) > 10
     write_rtstruct(tmp_path / "a" / "third.dcm", {"other": rois["ZQXNAME"]})
@@ -192,10 +192,43 @@ def test_nifti(tmp_path):
     assert refused(tmp_path / "several.nii.gz", reference, "x") == "E_MASK_LABELS"
     assert refused(tmp_path / "zero.nii.gz", reference, "x") == "E_MASK_EMPTY"
     assert refused(tmp_path / "suv.nii.gz", reference, "x") == "E_MASK_VALUES"
-    assert refused(tmp_path / "none.nii.gz", reference, "x") == "E_MASK_FORMAT"
+    assert refused(tmp_path / "none.nii.gz", reference, "x") == "E_SOURCE_MISSING"
     assert refused(tmp_path / "one.nii.gz", grid(centre=(900.0, 0, 0)), "x") == "E_MASK_OUTSIDE"
     (tmp_path / "text.txt").write_text("no mask")
     assert refused(tmp_path / "text.txt", reference, "x") == "E_MASK_FORMAT"
+
+
+def test_missing_planes_are_left_empty_and_told_of(tmp_path):
+    """Neither closed silently nor filled: the reader sees it in the warnings."""
+    kept = [z for z in Z if z not in (-3.0, 0.0, 9.0)]
+    path = write_rtstruct(tmp_path / "rt.dcm", {"P": [circle(0, 0, z, 20.0) for z in kept]})
+    told = []
+    mask = read_mask(path, grid((2.0, 2.0, 3.0), (60, 60, 41)), "P", warnings=told)
+    assert millilitres(mask) == pytest.approx(np.pi * 4 * 0.3 * len(kept), rel=0.02)
+    depth = sitk.GetArrayFromImage(mask).any(axis=(1, 2))
+    assert (~depth[10:31]).sum() == 3 and told == ["2 gaps between contour planes were left empty"]
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1), (1, 2, 0), (2, 0, 1)])
+def test_a_nifti_with_swapped_axes_keeps_its_place(tmp_path, order):
+    """The same voxels with their axes in another order, as some programs write them."""
+    reference = grid((2.0, 3.0, 4.0), (30, 31, 32))
+    array = np.zeros((32, 31, 30), np.uint8)
+    array[5:9, 10:13, 20:27] = 1
+    swapped = sitk.PermuteAxes(sitk.ReadImage(str(volume(tmp_path / "m.nii.gz", array, reference))), order)
+    sitk.WriteImage(swapped, str(tmp_path / "swapped.nii.gz"))
+    found = read_mask(tmp_path / "swapped.nii.gz", reference, "x")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), array)
+
+
+def test_a_mask_half_outside_the_pet_is_told_of(tmp_path):
+    reference, wide = grid((2.0, 2.0, 3.0)), grid((2.0, 2.0, 3.0), (40, 40, 120))
+    array = np.zeros((120, 40, 40), np.uint8)
+    array[68:100, 10:30, 10:30] = 1  # planes 40 to 79 are the reference
+    told = []
+    mask = read_mask(volume(tmp_path / "m.nii.gz", array, wide), reference, "x", warnings=told)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(mask), array[40:80])
+    assert told == ["Only 38 % of the mask's volume lies inside the PET"]
 
 
 def test_chooser():

@@ -169,8 +169,23 @@ def test_stage_measures_ok_and_no_lesion_and_passes_on_the_quarantined(tmp_path)
     Sidecar("segment", "s", digest="2").write(tmp_path / "segment.json")
     record = run(tmp_path / "measure.json", "pin", PARTIAL)
     assert record.ok
-    assert record.values == measures(suv, organ, lesions, (3, 2, 2), PARTIAL)
+    surrogates = {"primary_surrogate": 5, "psma_expression_surrogate": None}
+    assert record.values == measures(suv, organ, lesions, (3, 2, 2), PARTIAL) | surrogates
     assert Sidecar.read(tmp_path / "measure.json") == record
+
+    # the organs that segment found give the other score; SUVmax is 20
+    for organs, score, told in (
+        ({"blood": 1.5, "reference": 6.0}, 2, "2 or 3"),
+        ({"blood": 1.5, "reference": 6.0, "parotid": 18.0}, 3, ""),
+        ({"blood": 1.5, "reference": 25.0, "parotid": 30.0}, 1, ""),
+        ({"blood": 6.0, "reference": 1.5}, None, "each above the one before"),
+        ({"blood": 1.5}, None, ""),
+    ):
+        known = {f"{name}_suv_mean": value for name, value in organs.items()}
+        Sidecar("segment", "s", digest="2", values=known).write(tmp_path / "segment.json")
+        record = run(tmp_path / "measure.json", "pin", PARTIAL)
+        assert record.values["psma_expression_surrogate"] == score
+        assert (told in record.warnings[0]) if told else not record.warnings
 
     put(tmp_path, "lesions", lesions * 0, np.uint8)
     Sidecar("segment", "s", NO_LESION, digest="3", origin="segment").write(tmp_path / "segment.json")

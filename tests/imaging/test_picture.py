@@ -8,7 +8,19 @@ import SimpleITK as sitk
 
 from promet.core.files import digest_file
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
-from promet.imaging.picture import draw, extent, hottest, neighbourhood, plane, run, view_of
+from promet.imaging.picture import (
+    EXCERPT,
+    draw,
+    excerpt,
+    extent,
+    hottest,
+    neighbourhood,
+    plane,
+    projection,
+    run,
+    view_of,
+    write_excerpt,
+)
 from promet.imaging.settings import Crop, Picture
 
 SPACING = (4.0, 3.0, 5.0)
@@ -87,6 +99,39 @@ def test_drawn_box_is_that_of_the_crop_settings():
     assert figure.get_suptitle() == "P001"
 
 
+def test_projection_shows_the_highest_value_where_it_is():
+    pet = np.zeros(SIZE[::-1])
+    pet[20, 10, 5], pet[20, 40, 5], pet[3, 0, 30] = 3, 7, 5
+    straight = image(pet)
+    straight.SetDirection(np.eye(3).ravel().tolist())
+    flat, (left, right, bottom, top) = projection(straight)
+    assert flat.shape == (SIZE[2], SIZE[0]) and (flat[20, 5], flat[3, 30], flat.sum()) == (7, 5, 12)
+    np.testing.assert_allclose([left, bottom], ORIGIN[[0, 2]] - np.array(SPACING)[[0, 2]] / 2)
+    np.testing.assert_allclose(
+        [right - left, top - bottom], np.array(SIZE)[[0, 2]] * np.array(SPACING)[[0, 2]]
+    )
+    turned = straight[::-1, :, ::-1]  # the same places, stored the other way round
+    np.testing.assert_array_equal(projection(turned)[0], flat)
+
+
+def test_excerpt_holds_the_uptake_in_its_place(tmp_path):
+    small, labels, step = excerpt(image(PET), image(ORGAN), image(LESIONS), Crop(), 10.0)
+    assert small.GetSize() == labels.GetSize() and np.prod(small.GetSize()) < np.prod(SIZE)
+    path = write_excerpt(small, tmp_path / "x.nii.gz", step)
+    read = sitk.ReadImage(str(path))  # SimpleITK applies the slope
+    organ = sitk.GetArrayFromImage(labels) > 0
+    assert organ.sum() == ORGAN.sum() and (sitk.GetArrayFromImage(labels) == 2).sum() == LESIONS.sum()
+    values = sitk.GetArrayFromImage(read)
+    np.testing.assert_allclose(np.sort(values[organ]), np.sort(PET[ORGAN]), atol=step / 2 + 1e-4)
+    np.testing.assert_allclose(
+        read.TransformIndexToPhysicalPoint((3, 4, 5)),
+        small.TransformIndexToPhysicalPoint((3, 4, 5)),
+        atol=1e-3,
+    )
+    hot = excerpt(image(PET + 99), image(ORGAN), image(LESIONS & False), Crop(), 10.0)
+    assert hot[2] == pytest.approx((PET[ORGAN].max() + 99) / 255, rel=1e-4)
+
+
 def chunks(path):
     data = path.read_bytes()[8:]
     names = []
@@ -102,10 +147,13 @@ def test_stage(tmp_path):
     folder.mkdir()
     for name, array in (("pet", PET), ("prostate", ORGAN), ("lesions", LESIONS)):
         sitk.WriteImage(image(array), str(folder / f"{name}.nii.gz"))
+    Sidecar("convert", "c", digest="1").write(folder / "convert.json")
     Sidecar("segment", "s", digest="2").write(folder / "segment.json")
     record = run(folder / "picture.json", "pin", Picture(), Crop())
     assert record.ok
-    assert record.products == {"picture.png": digest_file(folder / "picture.png")}
+    assert record.products == {name: digest_file(folder / name) for name in ("picture.png", *EXCERPT)}
+    again = run(folder / "picture.json", "pin", Picture(), Crop())
+    assert again.products == record.products
     assert set(chunks(folder / "picture.png")) <= {"IHDR", "pHYs", "IDAT", "IEND"}
 
     sitk.WriteImage(image(LESIONS & False), str(folder / "lesions.nii.gz"))
@@ -119,4 +167,4 @@ def test_stage(tmp_path):
     )
     lost = run(folder / "picture.json", "pin", Picture(), Crop())
     assert (lost.status, lost.code) == (QUARANTINED, "E_MASK_MISSING")
-    assert not (folder / "picture.png").exists()
+    assert not any((folder / name).exists() for name in ("picture.png", *EXCERPT))

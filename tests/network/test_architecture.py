@@ -36,10 +36,9 @@ def test_operations_by_hand() -> None:
     stem = 2 * 64 * 2 * 27 * 14 * 27 * 27  # multiply-adds count two
     assert stem < found["forward_flops"] < 3e8
     by_groups = [describe(Architecture(groups=groups), SHAPE)["forward_flops"] for groups in (1, 2)]
-    expand = (
-        [(16, 64, 7 * 14**2)] * 2 + [(32, 128, 4 * 7**2)] * 2 + [(48, 192, 2 * 4**2)] * 2 + [(64, 256, 4)] * 2
-    )
-    assert by_groups[0] - by_groups[1] == sum(27 * a * b * voxels for a, b, voxels in expand)  # half of 2 x
+    expand = [(27, 16, 64, 7 * 14**2), (27, 32, 128, 4 * 7**2), (27, 48, 192, 2 * 4**2), (9, 64, 256, 4)]
+    # two of each; half of the two operations of each multiply-add
+    assert by_groups[0] - by_groups[1] == sum(2 * taps * a * b * voxels for taps, a, b, voxels in expand)
 
 
 def test_another_of_monai() -> None:
@@ -68,3 +67,17 @@ def test_command() -> None:
     found = json.loads(CliRunner().invoke(app, call, catch_exceptions=False).output)
     assert {"name", "groups", "parameters", "forward_flops", "layers"} == set(found)
     assert found["layers"][0]["shape"] == [24, 8, 8, 8]
+
+
+def test_a_variant_that_cannot_be_is_refused_with_the_configuration() -> None:
+    from promet.network.settings import Network
+
+    assert Network(variants={"wide": {"architecture.groups": 4, "training.weight_decay": 0}})
+    for override in (
+        {"architecture.groups": 3},
+        {"training.epoch": 5},
+        {"augmentation.transforms": ["flip"]},  # seven of one
+        {"augmentation.elastic": {"strength": 1}},
+    ):
+        with pytest.raises(ValueError, match="the variant odd cannot be"):
+            Network(variants={"odd": override})

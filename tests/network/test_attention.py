@@ -4,10 +4,12 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from promet.core.errors import UsageError
 from promet.core.files import digest_file, read_json, write_json
 from promet.network.architecture import build
 from promet.network.attention import (
     METHODS,
+    attention,
     attributions,
     randomised,
     rank_correlation,
@@ -15,6 +17,7 @@ from promet.network.attention import (
     stage_with_cells,
 )
 from promet.network.cli import app
+from promet.network.data import write_table
 from promet.network.resume import pack
 from promet.network.score import Ensemble
 from promet.network.settings import Architecture
@@ -68,6 +71,7 @@ def test_untrained_weights_are_other_weights() -> None:
 
 
 def test_command(make_fit, tmp_path) -> None:
+    from pyarrow import parquet
     from safetensors.torch import save_file
 
     _, patients = make_fit(training=2, validation=2)
@@ -75,15 +79,42 @@ def test_command(make_fit, tmp_path) -> None:
     save_file(pack(build(Architecture()).state_dict()), tmp_path / "model.safetensors")
     chosen = {"weights": "model.safetensors", "digest": digest_file(tmp_path / "model.safetensors")}
     write_json(tmp_path / "model.json", {**chosen, "architecture": Architecture().model_dump(mode="json")})
+    digests = [digest_file(patients / name / "tensor.npy") for name in ("P000", "P001", "P002")]
+    columns = {"patient": ["P000", "P001", "P002", "Q1"], "tensor_digest": [*digests, ""]}
+    types = {"patient": "string", "tensor_digest": "string"}
+    write_table(tmp_path / "patients.parquet", columns, types)
+    wanted = ("P002", "P001", "Q1")  # the last one has no tensor
+    call = ["attention", f"--model={tmp_path / 'model.json'}", f"--patients={patients}"]
+    call += [f"--gathered={tmp_path}", *[f"--patient={name}" for name in wanted]]
+    made = ("attention.npy", "attention.parquet", "P002.png", "P001.png")
     files = []
     for run in "ab":
         out = tmp_path / run / "attention.json"
-        call = ["attention", f"--model={tmp_path / 'model.json'}", f"--patients={patients}", "--patient=P001"]
+        out.parent.mkdir()
+        out.with_name("P000.png").write_text("of an earlier choice")
         assert CliRunner().invoke(app, [*call, f"--out={out}"], catch_exceptions=False).exit_code == 0
-        files.append([out.with_name(name).read_bytes() for name in ("attention.npy", "attention.png")])
+        assert {path.name for path in out.parent.iterdir()} == {*made, "attention.json"}
+        files.append([out.with_name(name).read_bytes() for name in made])
     assert files[0] == files[1]
-    values = read_json(out)["values"]
-    assert np.load(out.with_name("attention.npy")).shape == (3, 8, 16, 16)
+    record = read_json(out)
+    assert record["warnings"] == ["Q1 has no tensor, so no map"]
+    assert record["values"]["patients"] == ["P002", "P001"]
+    assert np.load(out.with_name("attention.npy")).shape == (2, 3, 8, 16, 16)
+    table = parquet.read_table(out.with_name("attention.parquet")).to_pydict()
+    assert table["patient"] == ["P002", "P001"]
     for method in METHODS:
-        assert 0 <= values[f"{method}_lesion"] <= values[f"{method}_organ"] <= 1
-        assert -1 <= values[f"{method}_untrained_correlation"] <= 1
+        for lesion, organ in zip(table[f"{method}_lesion"], table[f"{method}_organ"], strict=True):
+            assert 0 <= lesion <= organ <= 1
+        median = record["values"][f"median_{method}_untrained_correlation"]
+        assert median == np.median(table[f"{method}_untrained_correlation"])
+        assert -1 <= median <= 1
+
+
+def test_a_stranger_is_refused(make_fit, tmp_path) -> None:
+    types = {"patient": "string", "tensor_digest": "string"}
+    write_table(tmp_path / "patients.parquet", {"patient": ["P000"], "tensor_digest": [""]}, types)
+    write_json(tmp_path / "model.json", {"members": [], "digest": "d"})
+    with pytest.raises(UsageError, match="P009 is not among the 1 patients"):
+        attention(
+            tmp_path / "model.json", tmp_path, tmp_path, ["P009"], tmp_path / "a.json", "pin", (5, 1, 1)
+        )

@@ -1,10 +1,12 @@
-"""Killed at twenty random moments, or run beside others in another order: the same bytes."""
+"""Killed, or without room on the disk, at many random moments, or run beside others in another order: the same bytes."""
 
 from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ SETTINGS = Variant.model_validate(
     {"training": {"epochs": 15, "learning_rate": 1e-3, "plateau_patience": 2}, "augmentation": {"count": 2}}
 )
 FILES = ("model.safetensors", "history.parquet", "predictions.parquet")
-KILLS = 24
+KILLS, NO_ROOM = 24, 28
 
 
 def products(folder: Path) -> dict[str, bytes]:
@@ -38,6 +40,8 @@ def in_a_child(work: Callable[[], object]) -> int:
         code = 0
     except Interrupted:
         code = EXIT_RESUMABLE
+    except OSError:
+        code = NO_ROOM
     finally:
         os._exit(code)
 
@@ -60,9 +64,12 @@ def test_killed_at_many_random_moments(study, tmp_path) -> None:
         child = in_a_child(lambda out=out: train(fit, patients, 5, out, "pin", SETTINGS, save_every=1))
         if kills < KILLS:
             time.sleep(moment.uniform(0, seconds / 4))
-            os.kill(child, signal.SIGTERM if kills % 4 == 3 else signal.SIGKILL)
+            if kills % 4 == 1:  # from now on no file has room for more than a header
+                resource.prlimit(child, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+            else:
+                os.kill(child, signal.SIGTERM if kills % 4 == 3 else signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert status in (0, -signal.SIGKILL, EXIT_RESUMABLE, -signal.SIGTERM)
+        assert status in (0, -signal.SIGKILL, EXIT_RESUMABLE, -signal.SIGTERM, NO_ROOM)
         kills += status != 0
         if status == 0:
             resumed_most = max(resumed_most, read_json(out)["notes"]["resumed"])
@@ -70,6 +77,33 @@ def test_killed_at_many_random_moments(study, tmp_path) -> None:
             assert not (out.parent / "resume.safetensors").exists()
             finished += 1
     assert resumed_most > 0, "no kill hit a training that had saved anything"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 12 MB: the weights have room, the saved state has not."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_costs_nothing_but_the_saved_state(study, small_disk, caplog) -> None:
+    fit, patients, expected, _ = study
+    full = small_disk / "something"
+    full.write_bytes(bytes(10_000_000))
+    with pytest.raises(OSError, match="No space left"):
+        train(fit, patients, 5, small_disk / "run/train.json", "pin", SETTINGS)
+    assert "could not be saved (No space left on device); going on" in caplog.text
+    assert sorted(path.name for path in (small_disk / "run").iterdir()) == [".lock"]
+    full.unlink()
+    train(fit, patients, 5, small_disk / "run/train.json", "pin", SETTINGS)
+    assert products(small_disk / "run") == products(expected)
 
 
 def test_order_and_number_of_jobs_do_not_matter(study, tmp_path) -> None:

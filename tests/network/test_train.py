@@ -1,4 +1,6 @@
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,6 +196,38 @@ def test_progress_in_a_file_and_on_a_terminal(make_fit, tmp_path, monkeypatch, c
     assert "12/12" in terminal.getvalue()
     assert not [one for one in caplog.records if one.message.startswith("train: epoch")]
     assert products(tmp_path / "a") == products(tmp_path / "b")
+
+
+def test_tensorboard_is_a_choice_of_who_watches(make_fit, tmp_path, monkeypatch, caplog) -> None:
+    fit, patients = make_fit(training=4, validation=4)
+    noted = []
+
+    class SummaryWriter:
+        def __init__(self, folder) -> None:
+            self.folder = folder
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            pass
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            noted.append((self.folder, name, value, step))
+
+    monkeypatch.setenv("PROMET_TENSORBOARD", str(tmp_path / "board"))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
+    train(fit, patients, 1, tmp_path / "v/split-00/seed-00/train.json", "pin", variant(epochs=2))
+    assert "the package tensorboard is not installed" in caplog.text
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    train(fit, patients, 1, tmp_path / "v/split-00/seed-01/train.json", "pin", variant(epochs=2))
+    assert {row[0] for row in noted} == {tmp_path / "board/v/split-00/seed-01"}
+    history = parquet.read_table(tmp_path / "v/split-00/seed-01/history.parquet").to_pydict()
+    for name in set(history) - {"epoch"}:
+        assert [(row[3], row[2]) for row in noted if row[1] == name] == list(
+            zip([1, 2], history[name], strict=True)
+        )
+    assert products(tmp_path / "v/split-00/seed-00") == products(tmp_path / "v/split-00/seed-01")
 
 
 def test_both_engines_train_and_differ(make_fit, tmp_path) -> None:

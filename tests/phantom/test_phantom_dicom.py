@@ -283,6 +283,16 @@ def test_the_command(tmp_path):
     assert len(list((tmp_path / "demo" / "dicom" / "dev001" / "PT").iterdir())) == body.SMALL.pet.shape[0]
 
 
+def test_two_phantoms_fit_into_one_table(tmp_path):
+    for name, prefix in (("first", ""), ("more", "more-")):
+        write_cohort(tmp_path / name, 1, 0, 0, small=True, prefix=prefix)
+    first, more = (table(tmp_path / name / "cohort.tsv")[0] for name in ("first", "more"))
+    assert (first["patient"], more["patient"]) == ("dev001", "more-dev001")
+    assert first["psa"] == more["psa"] and (tmp_path / "more" / more["pet"]).is_dir()
+    with pytest.raises(UsageError, match="prefix"):
+        write_cohort(tmp_path / "bad", 1, 0, 0, prefix="../")
+
+
 def test_the_command_line_is_light():
     code = "import sys, promet.phantom.cli; print(sorted({'numpy', 'pydicom', 'SimpleITK', 'highdicom'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

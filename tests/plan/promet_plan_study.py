@@ -1,5 +1,8 @@
 """A tiny study whose jobs are stand-ins, to be copied, edited and run."""
 
+import contextlib
+import fcntl
+import io
 import json
 import os
 import shutil
@@ -21,6 +24,7 @@ class Study:
         self.folder = folder
         self.configfile = folder / "config.yaml"
         self.environment: dict[str, str] = {}
+        self.winner_before = ""
 
     # what a person edits
 
@@ -55,7 +59,11 @@ class Study:
         return self._call("promet.cli", *words, "-c", str(self.configfile))
 
     def intake(self) -> None:
-        assert self.promet("intake").returncode == 0
+        """promet intake within this process: it is no business of these tests how it starts."""
+        from promet.cohort.commands import intake
+
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
+            assert intake([self.configfile], False, False) == 0
 
     def snakemake(self, *words: str) -> subprocess.CompletedProcess:
         fixed = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", str(self.configfile), "--cores", "4")
@@ -76,18 +84,29 @@ class Study:
         assert len(set(jobs)) == len(jobs), "a job ran twice"
         return {job.strip() for job in jobs}
 
+    def ledger(self) -> dict[str, str]:
+        """Patient -> part."""
+        lines = (self.folder / "registry/tiny/ledger.tsv").read_text().splitlines()[1:]
+        return {line.split("\t")[1]: line.split("\t")[2] for line in lines}
+
     def part(self, part: str) -> str:
         """The first patient of a part."""
-        lines = (self.folder / "registry/tiny/ledger.tsv").read_text().splitlines()[1:]
-        return next(line.split("\t")[1] for line in lines if line.split("\t")[2] == part)
+        return next(name for name, his in self.ledger().items() if his == part)
+
+    def winner(self) -> str:
+        """The selected network."""
+        return (self.folder / "results/tiny/select/split-00/model.json").read_text()
+
+    def another_network_won(self) -> bool:
+        """Since the edit."""
+        return self.winner() != self.winner_before
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    """The folder of a finished tiny study: 8 development, 2 metachronous, 1 prospective; two seeds."""
+def build(folder: Path) -> Study:
+    """A tiny study before its intake: 8 development, 2 metachronous, 1 prospective; two seeds."""
     from promet.cohort.table import COLUMNS
 
-    study = Study(tmp_path_factory.mktemp("tiny") / "study")
+    study = Study(folder)
     (study.folder / "bin").mkdir(parents=True)
     command = study.folder / "bin/promet"
     command.write_text(
@@ -111,11 +130,26 @@ def finished(tmp_path_factory) -> Path:
         )
     study.add("P0", psa="7.5", site="a")
     study.write_rows([row for row in study.rows() if row["patient"] != "x"])
-    study.intake()
-    done = study.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(study.ran()) == 11 * 6 + 2 + 2 + 7
-    return study.folder
+    return study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a finished tiny study; made once for all processes of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = root / "tiny study"
+    with open(root / "tiny.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "tiny.finished").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            study = build(folder)
+            study.intake()
+            done = study.promet("run", "--cores", "4")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert len(study.ran()) == 11 * 6 + 2 + 2 + 11
+            (root / "tiny.finished").touch()
+    return folder
 
 
 @pytest.fixture

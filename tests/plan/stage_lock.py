@@ -18,11 +18,15 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "scripts"
 LOCK = Path(__file__).with_name("stages.lock")
 ROOM = {
-    **dict.fromkeys(("convert", "segment", "crop", "normalise", "measure", "picture", "gather"), "imaging"),
-    **dict.fromkeys(("dataset", "train", "select", "score"), "network"),
-    **dict.fromkeys(("fuse", "explain"), "fusion"),
-    **dict.fromkeys(("evaluate", "survive"), "evaluation"),
+    **dict.fromkeys(
+        ("convert", "organs", "segment", "crop", "normalise", "measure", "picture", "gather", "bucket"),
+        "imaging",
+    ),
+    **dict.fromkeys(("dataset", "train", "select", "score", "hindsight", "attention"), "network"),
+    **dict.fromkeys(("fuse", "explain", "permute"), "fusion"),
+    **dict.fromkeys(("evaluate", "survive", "pool", "table1", "tripod"), "evaluation"),
     "report": "report",
+    "bundle": "model",
 }
 ENTRY = {"report": "build"}
 # How a job is called, logged and recorded; no result depends on it, and the stage versions themselves lie there.
@@ -69,13 +73,14 @@ def closure(module: str) -> set[str]:
 
 
 def fingerprint(stage: str) -> str:
-    """Hash over the bare source (and the template and style) that a stage reaches."""
+    """Hash over the bare source (and the templates, styles and scripts) that a stage reaches."""
     total = hashlib.blake2b(digest_size=12)
     entry = f"promet.{ROOM[stage]}.{ENTRY.get(stage, stage)}"
     for module in sorted(closure(entry)):
         total.update(f"{module}\0{bare(path_of(module).read_text(encoding='utf-8'))}\0".encode())
     if stage == "report":
-        for path in sorted((PACKAGE / "promet/report").glob("page.*")):
+        kinds = (".html", ".css", ".js", ".gz", ".txt")
+        for path in sorted(p for p in (PACKAGE / "promet/report").rglob("*") if p.suffix in kinds):
             total.update(path.read_bytes())
     return total.hexdigest()
 

@@ -2,7 +2,8 @@
 """Stands in for ``promet`` in the jobs of the plan tests: writes records like the real one's, in milliseconds.
 
 The digest of a product is a hash of what the real job would compute it from. Each job is noted in runs.log.
-CONSTANT in the environment names stages whose product comes out as it was, whatever goes in.
+CONSTANT in the environment names stages whose product comes out as it was, whatever goes in; STUCK names one job
+that stops in the middle of writing.
 """
 
 import csv
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 BEFORE = {
@@ -41,6 +43,36 @@ def write(path, value):
     path.write_text(json.dumps(value, sort_keys=True))
 
 
+def place(stage, out):
+    if stage == "train":
+        return "/".join(out.parts[-4:-1])
+    return out.parent.name if stage in ("convert", *BEFORE) else ""
+
+
+def image(stage, out, settings, options, inputs):
+    """Digest of an image job's product; fills ``inputs``."""
+    given = [
+        (r["source"], r["digest"])
+        for r in (rows(options["registry"][0]) if "registry" in options else [])
+        if r["patient"] == out.parent.name and r["source"] in SOURCES[stage]
+    ]
+    if stage in BEFORE:
+        inputs[BEFORE[stage]] = record(out.with_name(BEFORE[stage] + ".json"))["digest"]
+    kept = out.with_name(f".{stage}.product")  # the product, which Snakemake does not delete
+    same = stage in os.environ.get("CONSTANT", "").split()
+    made = kept.read_text() if same else digest(stage, settings, given, inputs)
+    kept.write_text(made)
+    return made
+
+
+def stop_half_way(out):
+    """Until somebody kills it, its record half written."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text('{"stage": ')
+    Path("stuck").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
 def main():
     words = sys.argv[1:]
     options = {}
@@ -53,19 +85,7 @@ def main():
     settings = options.get("settings", [""])[0]
     inputs = {}
     if stage in ("convert", *BEFORE):
-        name = out.parent.name
-        given = [
-            (r["source"], r["digest"])
-            for r in (rows(options["registry"][0]) if "registry" in options else [])
-            if r["patient"] == name and r["source"] in SOURCES[stage]
-        ]
-        if stage in BEFORE:
-            inputs[BEFORE[stage]] = record(out.with_name(BEFORE[stage] + ".json"))["digest"]
-        made = digest(stage, settings, given, inputs)
-        kept = out.with_name(f".{stage}.product")  # the product, which Snakemake does not delete
-        if stage in os.environ.get("CONSTANT", "").split():
-            made = kept.read_text()
-        kept.write_text(made)
+        made = image(stage, out, settings, options, inputs)
     elif stage == "gather":
         names = sorted(r["patient"] for r in rows(options["cohort"][0]))
         patients = Path(options["patients"][0])
@@ -97,20 +117,23 @@ def main():
         made = digest(best, sorted(options["candidate"]))
     else:
         made = digest(stage, os.urandom(8).hex())  # nothing after these is cut off
+    where = place(stage, out)
+    if os.environ.get("STUCK") == f"{stage} {where}".strip():
+        stop_half_way(out)
     about = {"stage": stage, "pin": options["pin"][0], "status": "ok", "inputs": inputs}
     seconds = int.from_bytes(os.urandom(2), "big")  # a real record is never twice the same
     write(out, {**about, "digest": made, "seconds": seconds})
     if stage == "report":
         out.with_name("report.html").write_text("report")
-    where = (
-        out.parent.name
-        if stage in ("convert", *BEFORE)
-        else "/".join(out.parts[-4:-1])
-        if stage == "train"
-        else ""
-    )
+        out.with_name("figures").mkdir(exist_ok=True)
     with open("runs.log", "a") as log:
         log.write(f"{stage} {where}\n")
 
 
+if sys.argv[1:3] == [
+    "imaging",
+    "bucket",
+]:  # the real choice of what is out of date, with stand-ins for what it calls
+    script = str(Path(__file__).with_name("standin_bucket.py"))
+    os.execv(sys.executable, [sys.executable, script, *sys.argv[1:]])
 main()

@@ -15,8 +15,11 @@ from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.evaluation.evaluate import evaluate
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.survive import survive
+from promet.evaluation.table1 import table1
+from promet.evaluation.tripod import tripod
 from promet.fusion.explain import explain
 from promet.fusion.fuse import fuse
+from promet.fusion.permute import permute
 from promet.fusion.settings import Fusion
 from promet.imaging.gather import run as gather
 
@@ -102,6 +105,26 @@ def people(
     return pd.DataFrame(rows)
 
 
+def excerpts(folder: Path, random: np.random.Generator) -> tuple[str, ...]:
+    """A small PET and its labels as the picture stage writes them."""
+    import SimpleITK as sitk
+
+    from promet.imaging.picture import EXCERPT, write_excerpt
+
+    places = np.linspace(-1, 1, 12)
+    far = np.sqrt(sum(axis**2 for axis in np.meshgrid(places, places, places)))
+    for name, values, step in zip(
+        EXCERPT,
+        (random.gamma(2, 12, far.shape).clip(0, 255), (far < 0.8) * 1 + (far < 0.3)),
+        (0.06, 1.0),
+        strict=True,
+    ):
+        image = sitk.GetImageFromArray(values.astype(np.uint8))
+        image.SetSpacing((4.0, 4.0, 4.0))
+        write_excerpt(image, folder / name, step)
+    return EXCERPT
+
+
 def images(folder: Path, patients: list[str], random: np.random.Generator, lost: dict[str, str]) -> None:
     """Records of the imaging stages of every patient and a picture of noise."""
     from PIL import Image
@@ -120,8 +143,9 @@ def images(folder: Path, patients: list[str], random: np.random.Generator, lost:
         (here / "picture.png").parent.mkdir(exist_ok=True)
         noise = random.gamma(1.2, 30, (60, 180)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noise).resize((600, 200)).save(here / "picture.png")
+        made = ("picture.png", *excerpts(here, random))
         for stage in ("convert", "segment", "picture"):
-            record(here / f"{stage}.json", stage, ("picture.png",) if stage == "picture" else (), status=OK)
+            record(here / f"{stage}.json", stage, made if stage == "picture" else (), status=OK)
         inside = 1.0 if random.random() < 0.8 else float(random.uniform(0.93, 0.999))
         warned = [] if inside == 1 else [f"Only {inside:.1%} of the prostate lie inside the box."]
         empty = {"status": NO_LESION, "origin": "segment"} if status == NO_LESION else {}
@@ -251,6 +275,58 @@ def networks(
     record(folder / "score.json", "score", ("scores.parquet",))
 
 
+def looks(
+    study: Path, patients: Path, candidates: pd.DataFrame, used: list[str], random: np.random.Generator
+) -> None:
+    """hindsight and attention as the network room writes them."""
+    lean = {p: int(p[-3:]) % 2 for p in used}
+    rows = [
+        {
+            "variant": row.variant,
+            "seed": row.seed,
+            "patient": p,
+            "logit": random.normal() + row.validation_auc * lean[p],
+        }
+        for row in candidates.itertuples()
+        for p in used
+    ]
+    runs = pd.DataFrame(rows)
+    folder = study / "hindsight/split-00"
+    folder.mkdir(parents=True)
+    runs.to_parquet(folder / "runs.parquet")
+    rules = []
+    for rule, size in (("best", 1), ("ensemble_top_k", 3), ("ensemble_mean", len(candidates))):
+        kept = (
+            runs[runs["seed"].isin(candidates["seed"][:size])]
+            .groupby("patient", as_index=False)["logit"]
+            .mean()
+        )
+        rules.append(kept.assign(rule=rule, members=size))
+    pd.concat(rules).to_parquet(folder / "rules.parquet")
+    record(folder / "hindsight.json", "hindsight", ("runs.parquet", "rules.parquet"), values={"k": 3})
+    from PIL import Image
+
+    folder, shown = study / "attention/split-00", used[-3:-1]
+    folder.mkdir(parents=True)
+    methods = ["grad_cam", "integrated_gradients", "occlusion"]
+    table = pd.DataFrame({"patient": shown})
+    for key in ("lesion", "organ"):
+        table[f"voxels_{key}"] = 0.02 if key == "lesion" else 0.3
+        for method in methods:
+            table[f"{method}_{key}"] = random.uniform(0.1, 0.6, len(shown))
+    for method in methods:
+        table[f"{method}_untrained_correlation"] = random.uniform(0, 0.9, len(shown))
+    table.to_parquet(folder / "attention.parquet")
+    np.save(folder / "attention.npy", random.gamma(1, 1, (len(shown), 3, 6, 12, 12)).astype(np.float32))
+    for patient in shown:
+        np.save(patients / patient / "tensor.npy", random.random((2, 6, 12, 12)).round().astype(np.float32))
+        Image.fromarray(random.integers(0, 255, (90, 90), dtype=np.uint8)).save(folder / f"{patient}.png")
+    record(folder / "attention.json", "attention", ("attention.parquet", "attention.npy", *(f"{p}.png" for p in shown)), values={
+        "patients": shown, "methods": methods, "layer": "features.9", "cells": [4, 7, 7],
+        **{f"median_{key}": float(table[key].median()) for key in table if key != "patient"},
+    })  # fmt: skip
+
+
 def make(
     root: Path, development: int = 44, metachronous: int = 14, prospective: int = 2, seeds: int = 5, epochs: int = 60,
     random_seed: int = 3, blank: bool = False, **report: object,
@@ -282,18 +358,31 @@ def make(
     fuse(cohort=cohort, ledger=ledger, split=0, scores=study / "score/split-00/scores.parquet", measures=measures,
          out=fusion / "fuse.json", pin="pin", settings=Fusion())  # fmt: skip
     explain(fusion, fusion / "explain.json", "pin")
-    told = cohort
+    seen = cohort
     if blank:  # nobody has an outcome: the sections are empty
-        told = root / "no_outcome.tsv"
-        table.assign(synchronous_metastasis="", progression="", months="").to_csv(told, sep="\t", index=False)
+        seen = root / "no_outcome.tsv"
+        table.assign(synchronous_metastasis="", progression="", months="").to_csv(seen, sep="\t", index=False)
     where = study / "evaluation/split-00"
     evaluate(
-        told,
+        seen,
         fusion / "predictions.parquet",
         measures,
         where / "evaluate.json",
         "pin",
         Evaluation(bootstrap=200),
     )
-    survive(told, fusion / "predictions.parquet", measures, where / "survive.json", "pin", Evaluation())
-    return Fake(study, cohort, ledger, configuration(**report), study / "report" / "report.json")
+    survive(seen, fusion / "predictions.parquet", measures, where / "survive.json", "pin", Evaluation())
+    told = configuration(**report)
+    table1(cohort, measures, patients, study / "evaluation/table1.json", "pin", Evaluation())
+    if not blank:
+        permute(fusion, fusion / "permute.json", "pin", Fusion(permutations=40))
+        candidates = pd.read_parquet(study / "select/split-00/candidates.parquet")
+        looks(study, patients, candidates, [n for n in names if n not in lost], random)
+        tripod(study, json.loads(told), study / "evaluation/tripod.json", "pin")
+        record(
+            study / "model/bundle.json",
+            "bundle",
+            values={"freeze": "v1", "model": "ab" * 32, "files": 12, "members": 1, "fit": "f" * 64},
+        )
+        write_json(ledger.with_name("freeze.json"), {"name": "v1", "date": "2026-05-02"})
+    return Fake(study, cohort, ledger, told, study / "report" / "report.json")

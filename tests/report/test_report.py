@@ -11,11 +11,17 @@ from fake_study import configuration
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
-from promet.report import flow, read, tables
-from promet.report.build import build, context, draw, render
+from promet.report import flow, read, record_tables
+from promet.report.build import build
+from promet.report.draw import draw
+from promet.report.page import context, render
 from promet.report.settings import Report
 
-VOID = {"meta", "img", "rect", "br", "link", "input"}
+VOID = {"meta", "img", "rect", "line", "br", "link", "input"}
+FIGURES = {
+    "flow", "learning", "spread", "hindsight", "roc", "forest", "calibration", "decision", "shap", "effects", "permutation", "survival",
+}  # fmt: skip
+PAPER = {"figure-1", "figure-2", "figure-3", "figure-S1"}
 
 
 class Page(HTMLParser):
@@ -72,7 +78,7 @@ def blank(poor):
 
 def test_page_is_whole_and_alone(made):
     _, record, html, page = made
-    assert record.ok and len(html) < 3_000_000
+    assert record.ok and len(html) < 5_000_000
     assert page.sources and all(source.startswith("data:image/") for source in page.sources)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert not re.search(r"url\(|@import|https?:", re.sub(r"base64,[\w+/=]+", "", html))
@@ -84,13 +90,13 @@ def test_page_is_whole_and_alone(made):
 
 def test_every_figure_is_there_twice(made):
     full, record, _, page = made
-    names = {"flow", "learning", "spread", "roc", "forest", "calibration", "decision", "shap", "survival"}
-    assert set(record.values["figures"]) == names
-    assert set(record.products) == {"report.html", *(f"{n}.{kind}" for n in names for kind in ("svg", "png"))}
-    assert all((full.out.parent / "figures" / f"{n}.svg").exists() for n in names)
-    assert page.tags["figure"] == len(names) + len(
-        list((full.study.parent / "patients").glob("*/picture.png"))
-    )
+    made_for = {".svg": FIGURES, ".pdf": PAPER, ".png": FIGURES | PAPER}
+    names = {f"{name}{kind}" for kind, of in made_for.items() for name in of}
+    assert set(record.values["figures"]) == FIGURES
+    assert set(record.products) == {"report.html", *names}
+    assert {path.name for path in (full.out.parent / "figures").iterdir()} == names
+    pictures = len(list((full.study.parent / "patients").glob("*/picture.png")))
+    assert page.tags["figure"] == len(FIGURES) + pictures + 2  # and two of attention
 
 
 def test_answer_is_the_one_of_the_metrics(made):
@@ -139,7 +145,7 @@ def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
         for key in ("calibration", "decision", "interval_advice"):
             part.pop(key)
     split.survival.pop("dynamic")
-    figures = draw(whole, split, tmp_path)
+    figures = draw(whole, split, tmp_path, patient_level=False)
     text = Page(render(context(whole, Report(), figures))).text
     assert not {"calibration", "decision"} & set(figures.drawn)
     for sentence in (
@@ -167,9 +173,12 @@ def test_no_path_and_no_patient_unless_asked(made, full, tmp_path):
     assert not re.search(r"PH\d\d\d", shy)
     assert not any(re.search(r"PH\d\d\d", path.read_text()) for path in tmp_path.glob("figures/*.svg"))
     assert "A patient (training) is not in the fit set" in shy and "2 men are scored" in shy
+    assert 'id="volumes"' in html and not re.search('id="(volumes|engine)"|waterfall"|threshold −?[0-9]', shy)
+    assert not (tmp_path / "figures/figure-S1.pdf").exists()
     for text in (html, shy):
         assert str(full.study.parent.parent) not in text
         assert not re.search(r"\b20\d\d-\d\d-\d\d\b", text)
+        assert "frozen as v1 since 2 May 2026" in text
 
 
 def test_poor_study_says_what_is_missing(blank):
@@ -187,6 +196,64 @@ def test_poor_study_says_what_is_missing(blank):
     ):
         assert sentence in page.text, sentence
     assert not re.search(r"\b(None|nan|NaN|null|undefined)\b", page.text.replace("None of the", ""))
+
+
+def test_sections_come_with_their_records(made, blank, full, tmp_path):
+    titles = {"Attention", "Locked model", "TRIPOD+AI and model card"}
+    shown = [
+        {
+            title
+            for title in titles | {"Repeated splits"}
+            if re.search(rf"<h2[^>]*>\d+ {re.escape(title)}", html)
+        }
+        for html in (made[2], blank[2])
+    ]
+    assert shown == [titles, set()]
+    whole = read.study(full.study, full.cohort, full.ledger, full.config)
+    told = (
+        ("permutation", whole.splits[0].permutation["models"]["multimodal"]["all"]["p"]),
+        ("outlying", None),
+    )
+    assert f"{told[0][1]:.2f}"[:3] in made[3].text and "Who the men are" in made[3].text
+    assert "After the fact" in made[3].text and "mean of the best" in made[3].text
+    assert len(re.findall('<svg class="waterfall"', made[2])) == len(whole.splits[0].waterfalls["patients"])
+
+
+def test_repeated_splits_are_pooled(full, tmp_path):
+    from promet.evaluation.pool import pool
+
+    copy = tmp_path / "paper"
+    shutil.copytree(full.study, copy)
+    for room in ("evaluation", "fusion", "select", "score"):
+        shutil.copytree(copy / room / "split-00", copy / room / "split-01")
+    ledger = tmp_path / "ledger.tsv"
+    lines = full.ledger.read_text().splitlines()
+    ledger.write_text("\n".join([*lines, *(f"01{line[2:]}" for line in lines[1:])]) + "\n")
+    whole = read.study(copy, full.cohort, ledger, configuration().replace('"repeats": 1', '"repeats": 2'))
+    assert [split.number for split in whole.splits] == ["00", "01"]
+    other = json.loads(json.dumps(whole.splits[1].metrics))
+    record = other["sections"]["synchronous"]["scores"]["multimodal"]
+    record["auc"] = record["auc"] - 0.1
+    whole.pooled = pool([whole.splits[0].metrics, other])
+    figures = draw(whole, whole.splits[0], tmp_path / "figures", patient_level=False)
+    page = Page(render(context(whole, Report(), figures)))
+    assert "splits" in figures.drawn and "Repeated splits" in page.text
+    mean = whole.pooled["sections"]["synchronous"]["scores"]["multimodal"]["mean"]
+    assert f"{mean:.3f}" in page.text and "Depends on the split" in page.text
+
+
+def test_points_lie_on_the_picture(full, tmp_path):
+    whole = read.study(full.study, full.cohort, full.ledger, full.config)
+    for name, figure in draw(whole, whole.splits[0], tmp_path, patient_level=True).drawn.items():
+        assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y, _ in figure.points), name
+        assert len(figure.points) > 4 or name in (
+            "flow",
+            "forest",
+            "calibration",
+            "decision",
+            "effects",
+            "permutation",
+        ), name
 
 
 def test_only_a_table(full, tmp_path):
@@ -255,15 +322,17 @@ def test_warnings_hide_patients_and_join():
         ("P12", Sidecar("crop", "", warnings=["Only 94.2% inside."])),
     ]
     study.records.append(("", Sidecar("dataset", "", warnings=["P12 (training) is lost"])))
-    assert tables.warnings(study, False).rows == [
+    assert record_tables.warnings(study, False).rows == [
         ["crop", "Only …% inside.", "2"],
         ["dataset", "A patient (training) is lost", "1"],
     ]
-    assert ["dataset", "P12 (training) is lost", "1"] in tables.warnings(study, True).rows
+    assert ["dataset", "P12 (training) is lost", "1"] in record_tables.warnings(study, True).rows
 
 
 def test_configuration_shows_every_key():
-    rows = dict(map(tuple, tables.configuration({"a": {"b": [1, 2], "c": {}}, "d": True, "e": 1e-09}).rows))
+    rows = dict(
+        map(tuple, record_tables.configuration({"a": {"b": [1, 2], "c": {}}, "d": True, "e": 1e-09}).rows)
+    )
     assert rows == {"a.b": "1, 2", "a.c": "not set", "d": "yes", "e": "1e-09"}
 
 

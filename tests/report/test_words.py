@@ -8,7 +8,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation.auc import paired as paired_test
 from promet.evaluation.auc import record as auc_record
 from promet.evaluation.calibration import record as calibration_record
-from promet.report import calibrated, words
+from promet.report import calibrated, doubts, result_tables, words
 from promet.report.read import Split, Study
 from promet.report.text import NBSP
 
@@ -97,7 +97,7 @@ def study(site=("A", "B"), splits=2, **of_split):
 
 
 def titles(*args):
-    return {doubt.title: plain(doubt.sentence) for doubt in words.doubts(*args)}
+    return {doubt.title: plain(doubt.sentence) for doubt in doubts.doubts(*args)}
 
 
 def test_nothing_is_said_without_a_reason():
@@ -163,8 +163,8 @@ def test_exclusions_and_warnings():
         ("", Sidecar("fuse", "", warnings=["y", "z"])),
     ]
     found = titles(whole, split)
-    assert "1 man of 6 excluded because of bad data and 1 without a lesion" in found["Exclusions"]
-    assert "(33 % together)" in found["Exclusions"]
+    assert "1 man excluded because of bad data and 1 man without a lesion" in found["Exclusions"]
+    assert "33 % of 6." in found["Exclusions"]
     assert found["Warnings"].startswith("1 man with a warning of an imaging stage and 2 warnings")
     assert "6 in development (6 training)" in words.people(whole, split)
 
@@ -236,3 +236,46 @@ def test_benefit_and_advice():
     assert calibrated.advice({"interval_advice": None, "scores": {}}) == calibrated.advice(None) == ""
     none = {"interval_advice": {"prefer": None, "sentence": "There is no interval."}, "scores": {}}
     assert calibrated.advice(none) == "There is no interval."
+
+
+def test_a_network_without_spread_is_named():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"patient": [f"P{i}" for i in range(30)], "part": "test", "label": [0.0, 1.0] * 15})
+    for spread, said in ((0.02, True), (1.0, False)):
+        table["cnn_score"] = random.normal(0.3, spread, 30)
+        assert ("The network says nearly the same of everyone" in titles(*study(predictions=table))) == said
+    table["part"] = "training"
+    table["cnn_score"] = 0.3
+    assert "The network says nearly the same of everyone" not in titles(*study(predictions=table))
+
+
+def test_runs_without_skill_and_permuted_labels():
+    runs = pd.DataFrame({"validation_auc": [0.8, 0.5, 0.4]})
+    null = {"permutations": 199, "models": {"multimodal": {"observed": 0.6, "all": {"p": 0.105}}}}
+    found = titles(*study(candidates=runs, permutation=null))
+    assert found["Runs that learned nothing"].startswith("2 of 3 runs")
+    assert "20 of 199 permutations" in found["Permuted labels do as well"]
+    null["models"]["multimodal"]["all"]["p"] = 0.01
+    assert titles(*study(candidates=runs[:1], permutation=null)) == {}
+
+
+def test_state_of_the_study():
+    whole = study()[0]
+    assert words.state(whole).startswith("The study is open")
+    whole.freeze = {"name": "v1", "date": "2026-05-02"}
+    assert words.state(whole).startswith(
+        "The study is frozen as v1 since 2 May 2026: men added since then are scored"
+    )
+
+
+def test_lost_new_men_are_named():
+    whole, split = study()
+    split.parts = {f"P{i}": "training" for i in range(3)}
+    assert result_tables.lost_prospective(whole, split) == ""
+    whole.exclusions = [
+        {"patient": "P4", "status": "quarantined"},
+        {"patient": "P0", "status": "quarantined"},
+    ]
+    assert "Of 3 new men, 1 man is excluded because of bad data" in result_tables.lost_prospective(
+        whole, split
+    )

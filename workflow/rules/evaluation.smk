@@ -45,3 +45,84 @@ rule survive:
         "promet evaluation survive --cohort {input.cohort:q} --predictions {params.predictions:q}"
         " --measures {params.measures:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+# All splits together; of a single split it only says that there is one.
+rule pool:
+    input:
+        expand(plan.sidecar("evaluate"), split=plan.splits),
+    output:
+        record=plan.sidecar("pool"),
+    log:
+        f"{plan.logs}/evaluation/pool.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("pool"),
+        metrics=lambda wc, input: [
+            f"--metrics={Path(path).with_name('metrics.json')}" for path in input
+        ],
+    shell:
+        "promet evaluation pool {params.metrics:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
+
+
+# Reads patients.parquet and, for uptake time and voxel size, the records of convert: gather stands for both.
+rule table1:
+    input:
+        gather=plan.sidecar("gather"),
+        cohort=ancient(plan.cohort),
+    output:
+        record=plan.sidecar("table1"),
+    log:
+        f"{plan.logs}/evaluation/table1.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("table1"),
+        settings=lambda wc: plan.settings("table1"),
+        measures=plan.beside("gather", "patients.parquet"),
+        patients=lambda wc: plan.patients_dir,
+    shell:
+        "promet evaluation table1 --cohort {input.cohort:q} --measures {params.measures:q}"
+        " --patients {params.patients:q} --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+rule tripod:
+    input:
+        plan.sidecar("gather"),
+        expand(
+            [
+                plan.sidecar("dataset"),
+                plan.sidecar("select"),
+                plan.sidecar("fuse"),
+                plan.sidecar("permute"),
+                plan.sidecar("evaluate"),
+                plan.sidecar("survive"),
+            ],
+            split=plan.splits,
+        ),
+        plan.sidecar("pool"),
+        plan.sidecar("table1"),
+    output:
+        record=plan.sidecar("tripod"),
+    log:
+        f"{plan.logs}/evaluation/tripod.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=lambda wc, attempt: 1000 * attempt,
+        runtime=lambda wc, attempt: 10 * attempt,
+    params:
+        pin=lambda wc: plan.pin("tripod"),
+        settings=lambda wc: plan.settings("tripod"),
+        study=lambda wc: plan.study_dir,
+    shell:
+        "promet evaluation tripod --study {params.study:q} --config {params.settings:q}"
+        " --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"

@@ -18,9 +18,10 @@ rule fuse:
         settings=lambda wc: plan.settings("fuse"),
         scores=plan.beside("score", "scores.parquet"),
         measures=plan.beside("gather", "patients.parquet"),
+        locked=lambda wc: plan.locked(wc.split),
     shell:
         "promet fusion fuse --cohort {input.cohort:q} --ledger {input.ledger:q} --split {wildcards.split}"
-        " --scores {params.scores:q} --measures {params.measures:q} --out {output.record:q}"
+        " --scores {params.scores:q} --measures {params.measures:q} --out {output.record:q} {params.locked:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
@@ -41,3 +42,25 @@ rule explain:
         fuse_dir=lambda wc, input: os.path.dirname(input[0]),
     shell:
         "promet fusion explain --fuse-dir {params.fuse_dir:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
+
+
+# Refits on permuted labels: what the fusion finds where there is nothing.
+rule permute:
+    input:
+        plan.sidecar("fuse"),
+    output:
+        record=plan.sidecar("permute"),
+    log:
+        f"{plan.logs}/fusion/permute/{{split}}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=lambda wc, attempt: 2000 * attempt,
+        runtime=lambda wc, attempt: 20 * attempt,
+    params:
+        pin=lambda wc: plan.pin("permute", split=wc.split),
+        settings=lambda wc: plan.settings("permute"),
+        fuse_dir=lambda wc, input: os.path.dirname(input[0]),
+    shell:
+        "promet fusion permute --fuse-dir {params.fuse_dir:q} --out {output.record:q}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"

@@ -16,14 +16,41 @@ rule convert:
         runtime=lambda wc, attempt: 2 * attempt,
     params:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
+        settings=lambda wc: plan.settings("convert"),
     shell:
         "promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --pin {params.pin} >> {log:q} 2>&1"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+
+
+# Only for patients with a CT and no prostate mask, and only if imaging.totalsegmentator.use is true.
+rule organs:
+    input:
+        registry=ancient(plan.images),
+    output:
+        record=plan.sidecar("organs"),
+    log:
+        f"{plan.logs}/imaging/organs/{{patient}}.log",
+    conda:
+        "../../envs/totalsegmentator.yaml"
+    resources:
+        mem_mb=lambda wc, attempt: 16000 * attempt,
+        runtime=lambda wc, attempt: 60 * attempt,
+        # Not parameters: where the program computes makes nothing stale.
+        weights=plan.config["imaging"]["totalsegmentator"]["weights"],
+        device=plan.config["imaging"]["totalsegmentator"]["device"],
+    params:
+        pin=lambda wc: plan.pin("organs", patient=wc.patient),
+        settings=lambda wc: plan.settings("organs"),
+    shell:
+        "promet imaging organs --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        " --weights {resources.weights:q} --device {resources.device}"
+        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule segment:
     input:
         plan.sidecar("convert"),
+        lambda wc: plan.organ_records([wc.patient]),
         registry=ancient(plan.images),
     output:
         record=plan.sidecar("segment"),
@@ -37,9 +64,10 @@ rule segment:
     params:
         pin=lambda wc: plan.pin("segment", patient=wc.patient),
         settings=lambda wc: plan.settings("segment"),
+        organs=lambda wc: "--organs" if plan.organ_records([wc.patient]) else "",
     shell:
         "promet imaging segment --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        " {params.organs} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule crop:
@@ -118,28 +146,3 @@ rule picture:
     shell:
         "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
         " --crop {params.crop:q} >> {log:q} 2>&1"
-
-
-# The waist: from here on only digests and one table are read, never N records.
-rule gather:
-    input:
-        expand(plan.sidecar("normalise"), patient=plan.patients),
-        expand(plan.sidecar("measure"), patient=plan.patients),
-        cohort=ancient(plan.cohort),
-    output:
-        record=plan.sidecar("gather"),
-        tensors=plan.beside("gather", "tensors.json"),
-        measures=plan.beside("gather", "measures.json"),
-    log:
-        f"{plan.logs}/imaging/gather.log",
-    conda:
-        "../../envs/imaging.yaml"
-    resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
-    params:
-        pin=lambda wc: plan.pin("gather"),
-        patients=lambda wc: plan.patients_dir,
-    shell:
-        "promet imaging gather --patients {params.patients:q} --cohort {input.cohort:q} --out {output.record:q}"
-        " --pin {params.pin} >> {log:q} 2>&1"

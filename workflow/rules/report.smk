@@ -1,18 +1,33 @@
 rule report:
     input:
         plan.sidecar("gather"),
-        expand(plan.sidecar("picture"), patient=plan.patients),
+        plan.image_records("picture"),
         expand(
             [
                 plan.sidecar("dataset"),
                 plan.sidecar("select"),
                 plan.sidecar("score"),
                 plan.sidecar("explain"),
+                plan.sidecar("permute"),
                 plan.sidecar("evaluate"),
                 plan.sidecar("survive"),
             ],
             split=plan.splits,
         ),
+        [
+            plan.sidecar("hindsight", split=split)
+            for split in plan.splits
+            if plan.looks_back
+        ],
+        [
+            plan.sidecar("attention", split=split)
+            for split in plan.splits
+            if plan.attended(split)
+        ],
+        plan.sidecar("pool"),
+        plan.sidecar("table1"),
+        plan.sidecar("tripod"),
+        [plan.sidecar("bundle")] if plan.bundled else [],
         cohort=ancient(plan.cohort),
         ledger=ancient(plan.ledger),
     output:
@@ -22,6 +37,13 @@ rule report:
             caption="../report/report.rst",
             category="Report",
             labels={"what": "promet report"},
+        ),
+        figures=report(
+            directory(plan.beside("report", "figures")),
+            patterns=["{name}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
         ),
     log:
         f"{plan.logs}/report/report.log",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promet.cohort.plan import PATIENT_STAGES, Plan
+from promet.core import checksums
+from promet.core.bucket import TABLE
 from promet.core.errors import IntegrityError
-from promet.core.files import digest_file
+from promet.core.files import digest_file, read_json
 from promet.core.sidecar import QUARANTINED, Sidecar
 
 
@@ -46,6 +48,11 @@ def verify(plan: Plan) -> tuple[int, list[Damage]]:
                 damages.append(Damage(str(path), name, "missing"))
             elif digest_file(product) != digest:
                 damages.append(Damage(str(path), name, "changed"))
+            elif name == checksums.NAME:  # the locked model: its record names the list, the list its files
+                read += len(checksums.read(path.parent))
+                damages += [
+                    Damage(str(path), *fault) for fault in checksums.compare(path.parent, (path.name,))
+                ]
     return read, damages
 
 
@@ -54,7 +61,7 @@ def abandoned(plan: Plan) -> list[Path]:
     folder = Path(plan.patients_dir)
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in plan.rows)
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in plan.named)
 
 
 def prune(plan: Plan) -> list[Path]:
@@ -66,7 +73,16 @@ def prune(plan: Plan) -> list[Path]:
         for path in (path for path in logs if path.exists()):
             path.unlink()
         gone.append(folder)
+    _forget({folder.name for folder in gone}, plan)
     return gone
+
+
+def _forget(names: set[str], plan: Plan) -> None:
+    """Delete the tables and logs of buckets that name them; the next run writes these without them."""
+    for path in sorted(Path(plan.buckets_dir).glob(f"*/{TABLE}")) if plan.buckets else []:
+        if names & set(read_json(path)):
+            shutil.rmtree(path.parent)
+            Path(plan.logs, "imaging/bucket", f"{path.parent.name}.log").unlink(missing_ok=True)
 
 
 def quarantined(plan: Plan) -> list[str]:

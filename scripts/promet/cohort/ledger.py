@@ -11,9 +11,10 @@ import datetime
 import hashlib
 import io
 from collections import Counter, defaultdict
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from promet.cohort.table import Row
 from promet.core.errors import UsageError
@@ -48,11 +49,46 @@ def freeze_path(registry: str | Path, study: str) -> Path:
     return Path(registry) / study / "freeze.json"
 
 
+def sealed_path(registry: str | Path, study: str) -> Path:
+    """Folder of the fusion models that a waiver keeps as they are."""
+    return Path(registry) / study / "sealed"
+
+
+def _copy(path: str | Path) -> Path:
+    # Written before the ledger itself: whatever is lost of one of the two stands in the other.
+    return Path(path).with_name("ledger.copy.tsv")
+
+
+def mend(path: str | Path) -> bool:
+    """Make the ledger whole again when it is the beginning of its copy; says whether it was broken."""
+    ledger, copy = Path(path), _copy(path)
+    if not copy.exists():
+        return False
+    kept = copy.read_bytes()
+    there = ledger.read_bytes() if ledger.exists() else b""
+    if len(there) >= len(kept) or not kept.startswith(there):
+        return False
+    write_text(ledger, kept.decode())
+    return True
+
+
 def read(path: str | Path) -> list[Entry]:
-    """The ledger's entries; an absent file is an empty ledger, a damaged one raises ``UsageError``."""
-    if not Path(path).exists():
+    """The ledger's entries; an absent file is an empty ledger, a damaged one raises ``UsageError``.
+
+    A ledger that is shorter than its copy has lost rows, also when it was cut between two of them.
+    """
+    copy = _copy(path)
+    if not Path(path).exists() and not copy.exists():
         return []
-    text = Path(path).read_text(encoding="utf-8")
+    text = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    kept = copy.read_text(encoding="utf-8") if copy.exists() else ""
+    if len(text) < len(kept) and kept.startswith(text):
+        raise UsageError(
+            "E_LEDGER_CUT",
+            "The split ledger has lost rows that its copy still holds",
+            "a ledger as long as its copy",
+            "promet intake and promet run put them back by themselves",
+        )
     rows = list(csv.reader(text.splitlines(), delimiter="\t"))
     whole = (
         text.endswith("\n") and tuple(rows[0]) == COLUMNS and all(len(row) == len(COLUMNS) for row in rows)
@@ -62,15 +98,35 @@ def read(path: str | Path) -> list[Entry]:
             "E_LEDGER_BROKEN",
             "The split ledger is damaged",
             f"columns {', '.join(COLUMNS)}, one row per patient and split",
-            "Restore it from your backup: it cannot be made again, since it says who was trained on",
+            f"It cannot be made again, since it says who was trained on. Compare it with {copy}, which is written "
+            f"with it; if that one is right: cp {copy} {path}",
         )
     return [Entry(*row) for row in rows[1:]]
 
 
 def freeze_name(registry: str | Path, study: str) -> str:
     """Name of the study's freeze, or '' while it is open."""
+    return _freeze(registry, study).get("name", "")
+
+
+def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
+    """Withdrawn patient -> reason and date of the waiver that keeps the frozen model as it is."""
+    return _freeze(registry, study).get("waivers", {})
+
+
+def _freeze(registry: str | Path, study: str) -> dict[str, Any]:
     path = freeze_path(registry, study)
-    return read_json(path)["name"] if path.exists() else ""
+    if not path.exists():
+        return {}
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise UsageError(
+            "E_FREEZE_BROKEN",
+            "The file freeze.json of this study is damaged",
+            "the JSON that promet freeze wrote",
+            f"Delete it and freeze again: rm {path} && promet freeze NAME; then promet waive for each waiver there was",
+        ) from error
 
 
 def _order(patient: str, split: int, salt: str) -> str:
@@ -222,6 +278,7 @@ def append(path: str | Path, added: list[Entry]) -> None:
     else:
         text.write("\t".join(COLUMNS) + "\n")
     csv.writer(text, delimiter="\t", lineterminator="\n").writerows(astuple(entry) for entry in added)
+    write_text(_copy(path), text.getvalue())
     write_text(path, text.getvalue())
 
 
@@ -232,7 +289,7 @@ def close(registry: str | Path, study: str, name: str) -> None:
         raise UsageError(
             "E_FROZEN",
             f"The study {study} is already frozen as {freeze_name(registry, study)}",
-            remedy="Begin a new study (key 'study') to train again",
+            remedy="promet freeze NAME --into NEWSTUDY begins a new one with its patients",
         )
     if not read(ledger_path(registry, study)):
         raise UsageError(
@@ -241,6 +298,43 @@ def close(registry: str | Path, study: str, name: str) -> None:
     write_json(path, {"name": name, "date": datetime.date.today().isoformat()})
 
 
-def as_rows(entries: list[Entry]) -> list[dict[str, str]]:
-    """Entries as dictionaries, for tables."""
-    return [asdict(entry) for entry in entries]
+def seal(registry: str | Path, study: str, fusions: dict[str, Path]) -> None:
+    """Keep a copy of each split's fitted fusion: split -> naive_bayes.json."""
+    for split, path in fusions.items():
+        write_text(sealed_path(registry, study) / f"split-{split}.json", path.read_text(encoding="utf-8"))
+
+
+def waive(registry: str | Path, study: str, patient: str, reason: str, rows: list[Row]) -> None:
+    """Keep a frozen study's model although a patient it was fitted on was withdrawn; the reason stays on record."""
+    if patient in {row["patient"] for row in rows}:
+        raise UsageError(
+            "E_NOT_WITHDRAWN",
+            f"Patient {patient} still stands in the table",
+            remedy="Delete his row first; a waiver is for men who are gone",
+        )
+    held = {entry.patient for entry in read(ledger_path(registry, study)) if entry.part in PARTS[:2]}
+    name = freeze_name(registry, study)
+    if not name or patient not in held:
+        raise UsageError(
+            "E_NO_WAIVER",
+            f"No frozen model of the study {study} was fitted on {patient}",
+            remedy="Nothing is needed: promet run goes on without him, promet prune --yes deletes his files",
+        )
+    content = _freeze(registry, study)
+    entry = {"reason": reason, "date": datetime.date.today().isoformat()}
+    content["waivers"] = {**content.get("waivers", {}), patient: entry}
+    write_json(freeze_path(registry, study), content)
+
+
+def next_generation(
+    entries: list[Entry],
+    rows: list[Row],
+    ratios: tuple[float, ...],
+    stratify: list[str],
+    repeats: int,
+    salt: str,
+) -> list[Entry]:
+    """The ledger of a new study: everyone stays in his part, prospective patients are dealt, withdrawn ones are left out."""
+    here = {row["patient"] for row in rows}
+    kept = [entry for entry in entries if entry.patient in here and entry.part != PROSPECTIVE]
+    return kept + extend(kept, rows, ratios, stratify, repeats, salt)

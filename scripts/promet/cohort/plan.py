@@ -6,19 +6,20 @@ files, runs nothing, and imports the standard library only, since every cluster 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import ledger, registry, table
+from promet.cohort import buckets, ledger, registry, table
+from promet.cohort.buckets import ORGANS, PATIENT_STAGES
 from promet.core.errors import UsageError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.settings import Settings
 from promet.core.stage import STAGES
 
-PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
+STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
 FIT = ("training", "validation")
 # Columns by concern: an edit of one makes stale what uses it and nothing else.
 CLINICAL = (
@@ -32,6 +33,25 @@ CLINICAL = (
 OUTCOME = ("synchronous_metastasis", "progression", "months")
 COMPARATOR = ("gleason_primary", "gleason_secondary", "clinical_t", "age", "ucla_psma_risk")
 DESCRIPTION = ("site", "tracer")
+CHARACTERISTIC = ("age", "clinical_t", *DESCRIPTION)
+USED = {
+    "dataset": OUTCOME[:1],
+    "fuse": (*CLINICAL, *OUTCOME[:1]),
+    "permute": (*CLINICAL, *OUTCOME[:1]),
+    "evaluate": (*OUTCOME, *CLINICAL, *COMPARATOR),
+    "survive": OUTCOME,
+    "table1": ("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
+    "report": ("role", *DESCRIPTION),
+}
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping, keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, dict) and value
+        found |= flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+    return found
 
 
 class Plan:
@@ -39,9 +59,11 @@ class Plan:
 
     Args:
         settings: the validated configuration. Pins are made from its dump, so that 5 and 5.0 are the same.
+        lenient: keep what forbids a run in ``problems`` instead of raising it, and leave out patients who are not
+            in the registry (promet status).
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lenient: bool = False) -> None:
         self.config = config = settings.model_dump(mode="json")
         self.study = config["study"]
         self.cohort = config["cohort"]
@@ -49,13 +71,31 @@ class Plan:
         self.logs = config["logs"]
         self.images = str(registry.images_path(config["registry"]))
         self.ledger = str(ledger.ledger_path(config["registry"], self.study))
+        self.freeze = str(ledger.freeze_path(config["registry"], self.study))
         self.study_dir = f"{self.results}/{self.study}"
         self.patients_dir = f"{self.results}/patients"
+        self._pins: dict[tuple[str, ...], str] = {}
+        self._columns: dict[str, str] = {}
+        self._image_pins = buckets.ImagePins(config["imaging"])
         self.rows = {row["patient"]: row for row in table.read(self.cohort)}
+        self.named = frozenset(self.rows)  # everyone in the table
         self._images = registry.read(self.images)
         self._entries = ledger.read(self.ledger)
-        self._require_intake()
-        self._require_members()
+        self.frozen = ledger.freeze_name(config["registry"], self.study)
+        self.waived = ledger.waivers(config["registry"], self.study)
+        self.problems = [problem for problem in (self._intake_needed(), self._withdrawn()) if problem]
+        if self.problems and not lenient:
+            raise self.problems[0]
+        if lenient:
+            self.rows = {name: row for name, row in self.rows.items() if name in self._images}
+            self.__dict__.pop("_parts", None)  # to be read again, without them
+        root = Path(self.study_dir, "buckets")
+        number = config["buckets"]
+        if number == "auto":
+            number = buckets.NUMBER if len(self.rows) > buckets.ABOVE or root.is_dir() else 0
+        self.bucket_number = number
+        # Where image jobs are shared by many patients, else ''.
+        self.buckets_dir = str(root / str(number)) if number else ""
 
     # Who --------------------------------------------------------------------------------------------------
 
@@ -95,57 +135,104 @@ class Plan:
         """Patients of the training and validation parts, sorted."""
         return sorted(name for name, part in self._parts[split].items() if part in FIT)
 
-    def _require_intake(self) -> None:
-        unknown = [
+    @property
+    def looks_back(self) -> bool:
+        """True when every trained network scores every patient after the choice."""
+        return self.config["network"]["hindsight"] and not self.sealed
+
+    def attended(self, split: str) -> list[str]:
+        """Patients of whom attention maps are asked for in a split, sorted."""
+        chosen = self.config["network"]["attention"]
+        if isinstance(chosen["patients"], list):
+            return sorted(chosen["patients"])
+        of_part = [name for name in self.patients if self.part(split, name) == chosen["patients"]]
+        return sorted(of_part)[: chosen["limit"]]
+
+    @cached_property
+    def buckets(self) -> dict[str, list[str]]:
+        """Bucket -> its patients; empty when every patient has jobs of his own."""
+        if not self.bucket_number:
+            return {}
+        fitted = {name for split in self.splits for name in self.fit_members(split)}
+        return buckets.deal(self.patients, fitted, self.bucket_number)
+
+    @property
+    def sealed(self) -> bool:
+        """True when a waiver keeps a frozen model as it is: nothing may fit it again (``promet waive``)."""
+        return bool(self.waived)
+
+    @property
+    def bundled(self) -> bool:
+        """True when a frozen study leaves a locked model; one that a waiver keeps is not made again."""
+        return bool(self.frozen) and not self.sealed
+
+    def locked(self, split: str) -> list[str]:
+        """Options that keep a sealed study's fusion as it was fitted; none otherwise."""
+        folder = ledger.sealed_path(self.config["registry"], self.study)
+        return ["--locked", str(folder / f"split-{split}.json")] if self.sealed else []
+
+    @cached_property
+    def unregistered(self) -> list[str]:
+        """Patients of the table whom intake has not (wholly) seen, sorted."""
+        return sorted(
             name
             for name, row in self.rows.items()
             if any(row[source] and source not in self._images.get(name, {}) for source in table.SOURCES)
-        ]
-        unknown += [
-            row["patient"]
-            for row in self.rows.values()
-            if (
-                row["role"] == "metachronous"
-                or (row["role"] == "development" and row["synchronous_metastasis"])
+            or (
+                (
+                    row["role"] == "metachronous"
+                    or (row["role"] == "development" and row["synchronous_metastasis"])
+                )
+                and any(name not in self._parts[split] for split in self.splits)
             )
-            and any(row["patient"] not in self._parts[split] for split in self.splits)
-        ]
-        if unknown:
-            count = len(set(unknown))
-            raise UsageError(
-                "E_INTAKE_NEEDED",
-                f"{count} of {len(self.rows)} patients of the table are not (wholly) in the registry, "
-                f"the first is {sorted(unknown)[0]}",
-                remedy="Run promet intake",
-            )
+        )
 
-    def _require_members(self) -> None:
+    def _intake_needed(self) -> UsageError | None:
+        if not self.unregistered:
+            return None
+        return UsageError(
+            "E_INTAKE_NEEDED",
+            f"{len(self.unregistered)} of {len(self.rows)} patients of the table are not (wholly) in the registry, "
+            f"the first is {self.unregistered[0]}",
+            remedy="Run promet intake",
+        )
+
+    def _withdrawn(self) -> UsageError | None:
         """A frozen study cannot lose a fitted patient in silence: it would be another model."""
-        frozen = ledger.freeze_name(self.config["registry"], self.study)
-        gone = sorted({e.patient for e in self._entries if e.part in FIT and e.patient not in self.rows})
-        if frozen and gone:
-            raise UsageError(
-                "E_WITHDRAWN",
-                f"{len(gone)} patients the frozen study {self.study} ({frozen}) was fitted on are no longer in the table, "
-                f"the first is {gone[0]}",
-                "every patient of the training and validation parts",
-                "Put the row back, or begin a new study (key 'study') without him",
-            )
+        fitted = {entry.patient for entry in self._entries if entry.part in FIT}
+        gone = sorted(fitted - set(self.rows) - set(self.waived))
+        if not (self.frozen and gone):
+            return None
+        return UsageError(
+            "E_WITHDRAWN",
+            f"{len(gone)} of the patients the frozen study {self.study} ({self.frozen}) was fitted on are no longer in "
+            f"the table, the first is {gone[0]}",
+            "every patient of the training and validation parts",
+            f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
+            "or train without him with promet freeze NAME --into NEWSTUDY",
+        )
 
     # Where ------------------------------------------------------------------------------------------------
 
     def sidecar(self, stage: str, **at: str) -> str:
         """Path of a job's record; without wildcard values, the pattern that Snakemake fills in."""
-        get = {name: at.get(name, f"{{{name}}}") for name in ("patient", "split", "variant", "seed")}
-        if stage in PATIENT_STAGES:
-            return f"{self.patients_dir}/{get['patient']}/{stage}.json"
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return f"{self.patients_dir}/{at.get('patient', '{patient}')}/{stage}.json"
+        if stage == "bucket":
+            return f"{self.buckets_dir or self.study_dir + '/buckets/0'}/{at.get('bucket', '{bucket}')}/bucket.json"
+        get = {name: at.get(name, f"{{{name}}}") for name in ("split", "variant", "seed")}
         if stage == "gather":
             return f"{self.study_dir}/gather/gather.json"
         if stage == "report":
             return f"{self.study_dir}/report/report.json"
+        if stage == "bundle":
+            return f"{self.study_dir}/model/bundle.json"
+        if stage in STUDY_STAGES:
+            return f"{self.study_dir}/evaluation/{stage}.json"
         if stage == "train":
             return f"{self.study_dir}/network/{get['variant']}/split-{get['split']}/seed-{get['seed']}/train.json"
-        folder = {"fuse": "fusion", "explain": "fusion", "evaluate": "evaluation", "survive": "evaluation"}
+        folder = dict.fromkeys(("fuse", "explain", "permute"), "fusion")
+        folder |= dict.fromkeys(("evaluate", "survive"), "evaluation")
         return f"{self.study_dir}/{folder.get(stage, stage)}/split-{get['split']}/{stage}.json"
 
     def beside(self, stage: str, name: str, **at: str) -> str:
@@ -154,12 +241,14 @@ class Plan:
 
     # What -------------------------------------------------------------------------------------------------
 
-    def settings(self, stage: str, variant: str = "") -> str:
+    def settings(self, stage: str, variant: str = "", bucket: str = "") -> str:
         """The part of the configuration that a stage uses, as canonical JSON."""
-        return canonical(self._settings(stage, variant))
+        return canonical(self._settings(stage, variant, bucket))
 
-    def _settings(self, stage: str, variant: str = "") -> dict[str, Any]:
+    def _settings(self, stage: str, variant: str = "", bucket: str = "") -> dict[str, Any]:
         imaging, network = self.config["imaging"], self.config["network"]
+        if stage == "bucket":
+            return buckets.settings(bucket, imaging)
         if stage in imaging:
             return imaging[stage]
         if stage == "dataset":
@@ -180,48 +269,94 @@ class Plan:
             return network["select"]
         if stage == "fuse":  # the permutation null is a command of its own
             return {k: v for k, v in self.config["fusion"].items() if not k.startswith("permutation")}
+        if stage == "permute":
+            return self.config["fusion"]
+        if stage == "table1":
+            return {"horizon_months": self.config["evaluation"]["horizon_months"]}
+        if stage == "tripod":  # what it names
+            return {"split": {"ratios": self.config["split"]["ratios"]}, "imaging": {"crop": imaging["crop"]}}
         if stage in ("evaluate", "survive"):
             return self.config["evaluation"]
-        return self.config["report"] if stage == "report" else {}
+        prepared = {name: imaging[name] for name in ("segment", "crop", "normalise", "measure")}
+        prepared["convert"] = {"keep_pet": imaging["convert"]["keep_pet"]}
+        papers = {"study": self.study, "splits": len(self.splits), "model": self.config["model"]}
+        named = {"report": self.config["report"], "bundle": {**papers, "imaging": prepared}}
+        return {
+            **named,
+            "hindsight": {"k": network["select"]["k"]},
+            "attention": {"spacing_mm": imaging["crop"]["spacing_mm"]},
+        }.get(stage, {})
 
     def pin(self, stage: str, **at: str) -> str:
         """Hash of exactly what a job uses beyond its declared inputs."""
-        settings = self._settings(stage, at.get("variant", ""))
-        return make_pin([STAGES[stage], settings, self._uses(stage, **at)])
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return self._image_pins.pin(stage, self._images.get(at["patient"], {}))
+        job = (stage, *at.values())
+        if job not in self._pins:
+            settings = self._settings(stage, at.get("variant", ""), at.get("bucket", ""))
+            self._pins[job] = make_pin([STAGES[stage], settings, self._uses(stage, **at)])
+        return self._pins[job]
 
-    def _uses(self, stage: str, patient: str = "", split: str = "", variant: str = "", seed: str = "") -> Any:
-        if stage == "convert":
-            return self._digests(patient, "pet")
-        if stage == "segment":
-            return self._digests(patient, "prostate", "lesions", "ct")
-        if stage == "picture":
-            return self._settings("crop")  # the cuboid is drawn
+    def shared_parts(self, stage: str, **at: str) -> dict[str, Any]:
+        """What the pins of a stage have in common, by name: its version and each of its settings."""
+        settings = self._settings(stage, at.get("variant", ""), at.get("bucket", ""))
+        return {"version": STAGES[stage], **flat(settings, "setting ")}
+
+    def own_parts(self, stage: str, **at: str) -> dict[str, Any]:
+        """What else a job's pin is made of, by name: sources, columns and lists."""
+        return self._uses(stage, **at)
+
+    def _uses(
+        self,
+        stage: str,
+        patient: str = "",
+        split: str = "",
+        variant: str = "",
+        seed: str = "",
+        bucket: str = "",
+    ) -> dict[str, Any]:
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return self._image_pins.uses(stage, self._images.get(patient, {}))
+        if stage == "bucket":
+            return self._image_pins.bucket(bucket, self.buckets[bucket], self._images)
         if stage == "gather":
-            return self.patients
-        if stage == "dataset":
-            return [self._cells(name, split, OUTCOME[:1]) for name in self.fit_members(split)]
+            return {"patients": self.patients} | self._layout()
         if stage == "train":
-            return [variant, int(seed)]
-        if stage == "select":
-            return [self.variants, self.seeds]
-        if stage == "fuse":
-            return [self._cells(name, split, (*CLINICAL, *OUTCOME[:1])) for name in self.patients]
-        if stage == "evaluate":
-            return [self._cells(name, split, (*OUTCOME, *CLINICAL, *COMPARATOR)) for name in self.patients]
-        if stage == "survive":
-            return [self._cells(name, split, OUTCOME) for name in self.patients]
-        if stage == "report":
-            rows = [self._cells(name, "", ("role", *DESCRIPTION)) for name in self.patients]
-            return [rows, self.report_config()]
-        return []
+            return {"variant": variant, "seed": int(seed)}
+        if stage in ("select", "hindsight"):
+            return {"variants": self.variants, "seeds": self.seeds}
+        if stage == "attention":
+            return {"patients": self.attended(split)}
+        if stage in ("pool", "tripod"):
+            return {"splits": self.splits}
+        if stage == "bundle":
+            return {"freeze": self.frozen}
+        members = self.fit_members(split) if stage == "dataset" else self.patients
+        used = self._table(members, split, USED[stage]) if stage in USED else {}
+        if stage == "dataset":
+            return used | self._layout()
+        return used | ({"configuration": self.report_config()} if stage == "report" else {})
 
-    def _digests(self, patient: str, *names: str) -> list[list[str]]:
-        images = self._images.get(patient, {})
-        return [[name, images[name]["digest"]] for name in names if name in images]
+    def _table(self, patients: list[str], split: str, columns: tuple[str, ...]) -> dict[str, str]:
+        """Who, in which part, and each column: one hash each, so that what changed can be named."""
+        who = {"patients": make_pin(patients)}
+        if split:
+            who["parts"] = make_pin([self.part(split, name) for name in patients])
+        return who | {f"column {name}": self._column(name, patients) for name in columns}
 
-    def _cells(self, patient: str, split: str, columns: tuple[str, ...]) -> list[str]:
-        row = self.rows[patient]
-        return [patient, self.part(split, patient) if split else "", *(row[column] for column in columns)]
+    def _column(self, name: str, patients: list[str]) -> str:
+        # Several stages use a column of everyone.
+        everyone = len(patients) == len(self.rows)
+        if not everyone or name not in self._columns:
+            made = make_pin([self.rows[man][name] for man in patients])
+            if not everyone:
+                return made
+            self._columns[name] = made
+        return self._columns[name]
+
+    def _layout(self) -> dict[str, int]:
+        """So that what reads the images' records runs when others stand for them, in the phase that can stop there."""
+        return {"buckets": self.bucket_number} if self.buckets else {}
 
     def report_config(self) -> str:
         """The whole configuration without its paths, as JSON, for the report's provenance."""
@@ -231,16 +366,63 @@ class Plan:
 
     # Jobs -------------------------------------------------------------------------------------------------
 
+    def image_records(self, *stages: str, split: str = "") -> list[str]:
+        """What waits for these stages of everyone, or of those a split's networks are fitted on, has to read."""
+        if self.buckets:
+            return self.bucket_records(
+                name
+                for name in self.buckets
+                if set(stages) & set(buckets.stages(name)) and (not split or name.startswith("fit-"))
+            )
+        patients = self.fit_members(split) if split else self.patients
+        return [self.sidecar(stage, patient=name) for stage in stages for name in patients]
+
+    def before(self, bucket: str) -> list[str]:
+        """The buckets that a bucket waits for."""
+        return buckets.before(bucket)
+
+    def bucket_records(self, names: Iterable[str]) -> list[str]:
+        """The records of these buckets."""
+        return [self.sidecar("bucket", bucket=name) for name in names]
+
+    def output(self, stage: str, **at: str) -> str:
+        """The record that Snakemake knows: a patient's own, or that of his bucket."""
+        if self.buckets and stage in PATIENT_STAGES:
+            return self.sidecar("bucket", bucket=self._bucket_of[stage in buckets.VIEW, at["patient"]])
+        return self.sidecar(stage, **at)
+
+    @cached_property
+    def _bucket_of(self) -> dict[tuple[bool, str], str]:
+        return {
+            (buckets.stages(bucket) == buckets.VIEW, patient): bucket
+            for bucket, patients in self.buckets.items()
+            for patient in patients
+        }
+
+    def organ_records(self, patients: list[str]) -> list[str]:
+        """Records of TotalSegmentator's jobs among these patients; none unless the configuration asks for it."""
+        wanted = (name for name in patients if self._image_pins.wants_organs(self._images.get(name, {})))
+        return [self.sidecar(ORGANS, patient=name) for name in wanted]
+
+    def trained(self, split: str) -> list[str]:
+        """The records of every network of a split."""
+        return [
+            self.sidecar("train", variant=variant, split=split, seed=seed)
+            for variant in self.variants
+            for seed in self.seeds
+        ]
+
     def targets(self, phase: str) -> list[str]:
         """The records that a phase (prepare, lock, all) is there to make; none without patients."""
         if not self.patients:
             return []
-        pictures = [self.sidecar("picture", patient=name) for name in self.patients]
+        pictures = self.image_records("picture")
         per_split = {"prepare": "dataset", "lock": "select"}.get(phase)
+        splits = [] if self.sealed else self.splits
         last = (
-            [self.sidecar(per_split, split=name) for name in self.splits]
+            [self.sidecar(per_split, split=name) for name in splits]
             if per_split
-            else [self.sidecar("report")]
+            else [self.sidecar("report"), *([self.sidecar("bundle")] if self.bundled else [])]
         )
         return (
             last
@@ -251,14 +433,17 @@ class Plan:
     def jobs(self, phase: str = "all") -> Iterator[tuple[str, dict[str, str]]]:
         """(stage, wildcards) of every job up to a phase: prepare, lock or all."""
         for patient in self.patients:
-            for stage in PATIENT_STAGES:
+            for stage in (*([ORGANS] if self.organ_records([patient]) else []), *PATIENT_STAGES):
                 yield stage, {"patient": patient}
+        for bucket in self.buckets:
+            yield "bucket", {"bucket": bucket}
         yield "gather", {}
-        for split in self.splits:
+        fitted = [] if self.sealed else self.splits
+        for split in fitted:
             yield "dataset", {"split": split}
         if phase == "prepare":
             return
-        for split in self.splits:
+        for split in fitted:
             for variant in self.variants:
                 for seed in self.seeds:
                     yield "train", {"variant": variant, "split": split, "seed": seed}
@@ -266,6 +451,9 @@ class Plan:
         if phase == "lock":
             return
         for split in self.splits:
-            for stage in ("score", "fuse", "explain", "evaluate", "survive"):
+            asked = ["hindsight"] * self.looks_back + ["attention"] * bool(self.attended(split))
+            for stage in ("score", *asked, "fuse", "explain", "permute", "evaluate", "survive"):
                 yield stage, {"split": split}
-        yield "report", {}
+        for stage in STUDY_STAGES:
+            yield stage, {}
+        yield from [("report", {}), *([("bundle", {})] if self.bundled else [])]

@@ -12,8 +12,10 @@ import hashlib
 import io
 import os
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from promet.cohort.table import SOURCES, Row
@@ -21,6 +23,7 @@ from promet.core.errors import DataError, UsageError
 from promet.core.files import digest_file, read_json, write_json, write_text_if_changed
 
 COLUMNS = ("patient", "source", "path", "digest", "files", "bytes")
+THREADS = 32
 MISSING = "missing"  # digest of a source that is named in the table and cannot be read
 
 
@@ -47,20 +50,20 @@ def read(path: str | Path) -> dict[str, dict[str, Row]]:
     images: dict[str, dict[str, Row]] = defaultdict(dict)
     if Path(path).exists():
         text = Path(path).read_text(encoding="utf-8")
-        reader = csv.DictReader(text.splitlines(), delimiter="\t")
-        rows = list(reader)
+        header, *rows = csv.reader(text.splitlines(), delimiter="\t") if text else [[]]
         if (
             not text.endswith("\n")
-            or tuple(reader.fieldnames or ()) != COLUMNS
-            or any(None in row.values() for row in rows)
+            or tuple(header) != COLUMNS
+            or any(len(row) != len(COLUMNS) for row in rows)
         ):
             raise UsageError(
                 "E_REGISTRY_BROKEN",
                 "The image registry is damaged",
                 "a whole images.tsv",
-                "Delete it and run promet intake",
+                "Run promet intake, which makes it again from the files",
             )
-        for row in rows:
+        for cells in rows:
+            row = dict(zip(COLUMNS, cells, strict=True))
             images[row["patient"]][row["source"]] = row
     return dict(images)
 
@@ -68,7 +71,9 @@ def read(path: str | Path) -> dict[str, dict[str, Row]]:
 def sources(path: str | Path, patient: str) -> dict[str, Path]:
     """Source name (pet, ct, prostate, lesions) -> path of one patient; unreadable ones raise ``DataError``."""
     found = {}
-    for name, row in read(path).get(patient, {}).items():
+    for name, row in (
+        _unchanged(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0).get(patient, {}).items()
+    ):
         if row["digest"] == MISSING or not Path(row["path"]).exists():
             raise DataError(
                 "E_SOURCE_MISSING",
@@ -78,6 +83,12 @@ def sources(path: str | Path, patient: str) -> dict[str, Path]:
             )
         found[name] = Path(row["path"])
     return found
+
+
+@lru_cache(maxsize=1)
+def _unchanged(path: str | Path, time: int) -> dict[str, dict[str, Row]]:
+    """The registry, read once for all patients of one process."""
+    return read(path)
 
 
 def list_files(source: Path) -> list[Path]:
@@ -92,11 +103,6 @@ def list_files(source: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() or path.is_symlink())  # a named pipe would hang
 
 
-def _digest_source(hashes: list[str]) -> str:
-    # A multiset of contents: renamed or re-sorted slices are the same source.
-    return hashlib.sha256("\n".join(sorted(hashes)).encode()).hexdigest()
-
-
 def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False) -> Intake:
     """Bring the registry up to date with the table.
 
@@ -104,35 +110,47 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
         rows: the cohort table.
         base: folder that relative paths of the table start from.
         registry: folder of the registry.
-        deep: hash every file again, also those whose size and time are unchanged.
+        deep: hash every file again. Otherwise only the sources in which a file's name, size or time changed.
     """
     registry = Path(registry)
-    before = read(images_path(registry))
+    try:
+        before = read(images_path(registry))
+    except UsageError:
+        before = {}  # damaged, and made again now
     cache_path = registry / "stat.json"
     try:
         cache = {} if deep or not cache_path.exists() else read_json(cache_path)
     except ValueError:
         cache = {}  # only a cache: hash again
+    named = {(row["patient"], name): str(base / row[name]) for row in rows for name in SOURCES if row[name]}
     result, fresh = Intake(), {}
-    jobs: dict[str, os.stat_result] = {}
-    listed: dict[tuple[str, str], list[str] | None] = {}
-    for row in rows:
-        for name in SOURCES:
-            if row[name]:
-                listed[row["patient"], name] = _list(base / row[name], cache, fresh, jobs)
-    with ThreadPoolExecutor() as pool:
-        for path, digest in zip(jobs, pool.map(_try_digest, jobs), strict=True):
-            stat = jobs[path]
-            fresh[path] = [stat.st_size, stat.st_mtime_ns, digest]
-    result.hashed, result.files = len(jobs), len(fresh)
+    # Many at once, since a network disk answers each question late.
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = dict(zip(paths := dict.fromkeys(named.values()), pool.map(_look, paths), strict=True))
+        changed = [
+            path
+            for path, look in looks.items()
+            if look.files and cache.get(path, [""])[0] != look.fingerprint
+        ]
+        digests = dict(zip(changed, pool.map(_digest, changed), strict=True))
+    for path, look in looks.items():
+        digest = digests.get(path, cache.get(path, ["", ""])[1])
+        if look.files and digest:
+            fresh[path] = [look.fingerprint, digest]
+    result.hashed = sum(looks[path].files for path in changed)
+    result.files = sum(look.files for look in looks.values())
 
-    lines: list[Row] = []
-    for row in rows:
-        for name in SOURCES:
-            if row[name]:
-                lines.append(
-                    _line(row["patient"], name, base / row[name], listed[row["patient"], name], fresh)
-                )
+    lines: list[Row] = [
+        {
+            "patient": patient,
+            "source": name,
+            "path": os.path.relpath(path),
+            "digest": fresh[path][1] if path in fresh else MISSING,
+            "files": str(looks[path].files),
+            "bytes": str(looks[path].bytes),
+        }
+        for (patient, name), path in named.items()
+    ]
     _compare(before, lines, result)
     if result.twins:
         return result  # refused by the caller: nothing is registered
@@ -146,40 +164,42 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
     return result
 
 
-def _list(source: Path, cache: dict, fresh: dict, jobs: dict[str, os.stat_result]) -> list[str] | None:
-    names = []
+@dataclass(frozen=True)
+class Look:
+    """What a source looks like without reading it; ``fingerprint``: names, sizes and times of its files."""
+
+    fingerprint: str = ""
+    files: int = 0
+    bytes: int = 0
+
+
+def _look(source: str) -> Look:
     try:
-        for path in list_files(source):
-            key, stat = str(path), path.stat()
-            known = cache.get(key)
-            if known and known[:2] == [stat.st_size, stat.st_mtime_ns] and known[2]:
-                fresh[key] = known
-            else:
-                jobs[key] = stat
-            names.append(key)
+        seen = list(_stats(source)) if os.path.isdir(source) else [("", os.stat(source))]
     except OSError:
-        return None
-    return names
+        return Look()
+    lines = sorted(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}" for name, stat in seen)
+    total = hashlib.blake2b("\n".join(lines).encode(errors="surrogateescape"), digest_size=12)
+    return Look(total.hexdigest(), len(seen), sum(stat.st_size for _, stat in seen))
 
 
-def _try_digest(path: str) -> str:
+def _stats(folder: str, inner: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """The files of ``list_files``, with one question to the disk for each."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stats(entry.path, f"{inner}{entry.name}/")
+            elif entry.is_file() or (entry.is_symlink() and not entry.is_dir()):
+                yield inner + entry.name, entry.stat()
+
+
+def _digest(source: str) -> str:
+    """Digest of a source's contents, a multiset: renamed or re-sorted slices are the same source; '' when unreadable."""
     try:
-        return digest_file(path)
+        hashes = sorted(digest_file(path) for path in list_files(Path(source)))
     except OSError:
         return ""
-
-
-def _line(patient: str, name: str, source: Path, files: list[str] | None, fresh: dict) -> Row:
-    entries = [fresh[path] for path in files or []]
-    whole = bool(entries) and all(entry[2] for entry in entries)
-    return {
-        "patient": patient,
-        "source": name,
-        "path": os.path.relpath(source),
-        "digest": _digest_source([entry[2] for entry in entries]) if whole else MISSING,
-        "files": str(len(entries)),
-        "bytes": str(sum(entry[0] for entry in entries)),
-    }
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _compare(before: dict[str, dict[str, Row]], lines: list[Row], result: Intake) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from promet.cohort.plan import PATIENT_STAGES, Plan
+from promet.cohort.words import Reasons
+from promet.core.bucket import Records
 from promet.core.errors import IntegrityError
-from promet.core.sidecar import Sidecar
 
 # Upstream stages of a patient's stage, in the words of the sidecars' "inputs".
 AFTER = {
@@ -21,7 +21,7 @@ AFTER = {
 
 @dataclass
 class Job:
-    """One job and its state; ``status`` is the record's own word.
+    """One job and its state; ``status`` is the record's own word, ``pin`` the plan's and ``made_with`` the record's pin.
 
     fresh, stale, missing (never made), or lost: a patient's record that is gone while later ones are there, which
     Snakemake does not make again by itself.
@@ -36,11 +36,14 @@ class Job:
     code: str = ""
     reason: str = ""
     origin: str = ""
+    pin: str = ""
+    made_with: str = ""
 
     @property
     def name(self) -> str:
-        """Short name for a line of text."""
-        return "/".join(self.at.values()) or "study"
+        """Where in the study: a patient, or e.g. "split 00, seed 07"; '' for a job of the whole study."""
+        at = [value if key == "patient" else f"{key} {value}" for key, value in self.at.items()]
+        return ", ".join(at)
 
 
 def inspect(plan: Plan, phase: str = "all") -> list[Job]:
@@ -51,18 +54,20 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
     to run is known once it has run.
     """
     jobs: list[Job] = []
+    reasons = Reasons(plan)
     digests: dict[tuple[str, str], str | None] = {}
+    records = Records(plan.buckets_dir)
     for stage, at in plan.jobs(phase):
         path = plan.sidecar(stage, **at)
-        job = Job(stage, at, path, "fresh")
+        job = Job(stage, at, path, "fresh", pin=plan.pin(stage, **at))
         jobs.append(job)
-        if not Path(path).exists():
-            job.state, job.why = "missing", "never made"
-            continue
         try:
-            record = Sidecar.read(path)
+            record = records.read(path, stage, at.get("patient", ""))
         except IntegrityError:
             job.state, job.why = "stale", "its record is damaged"
+            continue
+        if record is None:
+            job.state, job.why = "missing", "not made yet"
             continue
         job.status, job.code, job.reason, job.origin = (
             record.status,
@@ -70,24 +75,38 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
             record.reason,
             record.origin,
         )
+        job.made_with = record.pin
         patient = at.get("patient", "")
         digests[patient, stage] = record.digest
-        if record.pin != plan.pin(stage, **at):
-            job.state, job.why = "stale", _reason(stage)
+        if record.pin != job.pin:
+            job.state, job.why = "stale", reasons.why(job)
         elif stage in PATIENT_STAGES:
-            before = (patient, AFTER.get(stage, ""))
-            if before in digests and record.inputs.get(before[1]) != digests[before]:
-                job.state, job.why = "stale", f"made from an older {before[1]}"
+            read = {AFTER[stage]: None, **record.inputs} if stage in AFTER else {}
+            older = [n for n, digest in read.items() if digests.get((patient, n), digest) != digest]
+            if older:
+                job.state, job.why = "stale", f"made from an older {older[0]}"
     made = {job.at["patient"] for job in jobs if job.stage in PATIENT_STAGES and job.state != "missing"}
+    finished = any(job.stage == "report" and job.state != "missing" for job in jobs)
     for job in jobs:
         if job.state == "missing" and job.at.get("patient") in made:
             job.state, job.why = "lost", "its record is gone"
+        elif job.state == "missing" and finished and "split" in job.at and job.stage != "train":
+            job.why = "its record is gone"
     return jobs
 
 
-def _reason(stage: str) -> str:
-    if stage in ("convert", "segment"):
-        return "its source images or their settings changed"
-    if stage in PATIENT_STAGES:
-        return "its settings changed"
-    return "its rows of the table, its settings or its members changed"
+def stale_records(plan: Plan, jobs: list[Job]) -> list[str]:
+    """The records that Snakemake has to be told to make again, whatever its own records say or have lost.
+
+    It makes a patient's missing records by itself, unless a bucket stands before them; of a study's it makes none as
+    long as later ones are there.
+    """
+    hidden = PATIENT_STAGES if plan.buckets else ()
+    return sorted(
+        {
+            plan.output(job.stage, **job.at)
+            for job in jobs
+            if job.state in ("stale", "lost")
+            or (job.state == "missing" and (job.stage in hidden or "patient" not in job.at))
+        }
+    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from promet.core.errors import UsageError
@@ -111,9 +112,12 @@ class Fault:
     column: str
     value: str
     expected: str
-    severity: str = "error"  # or "warning": allowed, but the row is of less use
+    # or "quarantine": this patient will be left out, the others go on; or "warning": the row is of less use
+    severity: str = "error"
+    patient: str = ""
 
 
+@lru_cache(maxsize=1 << 16)  # most cells of a large table repeat
 def normalise(column: str, text: str | None) -> str:
     """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing."""
     text = " ".join((text or "").split())
@@ -137,7 +141,7 @@ def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
     except OSError as error:
         raise UsageError(
             "E_COHORT_MISSING",
-            f"The cohort table cannot be read ({error.strerror})",
+            f"The cohort table {path} cannot be read ({error.strerror})",
             "a tab-separated file with the columns of config/README.md",
             "Check the key 'cohort' of the configuration",
         ) from error
@@ -190,8 +194,9 @@ def check(path: str | Path) -> list[Fault]:
             faults.append(Fault(line, "", "\t".join(surplus), f"at most {len(header)} cells"))
         row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
         if any(row.values()):
-            faults += _check_row(line, row, path.parent)
-            faults += _check_twice(line, row, seen)
+            found = [*_check_row(line, row, path.parent), *_check_twice(line, row, seen)]
+            known = COLUMNS["patient"].valid(row["patient"])
+            faults += [replace(fault, patient=row["patient"]) for fault in found] if known else found
     return sorted(faults, key=lambda fault: fault.line)
 
 
@@ -228,13 +233,14 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
 def _check_source(line: int, name: str, value: str, path: Path) -> Iterable[Fault]:
     try:
         if not path.exists():
-            yield Fault(
-                line, name, value, "an existing file or folder (relative paths start at the table's folder)"
-            )
+            expected = "an existing file or folder (relative paths start at the table's folder)"
         elif path.is_dir() and next(path.iterdir(), None) is None:
-            yield Fault(line, name, value, "a folder that is not empty")
+            expected = "a folder that is not empty"
+        else:
+            return
     except OSError as error:
-        yield Fault(line, name, value, f"a path that can be read ({error.strerror})")
+        expected = f"a path that can be read ({error.strerror})"
+    yield Fault(line, name, value, expected, "quarantine")
 
 
 def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:

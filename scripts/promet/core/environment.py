@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+
+SOURCE = Path(__file__).parents[3]
+CACHES = ("XDG_CACHE_HOME", "CUDA_CACHE_PATH", "NUMBA_CACHE_DIR")
 
 
 def own_commands_first() -> None:
-    """Put this interpreter's folder first in PATH, so that jobs find the same promet without an activated environment.
+    """Let jobs find promet, whichever software environment they run in.
 
-    A site that wraps promet (container, module) names the folder of its wrapper in ``PROMET_BIN``.
+    First in PATH comes ``envs/bin/promet``, which runs this source tree with the first ``python3`` in PATH: that of a
+    rule's own environment (conda, module) or, behind it, that of this process, so that none has to be activated. A
+    site that wraps promet in a container names the folder of its wrapper in ``PROMET_BIN``.
     """
-    folder = os.environ.get("PROMET_BIN") or str(Path(sys.executable).parent)
+    folders = [os.environ.get("PROMET_BIN") or str(SOURCE / "envs/bin"), str(Path(sys.executable).parent)]
+    # Silent stand-ins for accounting commands that a login node may lack, behind everything else.
+    last = str(SOURCE / "profiles/slurm/bin")
     paths = os.environ.get("PATH", "").split(os.pathsep)
-    if paths[0] != folder:
-        os.environ["PATH"] = os.pathsep.join([folder, *paths])
+    rest = [path for path in paths if path not in (*folders, last)]
+    os.environ["PATH"] = os.pathsep.join([*folders, *rest, last])
+    _caches_on_local_disk()
+
+
+def _caches_on_local_disk() -> None:
+    """Keep the libraries' caches in the temporary folder of the node, off a home that is shared, full or read-only.
+
+    Leaves alone what the user has set. A folder of somebody else is not used: some caches hold code.
+    """
+    folder = Path(tempfile.gettempdir(), f"promet-caches-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        mine = not folder.is_symlink() and folder.stat().st_uid == os.getuid()
+    except OSError:
+        mine = False
+    for name in CACHES:
+        value = os.environ.get(name)
+        if value is None or Path(value).name == folder.name:  # inherited from the node that submitted
+            os.environ.pop(name, None)
+            if mine:
+                os.environ[name] = str(folder)

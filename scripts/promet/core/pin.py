@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import Any
 
+# Made once: a large cohort has a hundred thousand pins.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, NaN refused."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def pin(value: Any) -> str:

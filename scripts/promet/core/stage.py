@@ -22,21 +22,30 @@ log = logging.getLogger("promet")
 # stage with stages.lock, so that neither a forgotten raise nor a needless rebuild passes.
 STAGES: dict[str, int] = {
     "convert": 1,
+    "organs": 1,
     "segment": 1,
     "crop": 1,
     "normalise": 1,
     "measure": 1,
     "picture": 1,
+    "bucket": 1,
     "gather": 1,
     "dataset": 1,
     "train": 1,
     "select": 1,
     "score": 1,
+    "hindsight": 1,
+    "attention": 1,
     "fuse": 1,
     "explain": 1,
+    "permute": 1,
     "evaluate": 1,
     "survive": 1,
+    "pool": 1,
+    "table1": 1,
+    "tripod": 1,
     "report": 1,
+    "bundle": 1,
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-EXACT_LIMIT = 1000  # exact Mann-Whitney p only up to this many pairs n1 * n0
+EXACT_LIMIT = 2500  # exact Mann-Whitney p only up to this many pairs n1 * n0
 FINE = 1e-12  # a standard error below this is zero
 
 
@@ -24,12 +24,12 @@ def record(
     Keys:
         n, positives, negatives: patients with a label and a score; missing: those with a label and no score.
         auc: AUC, ties count one half.
-        delong: {se, low, high, z, p}: Wald interval clipped to [0, 1], two-sided p against 0.5.
+        delong: {variance, se, low, high, z, p}: Wald interval clipped to [0, 1], two-sided p against 0.5.
         logit: {low, high}: the DeLong interval made on the logit scale.
         bootstrap: {low, high, resamples, seed}: percentile interval, resampled within each class.
         hanley_mcneil: {se}.
         mann_whitney: {u, z, p, p_ties, p_exact}: U of the positives; p = normal approximation without
-            tie or continuity correction (the paper's); p_ties = with tie correction; p_exact without ties only.
+            tie or continuity correction (the paper's); p_ties = with tie correction; p_exact over all permutations.
         youden: {j, threshold, sensitivity, specificity}: "score >= threshold" is called positive;
             chosen on these same patients, hence optimistic.
         roc: {fpr, tpr, threshold}: from (0, 0) to (1, 1); the first threshold is None (nobody is positive).
@@ -44,7 +44,7 @@ def record(
         "negatives": n0,
         "missing": missing,
         "auc": None,
-        "delong": dict.fromkeys(("se", "low", "high", "z", "p")),
+        "delong": dict.fromkeys(("variance", "se", "low", "high", "z", "p")),
         "logit": dict.fromkeys(("low", "high")),
         "bootstrap": {"low": None, "high": None, "resamples": bootstrap, "seed": seed},
         "hanley_mcneil": {"se": None},
@@ -66,8 +66,8 @@ def record(
         result["mann_whitney"]["u"] = u
         return result
     result["mann_whitney"] = mann_whitney(positives, negatives)
-    if result["mann_whitney"]["p_exact"] is None and n1 * n0 <= EXACT_LIMIT:
-        notes.append("Some scores are tied, so there is no exact Mann-Whitney p.")
+    if result["mann_whitney"]["p_exact"] is None:
+        notes.append(f"More than {EXACT_LIMIT} pairs: no exact Mann-Whitney p; the normal ones hold here.")
     result["youden"] = youden(label, score)
     if min(n1, n0) < 2:
         notes.append("A class has only one patient: the AUC has no standard error and no interval.")
@@ -126,8 +126,9 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
         return result
     if any(area in (0.0, 1.0) for area in areas):
         notes.append(
-            "A score separates the classes perfectly here; its variance counts as zero, so p is too small."
+            "A score separates the classes perfectly here: its variance is zero by every formula, so no test is given."
         )
+        return result
     se = math.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
     if se < 1e-9:
         notes.append("The two scores rank these patients alike or without any variance: no test is possible.")
@@ -175,7 +176,8 @@ def delong_covariance(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
 def wald(area: float, se: float, level: float) -> dict[str, float]:
     """Symmetric interval clipped to [0, 1] and the two-sided p against 0.5."""
     half, z = quantile(level) * se, (area - 0.5) / se
-    return {"se": se, "low": max(area - half, 0.0), "high": min(area + half, 1.0), "z": z, "p": _two_sided(z)}
+    bounds = {"low": max(area - half, 0.0), "high": min(area + half, 1.0)}
+    return {"variance": se**2, "se": se, **bounds, "z": z, "p": _two_sided(z)}
 
 
 def logit_interval(area: float, se: float, level: float) -> dict[str, float]:
@@ -196,17 +198,34 @@ def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> dict[str, floa
     """U and three two-sided p values.
 
     p: z = (AUC - 1/2) / sqrt((n1 + n0 + 1) / (12 n1 n0)), without tie or continuity correction; it gives the
-    paper's printed values. p_ties: the same with tie correction. p_exact: None with ties or many pairs.
+    paper's printed values. p_ties: the same with tie correction. p_exact: see ``exact_p``; None with many pairs.
     """
     n1, n0 = len(positives), len(negatives)
     u = float(stats.mannwhitneyu(positives, negatives).statistic)
     z = (u / (n1 * n0) - 0.5) / math.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
     corrected = stats.mannwhitneyu(positives, negatives, use_continuity=False, method="asymptotic").pvalue
-    everyone = np.concatenate([positives, negatives])
-    exact = None
-    if len(np.unique(everyone)) == len(everyone) and n1 * n0 <= EXACT_LIMIT:
-        exact = float(stats.mannwhitneyu(positives, negatives, method="exact").pvalue)
+    exact = exact_p(positives, negatives) if n1 * n0 <= EXACT_LIMIT else None
     return {"u": u, "z": z, "p": _two_sided(z), "p_ties": float(corrected), "p_exact": exact}
+
+
+def exact_p(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """Two-sided p of U among all ways to deal the scores, ties included, to the two classes.
+
+    Share of the C(n1 + n0, n1) deals whose rank sum lies at least as far from its mean as the observed one; counted by
+    the shift algorithm on doubled midranks (Streitberg & Roehmel, Stat Software Newsl 1986;12:10).
+    """
+    n1, doubled = (
+        len(positives),
+        np.rint(2 * stats.rankdata(np.concatenate([positives, negatives]))).astype(int),
+    )
+    observed, mean = int(doubled[:n1].sum()), n1 * (len(doubled) + 1)
+    deals = np.zeros((n1 + 1, int(doubled.sum()) + 1))
+    deals[0, 0] = 1.0
+    for rank in doubled:
+        deals[1:, rank:] += deals[:-1, : deals.shape[1] - rank].copy()
+    law = deals[n1]
+    far = np.abs(np.arange(len(law)) - mean) >= abs(observed - mean)
+    return float(min(law[far].sum() / law.sum(), 1.0))
 
 
 def bootstrap_interval(

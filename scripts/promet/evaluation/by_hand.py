@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +17,28 @@ if TYPE_CHECKING:
 
 
 def auc_file(
-    path: Path, label: str, score: str, compare: str | None, level: float, resamples: int, seed: int
+    path: Path, label: str, score: str, compare: list[str], level: float, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """The record of one score; with ``compare`` {a, b, paired}."""
+    """The record of ``score`` with ``score``: its name, ``compared``: {NAME: record}, ``paired``: one per pair of scores.
+
+    A pair is {a, b: names, ...} as ``auc.paired`` gives it, difference = AUC of a - AUC of b.
+
+    Raises:
+        UsageError: a score named twice, an unknown column, a cell that is no number, a file that cannot be read.
+    """
     from promet.evaluation import auc
 
+    names = [score, *compare]
+    if len(set(names)) < len(names):
+        raise UsageError("E_OPTIONS", "A score is named twice", "each column once in --score and --compare")
     table = tables.read_any(path)
-    y, a = tables.flags(table, label), tables.numbers(table, score)
-    first = auc.record(y, a, level, resamples, seed)
-    if compare is None:
-        return first
-    b = tables.numbers(table, compare)
-    return {
-        "a": first,
-        "b": auc.record(y, b, level, resamples, seed),
-        "paired": auc.paired(y, a, b, level),
-    }
+    y = tables.flags(table, label)
+    scores = {name: tables.numbers(table, name) for name in names}
+    records = {name: auc.record(y, x, level, resamples, seed) for name, x in scores.items()}
+    pairs = [
+        {"a": a, "b": b, **auc.paired(y, scores[a], scores[b], level)} for a, b in combinations(names, 2)
+    ]
+    return {**records.pop(score), "score": score, "level": level, "compared": records, "paired": pairs}
 
 
 def survival_file(
@@ -44,10 +51,12 @@ def survival_file(
     level: float,
     horizon: float | None = None,
     resamples: int = 500,
+    probability: str | None = None,
 ) -> dict[str, Any]:
     """Curves by a column's groups, or by tertiles or the median of a score (then with Cox, C-index, AUC over time).
 
-    With ``horizon`` the figures over time look that far; nothing else changes.
+    With ``horizon`` the figures over time look that far, with ``probability`` (of an event by then) also the Brier
+    score; nothing else changes.
     """
     from promet.evaluation import dynamic, survive
 
@@ -55,6 +64,8 @@ def survival_file(
         raise UsageError(
             "E_OPTIONS", "Either a group or a score is needed, not both", "--group COLUMN or --score COLUMN"
         )
+    if probability is not None and (horizon is None or score is None):
+        raise UsageError("E_OPTIONS", "A probability needs --score and --horizon", "the time it is meant for")
     table = tables.read_any(path)
     t, e = tables.numbers(table, time), tables.flags(table, event)
     gaps = {"a time": np.isnan(t), "an event of 0 or 1": np.isnan(e)}
@@ -63,22 +74,24 @@ def survival_file(
     if group is not None:
         if group not in table:
             tables.numbers(table, group)  # raises with the list of columns
-        g = np.array(["" if x is None else str(x).strip() for x in table[group]])
+        g = np.array(["" if x is None else str(x).strip() for x in table[group]], dtype=str)
         gaps["a group"] = np.isin(np.char.lower(g), list(tables.MISSING))
     else:
         s = tables.numbers(table, score or "")
         gaps["a finite score"] = ~np.isfinite(s)
+    p = None
+    if probability is not None:
+        p = tables.numbers(table, probability)
+        gaps["a probability from 0 to 1"] = ~((p >= 0) & (p <= 1))
     keep = ~np.any(list(gaps.values()), axis=0)
     excluded = [
         f"{int(bad.sum())} rows without {what} are left out." for what, bad in gaps.items() if bad.any()
     ]
-    if keep.sum() < 2:
-        raise UsageError(
-            "E_TOO_FEW", f"{int(keep.sum())} rows have everything that is needed", "at least two rows"
-        )
     if group is None:
         found = survive.analyse(t[keep], e[keep], s[keep], level, (cut,))
-        over_time = dynamic.record(t[keep], e[keep], s[keep], horizon, None, level, resamples)
+        over_time = dynamic.record(
+            t[keep], e[keep], s[keep], horizon, None if p is None else p[keep], level, resamples
+        )
         return {"excluded": excluded, **found, "dynamic": over_time}
     found = survive.compare(t[keep], e[keep], g[keep], sorted(set(g[keep]), key=_natural), level)
     return {"excluded": excluded, "n": int(keep.sum()), "events": int(e[keep].sum()), **found}
@@ -152,15 +165,17 @@ def show(found: Any, as_json: bool, kind: str) -> None:
 
 
 def _auc(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
-    table = _table("AUC", "", *([""] if "auc" in found else ["score", "compared"]))
-    records = [found] if "auc" in found else [found["a"], found["b"]]
+    named = {found["score"]: found, **found["compared"]}
+    table, records = _table("AUC", "", *named), list(named.values())
     lines = {
         "patients (with + without)": lambda r: f"{r['n']} ({r['positives']} + {r['negatives']})",
+        "  left out without score": lambda r: str(r["missing"]),
         "AUC": lambda r: _n(r["auc"]),
-        "DeLong interval": lambda r: _interval(r["delong"]),
+        f"{100 * found['level']:g} % DeLong interval": lambda r: _interval(r["delong"]),
         "logit interval": lambda r: _interval(r["logit"]),
         "bootstrap interval": lambda r: _interval(r["bootstrap"]),
         "DeLong SE": lambda r: _n(r["delong"]["se"], 4),
+        "DeLong variance": lambda r: _n(r["delong"]["variance"], 6),
         "Hanley-McNeil SE": lambda r: _n(r["hanley_mcneil"]["se"], 4),
         "DeLong p": lambda r: _n(r["delong"]["p"], 4),
         "Mann-Whitney U": lambda r: _n(r["mann_whitney"]["u"], 1),
@@ -173,17 +188,22 @@ def _auc(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
     }
     for name, text in lines.items():
         table.add_row(name, *(text(r) for r in records))
-    if "auc" in found:
-        return [table], found["notes"]
-    pair = found["paired"]
-    second = _table("Paired DeLong test", "patients", "difference", "interval", "p")
-    second.add_row(str(pair["n"]), _n(pair["difference"]), _interval(pair), _n(pair["p"], 4))
-    notes = [
-        f"{who}: {note}"
-        for who, r in (("score", found["a"]), ("compared", found["b"]))
-        for note in r["notes"]
-    ]
-    return [table, second], notes + [f"paired: {note}" for note in pair["notes"]]
+    notes = [f"{name}: {note}" for name, r in named.items() for note in r["notes"]]
+    if not found["paired"]:
+        return [table], notes
+    second = _table("Paired DeLong tests", "scores", "patients", "difference", "interval", "SE", "p")
+    for pair in found["paired"]:
+        name = f"{pair['a']} - {pair['b']}"
+        second.add_row(
+            name,
+            str(pair["n"]),
+            _n(pair["difference"]),
+            _interval(pair),
+            _n(pair["se"], 4),
+            _n(pair["p"], 4),
+        )
+        notes += [f"{name}: {note}" for note in pair["notes"]]
+    return [table, second], notes
 
 
 def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
@@ -202,7 +222,7 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
             table.add_row(
                 group["name"], str(group["n"]), str(group["events"]), median, *map(str, group["at_risk"]["n"])
             )
-        made.append(table)
+        made += [table, _curves(name, cut["groups"])] if cut["groups"] else []
         notes += [f"log-rank p {_n(cut['logrank']['p'], 4)}", *cut["notes"]]
     if "cox" in found:
         cox = found["cox"]
@@ -220,8 +240,27 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
             )
         made += [table] if over_time["auc"] else []
         notes.append(f"Uno's C {_n(over_time['uno']['value'])} {_interval(over_time['uno'])}")
+        if over_time["brier"]["value"] is not None:
+            brier = over_time["brier"]
+            notes.append(
+                f"Brier score at {brier['time']:g}: {_n(brier['value'])}; of the Kaplan-Meier curve {_n(brier['reference'])}"
+            )
         notes += [*over_time["notes"], over_time["censoring"], over_time["competing"]]
     return made, notes
+
+
+def _curves(name: str, groups: list[dict[str, Any]]) -> Table:
+    """The Kaplan-Meier estimates at the times of the numbers at risk."""
+    times = groups[0]["at_risk"]["time"]
+    table = _table(f"Free of the event, {name}", "group", *(f"at {t:g}" for t in times))
+    for group in groups:
+        there = group["at_risk"]
+        rows = [{key: there[key][k] for key in ("survival", "low", "high")} for k in range(len(times))]
+        cells = (
+            _n(r["survival"]) if r["low"] is None else f"{_n(r['survival'])} {_interval(r)}" for r in rows
+        )
+        table.add_row(group["name"], *cells)
+    return table
 
 
 def _calibration(found: dict[str, Any]) -> tuple[list[Table], list[str]]:

@@ -80,7 +80,9 @@ def auc(
     file: Path = FILE,
     label: str = typer.Option(..., help="column of the outcome, 0 or 1"),
     score: str = typer.Option(..., help="column of the score, higher = more likely"),
-    compare: str | None = typer.Option(None, help="column of a second score: adds the paired DeLong test"),
+    compare: list[str] = typer.Option(
+        [], help="column of another score: adds its AUC and the paired DeLong tests; may be given again"
+    ),
     level: float = LEVEL,
     bootstrap: int = typer.Option(2000, min=100, help="resamples of the bootstrap interval"),
     seed: int = typer.Option(0, min=0, help="seed of the bootstrap"),
@@ -88,11 +90,11 @@ def auc(
 ) -> None:
     """AUC of a score with DeLong, logit and bootstrap intervals, and Mann-Whitney p values.
 
-    Example: promet evaluation auc table.csv --label progressed --score model --compare capra
+    Example: promet evaluation auc table.csv --label progressed --score model --compare capra --compare psa
     """
     from promet.evaluation import by_hand
 
-    by_hand.show(by_hand.auc_file(file, label, score, compare, level, bootstrap, seed), as_json, "auc")
+    by_hand.show(by_hand.auc_file(file, label, score, list(compare), level, bootstrap, seed), as_json, "auc")
 
 
 @app.command()
@@ -105,6 +107,9 @@ def survival(
     score: str | None = typer.Option(None, help="column of a score to cut into groups"),
     cut: Cut = typer.Option(Cut.tertiles, help="where to cut the score"),
     horizon: float | None = typer.Option(None, min=0, help="time up to which AUC over time and Uno's C look"),
+    probability: str | None = typer.Option(
+        None, help="column of the probability of an event by the horizon: adds the Brier score"
+    ),
     bootstrap: int = typer.Option(500, min=100, help="resamples of the intervals over time"),
     level: float = LEVEL,
     as_json: bool = JSON,
@@ -115,7 +120,9 @@ def survival(
     """
     from promet.evaluation import by_hand
 
-    found = by_hand.survival_file(file, time, event, group, score, cut.value, level, horizon, bootstrap)
+    found = by_hand.survival_file(
+        file, time, event, group, score, cut.value, level, horizon, bootstrap, probability
+    )
     by_hand.show(found, as_json, "survival")
 
 

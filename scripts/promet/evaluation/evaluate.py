@@ -37,7 +37,7 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
     ADVICE: see promet.evaluation.coverage.advice: prefer, coverage, size, areas, mann_whitney_size, delong_size, sentence
     CALIBRATION: see promet.evaluation.calibration.record
     DECISION: see promet.evaluation.decision.curves
-    RECORD: see promet.evaluation.auc.record: n, positives, negatives, missing, auc, delong{se, low, high, z, p},
+    RECORD: see promet.evaluation.auc.record: n, positives, negatives, missing, auc, delong{variance, se, low, high, z, p},
             logit{low, high}, bootstrap{low, high, resamples, seed}, hanley_mcneil{se},
             mann_whitney{u, z, p, p_ties, p_exact}, youden{j, threshold, sensitivity, specificity},
             roc{fpr, tpr, threshold}, notes
@@ -57,12 +57,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.files import atomic, write_json
+from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation import auc, calibration, coverage, decision
 from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
 from promet.evaluation.settings import Evaluation, UclaPsma
-from promet.evaluation.tables import number, read_cohort
+from promet.evaluation.tables import read_cohort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,8 +260,8 @@ def section(
             labels, {name: _probability(mine[name].to_numpy("float64")) for name in recalibration}
         )
         result["notes"].append(
-            "The models' densities were fitted on the validation part too, so a recalibration learnt there "
-            "corrects too little."
+            "The recalibration is learnt on the validation part, on which the models' densities were fitted too: "
+            "what it corrects there need not be what is wrong elsewhere, neither in size nor in direction."
         )
         if label_name == "progression":
             result["notes"].append(

@@ -92,6 +92,10 @@ def pool(metrics: list[dict[str, Any]]) -> dict[str, Any]:
         "section_order": list(METHODS),
         "notes": [],
     }
+    if len(metrics) > 1:
+        result["notes"].append(
+            "Every split chose its own network on its own validation part; no test part of any split chose anything."
+        )
     if len(metrics) < 2:
         result["notes"].append("There is one split only: its own interval holds, and nothing is pooled.")
     elif len(metrics) < 10:

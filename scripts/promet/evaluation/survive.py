@@ -29,9 +29,10 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
            median, median_low, median_high: time until half have progressed; null = not reached
            curve: {time, survival, low, high}    equally long lists starting at time 0 with survival 1; a step function:
                                                  survival[k] holds from time[k] to time[k+1] ("post" steps);
-                                                 low/high = pointwise log(-log) interval, null where undefined
+                                                 low/high = pointwise log(-log) interval, null where survival is 1 or 0
            censored: {time, survival}            where to draw the ticks
-           at_risk: {time, n}                    n = patients with time >= that; the same times in every group
+           at_risk: {time, n, survival, low, high}    the same times in every group; n = patients with time >= that; the
+                                                 curve and its interval there, null where nobody is at risk any more
 """
 
 from __future__ import annotations
@@ -44,15 +45,17 @@ from typing import Any
 import numpy as np
 
 from promet.core.files import write_json
+from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation import dynamic
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.tables import number, read_cohort
+from promet.evaluation.tables import read_cohort
 
 PRODUCT = "survival.json"
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
 DYNAMIC_RESAMPLES = 500  # of the intervals over time, at most
+FINE = 1e-12
 FEW = 10  # events below which every figure is called descriptive
 
 
@@ -68,6 +71,11 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> di
         warnings.simplefilter("ignore")
         interval = median_survival_times(bounds)
     gone = np.sort(time[event == 0])
+    # Nobody has had the event, or everybody: the log(-log) interval is not defined, whatever the library fills in.
+    inside = (curve.to_numpy(float) > FINE) & (curve.to_numpy(float) < 1 - FINE)
+    low, high = (
+        [_finite(x) if ok else None for x, ok in zip(bounds.iloc[:, k], inside, strict=True)] for k in (0, 1)
+    )
     return {
         "n": len(time),
         "events": int(event.sum()),
@@ -77,8 +85,8 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> di
         "curve": {
             "time": curve.index.to_numpy(float).tolist(),
             "survival": curve.to_numpy(float).tolist(),
-            "low": [_finite(x) for x in bounds.iloc[:, 0]],
-            "high": [_finite(x) for x in bounds.iloc[:, 1]],
+            "low": low,
+            "high": high,
         },
         "censored": {"time": gone.tolist(), "survival": fitter.predict(gone).tolist() if len(gone) else []}
         if len(gone) != 1
@@ -90,7 +98,7 @@ def compare(
     time: np.ndarray, event: np.ndarray, group: np.ndarray, names: list[str], level: float = 0.95
 ) -> dict[str, Any]:
     """Curves of the groups ``names`` (in that order) and the log-rank test: groups, logrank, notes of CUT."""
-    ticks = _ticks(float(time.max()))
+    ticks = _ticks(float(time.max(initial=0.0)))
     groups, notes = [], []
     for name in names:
         mine = group == name
@@ -100,11 +108,13 @@ def compare(
         curve = kaplan_meier(time[mine], event[mine], level)
         if curve["events"] == 0:
             notes.append(f"Group {name} has no events: its median is not reached and its curve stays at 1.")
-        curve["at_risk"] = {"time": ticks, "n": [int((time[mine] >= t).sum()) for t in ticks]}
+        curve["at_risk"] = _at_risk(ticks, time[mine], curve["curve"])
         groups.append({"name": str(name), **curve})
     test: dict[str, float | None] = {"statistic": None, "df": None, "p": None}
     if len(groups) < 2:
-        notes.append("There is only one group: nothing to compare.")
+        notes.append(
+            "There is only one group: nothing to compare." if groups else "There is nobody to analyse."
+        )
     elif event.sum() < 2:
         notes.append(f"Only {int(event.sum())} events: no log-rank test.")
     else:
@@ -155,7 +165,7 @@ def cox(
         "n": len(score),
         "events": int(event.sum()),
     }
-    if score.min() == score.max():
+    if len(score) and score.min() == score.max():
         return result, ["The score is the same for everyone: no hazard ratio."]
     if event.sum() < 2:
         return result, [f"Only {int(event.sum())} events: no hazard ratio."]
@@ -208,7 +218,7 @@ def analyse(
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
     result: dict[str, Any] = {"n": len(time), "events": int(event.sum()), "cuts": {}, "notes": []}
     for kind in cuts:
-        thresholds, group, names, notes = cut(score, kind)
+        thresholds, group, names, notes = cut(score, kind) if len(score) else ([], score, [], [])
         found = compare(time, event, group, names, level)
         found["notes"] = notes + found["notes"]
         result["cuts"][kind] = {"thresholds": thresholds, **found}
@@ -314,6 +324,17 @@ def survive(
         makes=(PRODUCT,),
         packages=("numpy", "scipy", "pandas", "lifelines", "scikit-survival"),
     )
+
+
+def _at_risk(ticks: list[float], time: np.ndarray, curve: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Numbers at risk and the step curve at the ticks."""
+    numbers = [int((time >= t).sum()) for t in ticks]
+    where = np.searchsorted(curve["time"], ticks, side="right") - 1
+    there = {
+        key: [curve[key][k] if n else None for k, n in zip(where, numbers, strict=True)]
+        for key in ("survival", "low", "high")
+    }
+    return {"time": ticks, "n": numbers, **there}
 
 
 def _finite(value: float) -> float | None:

@@ -12,6 +12,7 @@ characteristics.json (written by ``promet evaluation table1``)::
               tested; sentence: "" unless p < 0.05: whether the value is missing then tells the label
     sites: [{site, n, positives, negatives, medians: {VARIABLE: median | null}, flags: [VARIABLE, ...]}]
               flags: Mann-Whitney of this site against all others, p < 0.01 divided by the number of tests
+    scanners: [{voxel_mm, n, ...}]  the same by the voxel of the PET, which stands for scanner and reconstruction
     outliers: [{patient, site, variable, title, value, z}]
               robust z = 0.6745 (x - median) / MAD of the logarithm, beyond 3.5 (Iglewicz & Hoaglin)
     notes: [sentence, ...]
@@ -28,11 +29,12 @@ import numpy as np
 
 from promet.core.errors import IntegrityError
 from promet.core.files import write_json
+from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.evaluate import outcome
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.tables import number, read_cohort
+from promet.evaluation.tables import read_cohort
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +117,7 @@ def study(table: pd.DataFrame) -> dict[str, Any]:
     names = [name for name in GROUPS if (table["group"] == name).any()]
     notes = [
         "No p values: a difference between the groups is described, not tested.",
-        "Scanners are not recorded; site, voxel size and uptake time stand for them.",
+        "The make of a scanner is not recorded; site (hospital or scanner), voxel size and uptake time stand for it.",
     ]
     empty = [name for name in (*NUMBERS, *CATEGORIES) if table[name].isna().all()]
     if empty:
@@ -126,7 +128,8 @@ def study(table: pd.DataFrame) -> dict[str, Any]:
         "groups": [{"name": name, "n": int((table["group"] == name).sum())} for name in names],
         "rows": rows(table, names, [name for name in NUMBERS if name not in empty], empty),
         "missing": missing(table, names),
-        "sites": sites(table),
+        "sites": compared(table, "site"),
+        "scanners": compared(table, "voxel_mm"),
         "outliers": flagged,
         "notes": notes,
     }
@@ -206,17 +209,17 @@ def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def sites(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Medians per site, and which of them differ from all other sites together."""
+def compared(table: pd.DataFrame, by: str) -> list[dict[str, Any]]:
+    """Medians per group of a column, and which of them differ from all other groups together."""
     from scipy.stats import mannwhitneyu
 
-    named = table[table["site"].notna()]
-    groups = dict(iter(named.groupby("site", sort=True)))
+    named = table[table[by].notna()]
+    groups = dict(iter(named.groupby(by, sort=True)))
     tests = max(1, len(groups) * len(COMPARED))
     found = []
-    for site, mine in groups.items():
+    for group, mine in groups.items():
         row: dict[str, Any] = {
-            "site": str(site),
+            by: str(group),
             "n": len(mine),
             "positives": int((mine["label"] == 1).sum()),
             "negatives": int((mine["label"] == 0).sum()),
@@ -224,7 +227,7 @@ def sites(table: pd.DataFrame) -> list[dict[str, Any]]:
             "flags": [],
         }
         for name in COMPARED:
-            here, others = mine[name].dropna(), named.loc[named["site"] != site, name].dropna()
+            here, others = mine[name].dropna(), named.loc[named[by] != group, name].dropna()
             row["medians"][name] = float(here.median()) if len(here) else None
             if min(len(here), len(others)) >= SMALL_SITE and here.nunique() + others.nunique() > 2:
                 p = mannwhitneyu(here, others, method="asymptotic").pvalue

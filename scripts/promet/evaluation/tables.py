@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promet.core.errors import UsageError
+from promet.core.rows import MISSING, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 TRUE, FALSE = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
 
 
 def read_cohort(path: str | Path) -> dict[str, dict[str, str]]:
-    """Patient -> row of the cohort table (TSV with a header), cells stripped."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as handle:
-        rows = [
-            {(key or "").strip(): (cell or "").strip() for key, cell in row.items() if key is not None}
-            for row in csv.DictReader(handle, delimiter="\t")
-        ]
-    return {row["patient"]: row for row in rows}
-
-
-def number(row: dict[str, str], column: str) -> float:
-    """A cell as a number, NaN when empty or the column is absent; ``UsageError`` when it is neither."""
-    cell = row.get(column, "")
-    if cell.lower() in MISSING:
-        return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.inf
-    if math.isinf(value):
-        raise UsageError(
-            "E_TABLE_NUMBER",
-            f"Column {column} of patient {row.get('patient', '?')} is not a number",
-            "a number with a decimal point, or an empty cell for a missing value",
-            "Correct the cohort table; promet check lists every such cell",
-        )
-    return value
+    """Patient -> row of the cohort table, cells stripped."""
+    return {row["patient"]: row for row in read_table(path)}
 
 
 def read_any(path: str | Path) -> pd.DataFrame:

@@ -15,8 +15,6 @@ checklist.json (written by ``promet evaluation tripod``)::
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,8 @@ from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.evaluation.tripod_answers import answers, card
+from promet.evaluation.tripod_answers import answers
+from promet.evaluation.tripod_card import card
 from promet.evaluation.tripod_items import ITEMS
 
 PRODUCT = "checklist.json"
@@ -48,9 +47,13 @@ FILES = {
 }
 RECORDS = {
     "gather": "gather/gather.json",
+    "select": "select/{}/select.json",
     "fuse": "fusion/{}/fuse.json",
+    "permute": "fusion/{}/permute.json",
     "evaluate": "evaluation/{}/evaluate.json",
     "survive": "evaluation/{}/survive.json",
+    "pool": "evaluation/pool.json",
+    "table1": "evaluation/table1.json",
 }
 
 
@@ -60,9 +63,7 @@ class Facts:
 
     found: dict[str, dict[str, Any]]
     splits: int = 0
-    runs: int = 0
     parameters: int | None = None
-    excluded: Counter[str] = field(default_factory=Counter)
     versions: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -99,17 +100,15 @@ def facts(study: Path, config: dict[str, Any]) -> Facts:
             "Run promet first",
         )
     result = Facts(found, len(splits), config=config)
-    for path in sorted(study.glob(f"network/*/{first}/seed-*/train.json")):
-        record = Sidecar.read(path)
-        result.runs += 1
-        result.parameters = record.values.get("parameters", result.parameters)
-        result.versions |= record.versions
+    chosen = found["select"].get("values") or {}
+    if "seed" in chosen:
+        path = study / f"network/{chosen['variant']}/{first}/seed-{chosen['seed']:02d}/train.json"
+        if path.exists():
+            record = Sidecar.read(path)
+            result.parameters = record.values.get("parameters")
+            result.versions |= record.versions
     for name in ("gather", "fuse", "explain"):
         result.versions |= found[name].get("versions", {})
-    exclusions = study / "gather/exclusions.tsv"
-    if exclusions.exists():
-        with exclusions.open(newline="", encoding="utf-8") as handle:
-            result.excluded = Counter(row["status"] for row in csv.DictReader(handle, delimiter="\t"))
     return result
 
 

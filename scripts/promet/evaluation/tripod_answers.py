@@ -12,80 +12,38 @@ def answers(known: Facts) -> dict[str, tuple[str, str]]:
     """item -> (where, text) as far as the records go; an item without text is left out."""
     given = {
         "4": ("", _aims(known)),
-        "6a": ("report: Patients", _sites(known)),
-        "6b": ("report: Patients", _left_out(known)),
-        "7": ("report: Quality control", _preparation(known)),
+        "6a": ("report: Cohort", _sites(known)),
+        "6b": ("report: Cohort", _left_out(known)),
+        "7": ("report: Images", _preparation(known)),
         "8a": ("report: Methods", _outcome(known)),
-        "9a": ("report: Methods", _predictors(known)),
-        "9b": ("report: Methods", _measured(known)),
-        "10": ("report: Patients", _size(known)),
-        "11": ("report: Patients", _missing(known)),
-        "12a": ("report: Methods", _split(known)),
+        "9a": ("report: Methods", predictors(known)),
+        "9b": ("report: Methods", measured(known)),
+        "10": ("report: Cohort", _size(known)),
+        "11": ("report: Cohort", missing(known)),
+        "12a": ("report: Methods", split(known)),
         "12b": ("naive_bayes.json", _form(known)),
         "12c": ("report: Methods", _building(known)),
         "12d": ("evaluation/characteristics.json", _clusters(known)),
         "12e": ("report: Methods", _measures(known)),
-        "12f": ("metrics.json: recalibration", _updating(known)),
-        "12g": ("naive_bayes.json", _calculation(known)),
+        "12f": ("report: Calibration and benefit", _updating(known)),
+        "12g": ("naive_bayes.json", calculation(known)),
         "13": ("report: Methods", _imbalance(known)),
         "15": ("report: Methods", _output(known)),
-        "16": ("report: Patients", _difference(known)),
-        "18f": ("report: Reproducibility", _code(known)),
-        "20a": ("report: Flow", _flow(known)),
+        "16": ("report: Cohort", _difference(known)),
+        "18f": ("report: Provenance", _code(known)),
+        "20a": ("report: Cohort", _flow(known)),
         "20b": ("evaluation/characteristics.json", _characteristics(known)),
         "20c": ("evaluation/characteristics.json", _characteristics(known)),
-        "21": ("metrics.json", _events(known)),
-        "22": ("naive_bayes.json, model.safetensors", _specification(known)),
-        "23a": ("report: Results", _performance(known)),
+        "21": ("metrics.json", events(known)),
+        "22": ("naive_bayes.json, model.safetensors", specification(known)),
+        "23a": ("report: Discrimination", performance(known)),
         "23b": ("evaluation/characteristics.json", _clusters(known)),
-        "24": ("metrics.json: calibration", _recalibrated(known)),
-        "26": ("report: Limits", " ".join(limits(known))),
+        "24": ("report: Calibration and benefit", recalibrated(known)),
+        "26": ("report: What speaks against believing it", " ".join(limits(known))),
         "27b": ("README", "promet is for research only; it needs someone who can run and read it."),
         "27a": ("naive_bayes.json", _poor_input(known)),
     }
     return {item: pair for item, pair in given.items() if pair[1]}
-
-
-def card(known: Facts) -> list[tuple[str, list[str]]]:
-    """Title and sentences of each part of the model card; promet's ignorance is a part of its own."""
-    chosen = known.get("select", "values") or {}
-    names = known.get("model", "architecture") or {}
-    model = []
-    if names:
-        size = f", {known.parameters:,} parameters" if known.parameters else ""
-        model.append(
-            f"Network: {names.get('name')} in 3D{size}; variant {chosen.get('variant')}, seed {chosen.get('seed')}, chosen "
-            f"from {chosen.get('candidates')} candidates by the validation part alone."
-        )
-    parts = (
-        ("Model", [*model, _specification(known), _calculation(known)]),
-        (
-            "Intended use",
-            [
-                "Research on men with untreated prostate cancer and a PSMA PET. It is no medical device and decides nothing about a patient."
-            ],
-        ),
-        (
-            "Not for",
-            [
-                "Treated men, other tracers than the table names, scans without an intraprostatic lesion (the network gives them no "
-                "score), other outcomes than those below."
-            ],
-        ),
-        ("Inputs", [_predictors(known), _measured(known)]),
-        ("Training data", [_split(known), _events(known), _missing(known)]),
-        ("Performance", [_performance(known), _recalibrated(known), _chance(known)]),
-        ("Limits", limits(known)),
-        (
-            "What promet does not know",
-            [
-                "Who was asked and who declined; dates; treatments; origin, income and language of the patients; how the outcome was "
-                "confirmed; who read the scans; ethics, consent and funding.",
-                "Whether the model is fair to any group of people: nothing in the table allows it to be tested but age.",
-            ],
-        ),
-    )
-    return [(title, [s for s in sentences if s]) for title, sentences in parts]
 
 
 def limits(known: Facts) -> list[str]:
@@ -98,9 +56,10 @@ def limits(known: Facts) -> list[str]:
         )
     if known.splits == 1:
         said.append("There is one split: the figures hold for it, and another one would give others.")
-    if known.runs > 1:
+    runs = known.get("select", "values", "candidates") or 0
+    if runs > 1:
         said.append(
-            f"The network is the best of {known.runs} runs on the validation part: its validation AUC is optimistic, its test AUC is not."
+            f"The network was chosen among {runs} runs by the validation part: its validation AUC is optimistic, its test AUC is not."
         )
     said.append(
         "The PET is scaled to [0, 1] per patient, so that the network cannot see absolute uptake; only SUVpeak, PRIMARY 5 and "
@@ -157,12 +116,12 @@ def _outcome(known: Facts) -> str:
     )
 
 
-def _predictors(known: Facts) -> str:
+def predictors(known: Facts) -> str:
     order = known.get("bayes", "models", "multimodal", "order")
     return f"Inputs were set beforehand, none was selected by the data: {', '.join(order)}." if order else ""
 
 
-def _measured(known: Facts) -> str:
+def measured(known: Facts) -> str:
     source = known.get("fuse", "values", "suv_peak_source")
     if not source:
         return ""
@@ -182,7 +141,7 @@ def _size(known: Facts) -> str:
     )
 
 
-def _missing(known: Facts) -> str:
+def missing(known: Facts) -> str:
     gaps = known.get("fuse", "values", "missing")
     if gaps is None:
         return ""
@@ -193,7 +152,7 @@ def _missing(known: Facts) -> str:
     )
 
 
-def _split(known: Facts) -> str:
+def split(known: Facts) -> str:
     parts = known.get("fuse", "values", "parts")
     if not parts:
         return ""
@@ -222,10 +181,17 @@ def _building(known: Facts) -> str:
     if not chosen:
         return ""
     return (
-        f"{known.runs} networks were trained on the training part; the one with the best {chosen['metric']} on the validation part was "
-        f"taken ({chosen['variant']}, seed {chosen['seed']}). Naive Bayes was fitted on training and validation, the network's two "
-        f"densities on: {known.get('fuse', 'values', 'cnn_score_fitted_on') or 'validation'}. Judged on the test part, whose scores are made only after that choice."
+        f"{chosen['candidates']} networks were trained on the training part; {taken(chosen)} by {chosen['metric']} on the validation part. "
+        f"Naive Bayes was fitted on training and validation, the network's two densities on: "
+        f"{known.get('fuse', 'values', 'cnn_score_fitted_on') or 'validation'}. Judged on the test part, whose scores are made only after that choice."
     )
+
+
+def taken(chosen: dict[str, Any]) -> str:
+    """Which of the trained networks the score comes from."""
+    if chosen.get("members", 1) > 1:
+        return f"the score is the mean logit of the {chosen['members']} best"
+    return f"the best one was taken ({chosen['variant']}, seed {chosen['seed']})"
 
 
 def _clusters(known: Facts) -> str:
@@ -259,7 +225,7 @@ def _updating(known: Facts) -> str:
     )
 
 
-def _calculation(known: Facts) -> str:
+def calculation(known: Facts) -> str:
     return (
         "log-odds = log of the prior odds + the sum, over the known inputs, of the log ratio of the two normal densities; all numbers are in naive_bayes.json."
         if known.get("bayes", "models")
@@ -321,7 +287,7 @@ def _characteristics(known: Facts) -> str:
     return f"Table 1 by cohort and label: {told}."
 
 
-def _events(known: Facts) -> str:
+def events(known: Facts) -> str:
     counts, sections = known.get("fuse", "values", "fitted_on"), known.get("metrics", "sections")
     if not counts or not sections:
         return ""
@@ -336,7 +302,7 @@ def _events(known: Facts) -> str:
     )
 
 
-def _specification(known: Facts) -> str:
+def specification(known: Facts) -> str:
     if not known.get("bayes", "models"):
         return ""
     digest = known.get("model", "digest")
@@ -344,7 +310,7 @@ def _specification(known: Facts) -> str:
     return f"Priors, means, variances and transforms of every model are in naive_bayes.json{weights}."
 
 
-def _performance(known: Facts) -> str:
+def performance(known: Facts) -> str:
     said = []
     for key in ("synchronous", "metachronous", "prospective"):
         part = known.get("metrics", "sections", key) or {}
@@ -359,7 +325,7 @@ def _performance(known: Facts) -> str:
     return " ".join(said)
 
 
-def _recalibrated(known: Facts) -> str:
+def recalibrated(known: Facts) -> str:
     both = known.get("metrics", "sections", "synchronous", "calibration", "multimodal")
     if not both:
         return ""
@@ -376,7 +342,7 @@ def _recalibrated(known: Facts) -> str:
     return f"Test part, multimodal: {told}." if told else ""
 
 
-def _chance(known: Facts) -> str:
+def chance(known: Facts) -> str:
     found = known.get("permutation", "models", "multimodal")
     if not found or found["all"]["p"] is None:
         return ""

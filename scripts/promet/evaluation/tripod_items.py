@@ -112,10 +112,20 @@ ITEMS: tuple[tuple[str, str, str, str], ...] = (
     ("18f", "Open science", "Availability of the code", ""),
     ("19", "Patients and public", "Their involvement", "whether patients or the public took part"),
     ("20a", "Results: participants", "Flow, with and without outcome, follow-up", ""),
-    ("20b", "Results: participants", "Characteristics, predictors, missing values", ""),
+    (
+        "20b",
+        "Results: participants",
+        "Characteristics, predictors, missing values",
+        "dates and treatments",
+    ),
     ("20c", "Results: participants", "Evaluation data against development data", ""),
     ("21", "Results: development", "Patients and events in each analysis", ""),
-    ("22", "Results: specification", "The full model, so that others can predict", ""),
+    (
+        "22",
+        "Results: specification",
+        "The full model, so that others can predict",
+        "who may have it and on what terms",
+    ),
     (
         "23a",
         "Results: performance",

@@ -29,6 +29,7 @@ def fuse(
     out: Path = typer.Option(..., help="sidecar to write; products lie beside it"),
     pin: str = typer.Option("", help="what the job uses, stored as given"),
     settings: str = typer.Option("{}", help="settings of the fusion, JSON"),
+    locked: Path | None = typer.Option(None, help="naive_bayes.json to use as it is: nothing is fitted"),
 ) -> None:
     """Fit the naive Bayes models on training + validation and predict every patient.
 
@@ -48,6 +49,7 @@ def fuse(
         out=out,
         pin=pin,
         settings=from_json(Fusion, settings),
+        locked=locked,
     )
 
 

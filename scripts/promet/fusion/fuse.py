@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.errors import UsageError
-from promet.core.files import atomic, write_json
+from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.fusion import inputs
@@ -63,6 +63,30 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
     return models, warnings
 
 
+def keep(table: pd.DataFrame, settings: Fusion, locked: Path) -> tuple[dict[str, NaiveBayes], list[str]]:
+    """The models of ``locked``, and a sentence on those it was fitted on who are no longer in ``table``.
+
+    Raises:
+        UsageError: the settings ask for other models or other inputs.
+    """
+    record = read_json(locked)
+    models, log = from_record(record)
+    asked = {name: list(features) for name, features in settings.models.items()}
+    if {name: list(model.features) for name, model in models.items()} != asked or log != list(settings.log):
+        raise UsageError(
+            "E_SEALED",
+            "The settings of the fusion differ from those of the model that a waiver keeps",
+            "the settings it was fitted with",
+            "Put them back, or begin a new study: promet freeze NAME --into NEWSTUDY",
+        )
+    before = sum(record["fitted_on"].values())
+    gone = before - int(table["part"].isin(inputs.FIT_PARTS).sum())
+    return models, [
+        f"{gone} of the {before} patients the model was fitted on can no longer be used, at least one since he "
+        "withdrew. The model was kept as it was, by a waiver on record; nothing was fitted again."
+    ]
+
+
 def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: list[str]) -> pd.DataFrame:
     """``table`` with two columns per model: NAME (log-odds) and NAME_probability."""
     result = table.copy()
@@ -103,8 +127,12 @@ def fuse(
     out: Path,
     pin: str,
     settings: Fusion,
+    locked: Path | None = None,
 ) -> Sidecar:
     """Write naive_bayes.json and predictions.parquet beside ``out``, and the sidecar ``out`` last.
+
+    ``locked``: a naive_bayes.json that stays as it is, nothing is fitted (a patient withdrew, and a waiver keeps the
+    model).
 
     predictions.parquet: one row per patient of the cohort table that is not quarantined, sorted by
     patient: patient, part, label, the seven raw inputs, suv_peak_source, and for each model NAME
@@ -120,11 +148,11 @@ def fuse(
             pd.read_parquet(scores),
             pd.read_parquet(measures),
         )
-        models, more = fit(table, settings)
+        models, more = keep(table, settings, locked) if locked else fit(table, settings)
         predictions = predict(table, models, settings.log)
         counts = {part: int((table["part"] == part).sum()) for part in inputs.FIT_PARTS}
         model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS)
-        write_json(model_file, to_record(models, settings, split, counts))
+        write_json(model_file, read_json(locked) if locked else to_record(models, settings, split, counts))
         with atomic(prediction_file) as temporary:
             predictions.to_parquet(temporary, index=False)
         return Outcome(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
+from promet.core.rows import number, read_table
 from promet.core.sidecar import QUARANTINED
 from promet.fusion.settings import Input
 
@@ -20,36 +20,7 @@ if TYPE_CHECKING:
 INPUTS: tuple[str, ...] = Input.__args__
 # Clinical inputs and the column of the cohort table each is read from.
 CLINICAL = ("psa", "grade_group", "positive_cores_percent", "primary_score", "psma_expression")
-MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
 FIT_PARTS = ("training", "validation")
-
-
-def read_table(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a TSV file with a header, cells stripped."""
-    with Path(path).open(newline="", encoding="utf-8-sig") as handle:
-        return [
-            {(key or "").strip(): (cell or "").strip() for key, cell in row.items() if key is not None}
-            for row in csv.DictReader(handle, delimiter="\t")
-        ]
-
-
-def number(row: dict[str, str], column: str) -> float:
-    """A cell as a number, NaN when empty; ``UsageError`` when it is neither."""
-    cell = row.get(column, "")
-    if cell.lower() in MISSING:
-        return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.inf
-    if math.isinf(value):
-        raise UsageError(
-            "E_TABLE_NUMBER",
-            f"Column {column} of patient {row.get('patient', '?')} is not a number",
-            "a number with a decimal point, or an empty cell for a missing value",
-            "Correct the cohort table; promet check lists every such cell",
-        )
-    return value
 
 
 def parts(ledger: str | Path, split: int) -> dict[str, str]:

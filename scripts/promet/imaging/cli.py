@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from promet.core.errors import EXIT_OK, EXIT_REFUSED
 from promet.core.settings import from_json
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ def convert(
     patient: Annotated[str, typer.Option(help="As a stage: the pseudonym.")] = "",
     registry: Annotated[Path | None, typer.Option(help="As a stage: the image registry, images.tsv.")] = None,
     pin: Pin = "",
+    settings: SettingsJson = "{}",
 ) -> None:
     """DICOM PET to SUV by body weight.
 
@@ -50,6 +52,7 @@ def convert(
     """
     from promet.core.errors import UsageError
     from promet.imaging import convert as stage
+    from promet.imaging.settings import Convert
 
     as_stage, by_hand = bool(patient) and registry is not None, source is not None
     if as_stage == by_hand or (audit is not None and not by_hand):
@@ -59,16 +62,46 @@ def convert(
             "either SOURCE (with --audit if wanted), or --patient with --registry",
             "See promet imaging convert --help",
         )
+    chosen = from_json(Convert, settings)
     _one_thread()
     if registry is not None and not by_hand:
-        stage.convert(patient, registry, out, pin)
+        stage.convert(patient, registry, out, pin, chosen)
     else:
         stage.convert_by_hand(source, out, audit)
 
 
 @app.command()
+def organs(
+    patient: Patient,
+    registry: Registry,
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+    weights: Annotated[str, typer.Option(help="Folder of TotalSegmentator's weights; empty: its own.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, gpu or gpu:N.")] = "cpu",
+) -> None:
+    """Masks of prostate, bladder, liver, aorta, spleen (and parotids) on the CT, by TotalSegmentator.
+
+    Example: promet imaging organs --patient P001 --registry registry/images.tsv --weights weights --out results/patients/P001/organs.json
+    """
+    from promet.imaging.organs import run
+    from promet.imaging.settings import Organs
+
+    chosen = from_json(Organs, settings)
+    _one_thread()
+    run(patient, registry, out, pin, chosen, weights, device)
+
+
+@app.command()
 def segment(
-    patient: Patient, registry: Registry, out: Out, pin: Pin = "", settings: SettingsJson = "{}"
+    patient: Patient,
+    registry: Registry,
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+    organs: Annotated[
+        bool, typer.Option("--organs", help="The prostate mask is that of the stage organs.")
+    ] = False,
 ) -> None:
     """Masks of the prostate and its lesions on the PET grid.
 
@@ -79,7 +112,7 @@ def segment(
 
     chosen = from_json(Segment, settings)
     _one_thread()
-    run(patient, registry, out, pin, chosen)
+    run(patient, registry, out, pin, chosen, organs)
 
 
 @app.command()
@@ -149,8 +182,10 @@ def mask(
         Path, typer.Argument(help="NIfTI, DICOM SEG or RTSTRUCT, or a folder with one.", show_default=False)
     ],
     reference: Annotated[Path, typer.Option(help="The PET volume whose grid the mask is brought to.")],
-    roi: Annotated[str, typer.Option(help="Name or pattern of the structure, or label=N, or label=any.")],
     out: Annotated[Path, typer.Option(help="The mask to write (.nii.gz), 0/1 on the grid of the PET.")],
+    roi: Annotated[
+        str, typer.Option(help="Name or pattern of the structure, or label=N, or label=any.")
+    ] = "(?i)prostate",
     ct: Annotated[
         Path | None, typer.Option(help="The CT series it was drawn on, if it is to be checked.")
     ] = None,
@@ -194,6 +229,31 @@ def inspect(
 
 
 @app.command()
+def check(
+    cohort: Annotated[Path, typer.Option(help="The cohort table.")],
+    settings: Annotated[str, typer.Option(help="The section imaging of the configuration as JSON.")] = "{}",
+    json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON.")] = False,
+) -> None:
+    """By hand: which sources of a table will be refused, by their headers alone; exit 2 if any will.
+
+    Example: promet imaging check --cohort config/cohort.tsv
+    """
+    from dataclasses import asdict
+
+    from promet.imaging.check import check_images
+    from promet.imaging.settings import Imaging
+
+    found = list(check_images(cohort, from_json(Imaging, settings)))
+    if json:
+        _print_json([asdict(fault) for fault in found])
+    else:
+        for fault in found:
+            print(f"{fault.patient:12} {fault.column:9} {fault.code}: {fault.sentence}")
+        print(f"{len(found)} sources will be refused; their patients will be quarantined")
+    raise typer.Exit(EXIT_REFUSED if found else EXIT_OK)
+
+
+@app.command()
 def expression(
     pet: Annotated[Path, typer.Argument(help="The PET volume in SUV.", show_default=False)],
     prostate: Annotated[Path, typer.Option(help="Mask of the prostate.")],
@@ -214,10 +274,35 @@ def expression(
     _print_json(by_hand(pet, prostate, lesions, blood, reference, parotid))
 
 
-def _print_json(value: dict) -> None:
+def _print_json(value: dict | list) -> None:
     from json import dumps
 
     print(dumps(value, indent=2, allow_nan=False))
+
+
+@app.command()
+def bucket(
+    name: Annotated[str, typer.Option("--bucket", help="Which one, e.g. fit-007.")],
+    number: Annotated[int, typer.Option(help="How many there are of each group.")],
+    patients: Annotated[Path, typer.Option(help="Folder with one folder per patient.")],
+    cohort: Annotated[Path, typer.Option(help="The cohort table.")],
+    registry: Registry,
+    ledger: Annotated[Path, typer.Option(help="The split ledger.")],
+    out: Out,
+    splits: Annotated[int, typer.Option(help="How many splits the study has.")] = 1,
+    pin: Pin = "",
+    settings: Annotated[str, typer.Option(help="The section imaging of the configuration as JSON.")] = "{}",
+) -> None:
+    """All image stages of a bucket's patients: what is out of date, and nothing else.
+
+    Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
+    """
+    from promet.imaging.bucket import members, run
+    from promet.imaging.settings import Imaging
+
+    chosen = from_json(Imaging, settings).model_dump(mode="json")
+    ids = list(members(name, number, cohort, ledger, splits))
+    run(name, patients, ids, registry, chosen, out, pin)
 
 
 @app.command()
@@ -225,6 +310,7 @@ def gather(
     patients: Annotated[Path, typer.Option(help="Folder with one folder per patient.")],
     out: Out,
     cohort: Annotated[Path, typer.Option(help="The cohort table: whom to gather.")],
+    buckets: Annotated[str, typer.Option(help="Folder of the buckets, when patients share image jobs.")] = "",
     pin: Pin = "",
 ) -> None:
     """One table of all patients, one of the excluded.
@@ -234,4 +320,4 @@ def gather(
     from promet.cohort.table import read
     from promet.imaging.gather import run
 
-    run(patients, [row["patient"] for row in read(cohort)], out, pin)
+    run(patients, [row["patient"] for row in read(cohort)], out, pin, Path(buckets) if buckets else None)

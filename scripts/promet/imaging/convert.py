@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging import dicom, geometry, series, stacking, suv
+from promet.imaging.settings import Convert
 
-PRODUCT = "pet.nii.gz"
+PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
 IMPOSSIBLE = 20000.0  # refused also from DICOM: an extreme voxel at an edge is only warned of
@@ -58,9 +60,31 @@ def convert_source(source: Path) -> Converted:
     return result
 
 
-def convert(patient: str, registry: Path, out: Path, pin: str) -> Sidecar:
-    """The Snakemake stage: ``pet.nii.gz`` beside the sidecar ``out``, whose values are the audit."""
+def check_source(source: Path) -> None:
+    """Refuse what ``convert_source`` would refuse by the headers alone; no pixel is read.
+
+    Raises:
+        DataError: as ``convert_source``.
+    """
+    dicom.quiet()
+    if source.is_file() and source.name.lower().endswith(IMAGES):
+        return
+    try:
+        headers = [frame.header for frame in series.find_pet(source).frames]
+        suv.factors(headers)
+        stacking.stack(headers)
+    except DataError as error:
+        raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
+
+
+def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert | None = None) -> Sidecar:
+    """The Snakemake stage: pet.nii.gz (and ct.nii.gz if asked) beside ``out``, whose values are the audit.
+
+    When the PET is not kept, a digest of its voxels stands for the file, so that followers notice a change.
+    """
     from promet.cohort.registry import sources
+
+    kept = settings or Convert()
 
     def work() -> Outcome:
         found = sources(registry, patient)
@@ -71,11 +95,42 @@ def convert(patient: str, registry: Path, out: Path, pin: str) -> Sidecar:
                 "a path in the column pet",
             )
         result = convert_source(found["pet"])
-        path = Path(out).with_name(PRODUCT)
-        geometry.write_nifti(result.image, path)
-        return Outcome({"pet": path}, result.audit, result.warnings)
+        paths = {name: Path(out).with_name(file) for name, file in zip(("pet", "ct"), PRODUCTS, strict=True)}
+        products = {}
+        if kept.keep_pet:
+            geometry.write_nifti(result.image, paths["pet"])
+            products["pet"] = paths["pet"]
+        else:
+            result.audit["voxels"] = voxels(result.image)
+        if kept.keep_ct and "ct" in found and _write_ct(found, paths["ct"], result):
+            products["ct"] = paths["ct"]
+        for name in set(paths) - set(products):
+            paths[name].unlink(missing_ok=True)
+        return Outcome(products, result.audit, result.warnings)
 
-    return run_stage("convert", out, pin, work, makes=(PRODUCT,), packages=("pydicom", "SimpleITK", "numpy"))
+    return run_stage("convert", out, pin, work, makes=PRODUCTS, packages=("pydicom", "SimpleITK", "numpy"))
+
+
+def voxels(image: sitk.Image) -> str:
+    """SHA-256 over the values of a volume and how it lies in the body."""
+    total = hashlib.sha256(np.ascontiguousarray(sitk.GetArrayViewFromImage(image)))
+    total.update(
+        repr((image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())).encode()
+    )
+    return total.hexdigest()
+
+
+def _write_ct(found: dict[str, Path], path: Path, result: Converted) -> bool:
+    """The PET does not depend on the CT, so a bad one is only told of."""
+    from promet.imaging.ct import convert_ct
+
+    try:
+        image = convert_ct(found["ct"], found["pet"])
+    except DataError as error:
+        result.warnings.append(f"The CT was not kept, {error.code}: {error.sentence()}")
+        return False
+    geometry.write_nifti(image, path)
+    return True
 
 
 def convert_by_hand(source: Path, out: Path, audit: Path | None = None) -> Converted:
@@ -94,7 +149,7 @@ def _from_volume(source: Path) -> Converted:
         raise _not_finite()
     if np.isfinite(values).all() and float(values.max()) > TOO_HOT:
         raise DataError(
-            "E_PET_UNITS",
+            "E_PET_NOT_SUV",
             f"The PET volume reaches {float(values.max()):.0f}, so it is not in SUV",
             "SUV by body weight",
             "Give the DICOM series or divide by the factor first",
@@ -115,33 +170,19 @@ def _from_dicom(source: Path) -> Converted:
     rows, columns = int(first.number("Rows")), int(first.number("Columns"))
     volume = np.empty((len(headers), rows, columns), np.float32)
     for place, index in enumerate(stack.order):
-        np.multiply(
-            dicom.pixels(found.frames[index]), factors.slopes[index], out=volume[place], casting="unsafe"
-        )
-    image = _image(volume, stack)
+        try:
+            values = dicom.pixels(found.frames[index])
+        except DataError as error:
+            where = dicom.place(Path(found.frames[index].dataset.filename), source)
+            raise DataError(error.code, f"{error.found}: {where}", error.expected, error.remedy) from error
+        np.multiply(values, factors.slopes[index], out=volume[place], casting="unsafe")
+        if found.frames[index].frames == 1:
+            found.frames[index].dataset.pop(
+                "PixelData"
+            )  # all slices together are half as large as the volume
+    image = stacking.assemble(volume, stack)
     audit = {**found.audit, **factors.audit, **stack.notes}
     return Converted(image, audit, [*found.warnings, *factors.warnings, *stack.warnings])
-
-
-def _image(volume: np.ndarray, stack: stacking.Stack) -> sitk.Image:
-    if not stack.regular:
-        volume = _interpolate(volume, stack)
-    image = sitk.GetImageFromArray(volume)
-    image.SetOrigin(stack.origin.tolist())
-    image.SetSpacing(stack.spacing)
-    image.SetDirection(stack.direction.ravel().tolist())
-    return image
-
-
-def _interpolate(volume: np.ndarray, stack: stacking.Stack) -> np.ndarray:
-    """Linear between neighbouring slices, on the regular grid from the first to the last."""
-    step, places = stack.spacing[2], stack.positions - stack.positions[0]
-    wanted = np.arange(int(places[-1] / step + 1e-6) + 1) * step
-    upper = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)
-    share = ((wanted - places[upper - 1]) / (places[upper] - places[upper - 1])).astype(np.float32)[
-        :, None, None
-    ]
-    return volume[upper - 1] * (1 - share) + volume[upper] * share
 
 
 def _not_finite() -> DataError:

@@ -11,7 +11,7 @@ from promet.core.errors import DataError
 from promet.core.files import atomic
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.geometry import dilate_mm, read_image
+from promet.imaging.geometry import dilate_mm, read_image, read_pet, to_grid
 from promet.imaging.settings import Crop
 
 PRODUCT = "cuboid.npy"
@@ -71,9 +71,9 @@ def crop(
 ) -> tuple[np.ndarray, dict[str, float | list[float]], list[str]]:
     """Resample PET and lesions onto the cuboid centred on the centroid of the organ.
 
-    PET linear, lesions nearest, 0 outside of the image. No low-pass filter before: a PET's resolution (5 to 7 mm) is
-    near or above the coarsest step (5 mm), and the protocol names plain linear interpolation. The organ's outline is
-    the half level of its linearly interpolated mask, which is smooth on a finer grid.
+    PET linear, 0 outside of the image. No low-pass filter before: a PET's resolution (5 to 7 mm) is near or above the
+    coarsest step (5 mm). Organ and lesions keep their volume (``geometry.to_grid``) unless ``masks`` is ``nearest``,
+    with which a lesion of 1 ml changes by 2 % on average and 8 % at most.
 
     Args:
         pet: SUVbw; organ, lesions: uint8 0/1 on its grid. Any direction: the cuboid follows the patient's axes.
@@ -98,10 +98,15 @@ def crop(
             sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, sitk.sitkFloat32)
         )
 
-    suv, marked = onto(pet, sitk.sitkLinear), onto(lesions, sitk.sitkNearestNeighbor) > 0.5
+    def outline(mask: sitk.Image) -> np.ndarray:
+        if settings.masks == "nearest":
+            return onto(mask, sitk.sitkNearestNeighbor) > 0.5
+        return sitk.GetArrayFromImage(to_grid(mask, grid)) > 0
+
+    suv, marked = onto(pet, sitk.sitkLinear), outline(lesions)
     masked = 0.0
     if settings.mask_outside:
-        near = onto(widen(organ, settings.margin_mm), sitk.sitkLinear) > 0.5
+        near = outline(widen(organ, settings.margin_mm))
         suv[~near] = 0.0
         masked = float((marked & ~near).sum() / marked.sum()) if marked.any() else 0.0
     values: dict[str, float | list[float]] = {
@@ -128,9 +133,8 @@ def run(out: Path, pin: str, settings: Crop) -> Sidecar:
     folder = Path(out).parent
 
     def work() -> Outcome:
-        pet, organ, lesions = (
-            read_image(folder / f"{name}.nii.gz") for name in ("pet", "prostate", "lesions")
-        )
+        pet = read_pet(folder)
+        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
         cuboid, values, warnings = crop(pet, organ, lesions, settings)
         with atomic(folder / PRODUCT) as temporary:
             np.save(temporary, cuboid, allow_pickle=False)
@@ -141,7 +145,7 @@ def run(out: Path, pin: str, settings: Crop) -> Sidecar:
         out,
         pin,
         work,
-        upstream={"segment": folder / "segment.json"},
+        upstream={name: folder / f"{name}.json" for name in ("convert", "segment")},
         needs=("segment",),
         makes=(PRODUCT,),
         packages=("SimpleITK", "numpy"),

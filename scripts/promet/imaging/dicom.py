@@ -23,6 +23,10 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 
+# A counter, alone or behind a word of the trade; no date, no number of a person.
+HARMLESS = re.compile(
+    r"(?i)(?:(?:img?|image|slice|sl|i|z|pet|pt|ct)[-_]?\d{1,6}|\d{1,4})(?:\.(?:dcm|ima|img))?"
+)
 DEFER = 2048  # bytes; longer elements (pixels) are read only when they are asked for
 
 
@@ -200,6 +204,16 @@ def files_of(source: Path) -> Iterator[Path]:
                 yield path
 
 
+def place(path: Path, source: Path) -> str:
+    """Which file of a source, in words: its number in the order of the paths, and its name if that can name nobody.
+
+    The order is that of ``find SOURCE | LC_ALL=C sort`` over files and links.
+    """
+    paths = sorted(files_of(source), key=os.fsencode)
+    name = f" (…/{path.name})" if HARMLESS.fullmatch(path.name) else ""
+    return f"file {paths.index(path) + 1} of {len(paths)} in the order of their paths{name}"
+
+
 def read_headers(source: Path) -> list[Dataset]:
     """Headers of all DICOM files of a source."""
     return [found for path in files_of(source) if (found := read_header(path)) is not None]
@@ -236,7 +250,7 @@ def frames_of(dataset: Dataset, what: str = "PET") -> list[Frame]:
         return [Frame(Header(_offset(top, i, what), dataset), dataset, i, count) for i in range(count)]
     if each is None or len(each) != count:
         raise DataError(
-            f"E_{what}_GEOMETRY",
+            f"E_{what}_FRAME_PLACE",
             "A multi-frame file does not place each of its frames",
             "one group per frame",
         )
@@ -264,7 +278,7 @@ def _offset(top: Header, index: int, what: str) -> Dataset:
     place, axes = top.numbers("ImagePositionPatient", 3), top.numbers("ImageOrientationPatient", 6)
     if place is None or axes is None or (step is None and offsets is None):
         raise DataError(
-            f"E_{what}_GEOMETRY",
+            f"E_{what}_FRAME_PLACE",
             "A multi-frame file does not place each of its frames",
             "SpacingBetweenSlices or functional groups",
         )
@@ -290,7 +304,12 @@ def pixels(frame: Frame, what: str = "PET") -> np.ndarray:
             kind = np.dtype(f"{'<' if small else '>'}{'i' if signed else 'u'}{bits // 8}")
             size = rows * columns * kind.itemsize
             raw = data.PixelData[frame.index * size : (frame.index + 1) * size]
-            if len(raw) < size:
+            # A row too much is not padding: then the matrix or the bits are not those of the file.
+            if (
+                bits % 8
+                or len(raw) < size
+                or len(data.PixelData) >= frame.frames * size + columns * bits // 8
+            ):
                 raise ValueError
             values = np.frombuffer(raw, kind).reshape(rows, columns)
         else:

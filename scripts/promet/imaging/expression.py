@@ -1,6 +1,7 @@
 """Uptake against reference organs and against the gland's own shape: two scores, the second a surrogate.
 
-Both are by hand: their masks (liver, aorta, parotids) are not in the cohort table. A reader's value always wins.
+The stage ``measure`` computes both where it can, ``promet imaging expression`` by hand from masks. A reader's value
+always wins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import SimpleITK as sitk
 
 from promet.core.errors import DataError
 from promet.imaging import geometry
-from promet.imaging.masks import read_mask
 
 FIVE_ABOVE = (
     12.0  # SUVmax; Emmett 2022, table 2 (the abstract says 12 or more, which differs at exactly 12 only)
@@ -105,6 +105,8 @@ def by_hand(
     Raises:
         DataError: as ``read_mask`` and ``psma_expression``.
     """
+    from promet.imaging.masks import read_mask
+
     image = geometry.canonical(geometry.read_image(pet))
     suv = sitk.GetArrayFromImage(image)
     masks = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import atomic, write_json, write_text
 from promet.core.pin import pin as digest_of
@@ -26,6 +27,8 @@ MEASURES = (
     "organ_ml",
     "lesion_ml",
     "lesion_count",
+    "primary_surrogate",
+    "psma_expression_surrogate",
 )
 PRODUCTS = ("patients.parquet", "exclusions.tsv", "tensors.json", "measures.json")
 
@@ -49,6 +52,29 @@ def records(patients: Path, patient: str) -> dict[str, Sidecar]:
                 "Run the imaging stages first",
             )
     return found
+
+
+def bucket_records(folder: Path, ids: list[str]) -> dict[str, dict[str, Sidecar]]:
+    """The records of patients who share jobs, from the tables of their buckets.
+
+    Raises:
+        UsageError: ``E_RECORD_MISSING``.
+    """
+    table = bucket.table(folder)
+    missing = [patient for patient in ids if not {"normalise", "measure"} <= set(table.get(patient, ()))]
+    if missing:
+        raise UsageError(
+            "E_RECORD_MISSING",
+            f"{len(missing)} patients have no normalise or no measure in the buckets, the first is {missing[0]}",
+            "both of every patient",
+            "Run the imaging stages first",
+        )
+    return {
+        patient: {
+            stage: record for stage, record in bucket.sidecars(table[patient]).items() if stage in STAGES
+        }
+        for patient in ids
+    }
 
 
 def row(patient: str, stages: dict[str, Sidecar]) -> dict[str, Any]:
@@ -96,7 +122,7 @@ def _cell(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def run(patients: Path, ids: list[str], out: Path, pin: str) -> Sidecar:
+def run(patients: Path, ids: list[str], out: Path, pin: str, buckets: Path | None = None) -> Sidecar:
     """The stage ``gather``.
 
     Writes beside ``out``: patients.parquet (one row per patient, sorted by id), exclusions.tsv (those whose status is
@@ -112,7 +138,11 @@ def run(patients: Path, ids: list[str], out: Path, pin: str) -> Sidecar:
         raise UsageError("E_GATHER_IDS", "A patient id was given twice", "each id once")
 
     def work() -> Outcome:
-        found = {patient: records(patients, patient) for patient in sorted(ids)}
+        if buckets is None:
+            found = {patient: records(patients, patient) for patient in sorted(ids)}
+        else:
+            found = bucket_records(buckets, sorted(ids))
+        bucket.leave_only(folder.parent / "buckets", buckets)
         rows = [row(patient, stages) for patient, stages in found.items()]
         with atomic(folder / "patients.parquet") as temporary:
             frame(rows).to_parquet(temporary, index=False)

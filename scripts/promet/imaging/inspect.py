@@ -27,7 +27,8 @@ def inspect(source: Path) -> dict[str, Any]:
 
     Returns:
         ``files``, ``no_dicom``, ``directories`` (DICOMDIR), ``broken``, ``copies``, ``pet`` and ``ct`` (number of the
-        taken series, None when there is none or more than one), ``advice``, ``series`` (number, modality, images,
+        taken series, None when there is none or more than one), ``refusal`` (code and sentence of ``convert``, or empty),
+        ``advice``, ``series`` (number, modality, images,
         matrix, pixel_mm, attenuation_corrected, verdict, why).
 
     Raises:
@@ -55,9 +56,21 @@ def inspect(source: Path) -> dict[str, Any]:
     likely = _judge_pet(groups, rows)
     pet = likely[0] if len(likely) == 1 else None
     ct = _judge_ct(groups, rows, likely)
+    refusal = _refusal(source) if any(row["modality"] == "PT" for row in rows) else ""
     clear = pet is not None and not any(row["verdict"] == CANDIDATE for row in rows)
     advice = "" if clear else PIN
-    return {**counts, "pet": pet, "ct": ct, "advice": advice, "series": rows}
+    return {**counts, "pet": pet, "ct": ct, "refusal": refusal, "advice": advice, "series": rows}
+
+
+def _refusal(source: Path) -> str:
+    """Why ``convert`` would refuse the PET, as far as headers tell; empty when it would not."""
+    from promet.imaging.convert import check_source
+
+    try:
+        check_source(source)
+    except DataError as error:
+        return f"{error.code}: {error.sentence()}"
+    return ""
 
 
 def text(found: dict[str, Any]) -> str:
@@ -74,6 +87,8 @@ def text(found: dict[str, Any]) -> str:
             f"{row['verdict']}: {row['why']}"
         )
     lines.append(f"PET: {_named(found['pet'])}; CT: {_named(found['ct'])}")
+    if found["refusal"]:
+        lines.append(f"convert would refuse it, {found['refusal']}")
     return "\n".join([*lines, found["advice"]] if found["advice"] else lines)
 
 

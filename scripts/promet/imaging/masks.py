@@ -18,6 +18,8 @@ from promet.imaging import dicom, geometry
 
 log = logging.getLogger("promet")
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+# A lesion mask without any voxel, contour or frame is a reader's word that there is no lesion.
+NOTHING_MARKED = ("E_MASK_EMPTY", "E_MASK_NO_CONTOUR", "E_MASK_NO_FRAME")
 IDENTITY = ["SOPInstanceUID", "FrameOfReferenceUID", "Modality", "PatientID"]
 
 
@@ -63,16 +65,17 @@ def read_mask(
         uint8 0/1 on the grid of ``reference``.
 
     Raises:
-        DataError: E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_LABELS, E_MASK_EMPTY, E_MASK_OUTSIDE, E_MASK_FRAME,
-            E_MASK_PATIENT, E_MASK_REFERENCE, E_MASK_AMBIGUOUS, E_MASK_TRUNCATED.
+        DataError: E_SOURCE_MISSING, E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_LABELS, E_MASK_VALUES, E_MASK_NAN, those of
+            ``NOTHING_MARKED``, E_MASK_OUTSIDE, E_MASK_FRAME, E_MASK_PATIENT, E_MASK_REFERENCE, E_MASK_AMBIGUOUS,
+            E_MASK_TRUNCATED; those of seg.py and rtstruct.py.
     """
     dicom.quiet()
     told: list[str] = []
     source = Path(source)
     Chooser(roi)
     if not source.exists():
-        raise DataError("E_MASK_FORMAT", "The mask source is not there", "a file or folder")
-    if source.is_file() and source.name.lower().endswith(IMAGES):
+        raise DataError("E_SOURCE_MISSING", "The mask source is not there", "a file or folder")
+    if is_volume(source):
         own = _from_volume(source, roi, by_name)
     else:
         contoured = _from_dicom(source, reference, roi, ct, told, by_name)
@@ -98,6 +101,11 @@ def read_mask(
     if warnings is not None:
         warnings.extend(told)
     return mask
+
+
+def is_volume(source: Path) -> bool:
+    """True for a NIfTI, NRRD or MetaImage file, by its name."""
+    return source.is_file() and source.name.lower().endswith(IMAGES)
 
 
 def mask_by_hand(
@@ -213,35 +221,11 @@ def _from_dicom(
     from promet.imaging import rtstruct, seg
 
     readers = {"RTSTRUCT": rtstruct.read, "SEG": seg.read}
-    found = [data for data in dicom.read_headers(source) if _kind(data) in readers]
-    if not found:
-        volumes = (
-            [p for p in dicom.files_of(source) if p.name.lower().endswith(IMAGES)] if source.is_dir() else []
-        )
-        if len(volumes) == 1:
-            return Contoured(_from_volume(volumes[0], roi, by_name), None)
-        raise DataError(
-            "E_MASK_FORMAT",
-            "The mask source is no mask this program reads",
-            "one NIfTI, DICOM SEG or RTSTRUCT",
-            "Export it again",
-        )
-    choose = Chooser(roi)
-    fitting = (
-        [data for data in found if any(choose(*name) for name in _names(data))] if len(found) > 1 else found
-    )
-    if not fitting:
-        raise missing(sum(len(_names(data)) for data in found), "ROIs")
-    if len(fitting) > 1:
-        raise DataError(
-            "E_MASK_AMBIGUOUS",
-            f"{len(fitting)} mask files have an ROI that fits",
-            "one",
-            "Name the file in the table",
-        )
-    data = fitting[0]
+    data = fitting(source, roi)
+    if isinstance(data, Path):
+        return Contoured(_from_volume(data, roi, by_name), None)
     try:
-        result = readers[str(data.Modality)](data, reference, choose, ct, told)
+        result = readers[str(data.Modality)](data, reference, Chooser(roi), ct, told)
     except (PrometError, MemoryError):
         raise
     except Exception as error:  # pydicom raises many kinds, whose text may show values
@@ -255,6 +239,55 @@ def _from_dicom(
         ) from None
     result.patient = str(data.get("PatientID") or "")
     return result
+
+
+def fitting(source: Path, roi: str, named: bool = False) -> Dataset | Path:
+    """The one file of a source that holds the mask: header of a SEG or RTSTRUCT, or path of a volume.
+
+    Args:
+        named: also refuse a single file none of whose names fits ``roi``, which its reader would do later.
+
+    Raises:
+        DataError: E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_AMBIGUOUS.
+    """
+    found = [data for data in dicom.read_headers(source) if _kind(data) in ("RTSTRUCT", "SEG")]
+    if not found:
+        volumes = (
+            [p for p in dicom.files_of(source) if p.name.lower().endswith(IMAGES)] if source.is_dir() else []
+        )
+        if len(volumes) == 1:
+            return volumes[0]
+        raise DataError(
+            "E_MASK_FORMAT",
+            "The mask source is no mask this program reads",
+            "one NIfTI, DICOM SEG or RTSTRUCT",
+            "Export it again",
+        )
+    choose, fits = Chooser(roi), found
+    if len(found) > 1 or (named and _names(found[0])):
+        fits = [data for data in found if any(choose(*name) for name in _names(data))]
+    if not fits:
+        raise missing(sum(len(_names(data)) for data in found), "ROIs")
+    if len(fits) > 1:
+        raise DataError(
+            "E_MASK_AMBIGUOUS",
+            f"{len(fits)} mask files have an ROI that fits",
+            "one",
+            "Name the file in the table",
+        )
+    return fits[0]
+
+
+def names_in(source: Path) -> list[tuple[int, str]]:
+    """Number and name of every ROI and segment of a DICOM source; a volume's labels have no names."""
+    if is_volume(source):
+        return []
+    return [
+        name
+        for data in dicom.read_headers(source)
+        if _kind(data) in ("RTSTRUCT", "SEG")
+        for name in _names(data)
+    ]
 
 
 def _kind(data: Dataset) -> str:
@@ -278,7 +311,7 @@ def _all_names(data: Dataset) -> list[tuple[int, str]]:
     ]
 
 
-def _identities(source: Path | None) -> tuple[set[str], set[str], set[str]]:
+def identities(source: Path | None) -> tuple[set[str], set[str], set[str]]:
     """SOP instances, frames of reference and patients of a DICOM image source; empty for anything else."""
     instances, frames, patients = set(), set(), set()
     for path in dicom.files_of(source) if source is not None and Path(source).exists() else ():
@@ -299,8 +332,8 @@ def _identities(source: Path | None) -> tuple[set[str], set[str], set[str]]:
 
 def _check_frame(mask: Contoured, ct: Path | None, pet: Path | None, told: list[str]) -> None:
     """The mask must lie in the frame of reference of the PET, or of the CT when that of the PET is not known."""
-    on_ct, ct_frames, ct_patients = _identities(ct)
-    on_pet, pet_frames, pet_patients = _identities(pet)
+    on_ct, ct_frames, ct_patients = identities(ct)
+    on_pet, pet_frames, pet_patients = identities(pet)
     patients, frames = pet_patients or ct_patients, pet_frames | ct_frames
     if mask.patient and patients and mask.patient not in patients:
         if mask.frame not in frames and not mask.instances & (on_ct | on_pet):

@@ -6,6 +6,7 @@ The measures use the native voxels, never the cuboid: interpolation lowers peaks
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,7 +14,8 @@ import SimpleITK as sitk
 from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.geometry import read_image
+from promet.imaging.expression import primary_surrogate, psma_expression
+from promet.imaging.geometry import read_image, read_pet
 from promet.imaging.settings import Measure
 
 POINT_MM = (
@@ -158,6 +160,38 @@ def measures(
     return values
 
 
+def surrogates(
+    suv: np.ndarray,
+    organ: np.ndarray,
+    lesions: np.ndarray,
+    spacing: tuple[float, float, float],
+    known: dict[str, Any],
+) -> tuple[dict[str, int | None], list[str]]:
+    """Stand-ins for two scores that a reader gives; the reader's own columns always win.
+
+    Args:
+        known: mean SUV of the organs that segment found: ``blood_suv_mean``, ``reference_suv_mean``,
+            ``parotid_suv_mean``.
+
+    Returns:
+        ``primary_surrogate``; ``psma_expression_surrogate``, None where blood pool or reference organ are not known
+        or there is no lesion. Warnings.
+    """
+    found: dict[str, int | None] = {
+        "primary_surrogate": primary_surrogate(suv, organ, lesions, spacing),
+        "psma_expression_surrogate": None,
+    }
+    blood, reference, parotid = (known.get(f"{name}_suv_mean") for name in ("blood", "reference", "parotid"))
+    if blood is None or reference is None or not lesions.any():
+        return found, []
+    try:
+        score, least = psma_expression(float(suv[lesions].max()), blood, reference, parotid)
+    except DataError as error:
+        return found, [f"No PSMA expression score: {error.sentence()}"]
+    found["psma_expression_surrogate"] = score
+    return found, ["The PSMA expression score is 2 or 3: the parotid glands are not known"] if least else []
+
+
 def surroundings(mask: sitk.Image, margin_mm: float) -> tuple[list[int], list[int]]:
     """Index and size (x, y, z) of the box around a mask that is not empty, ``margin_mm`` wider on each side."""
     places = np.argwhere(sitk.GetArrayViewFromImage(mask))[:, ::-1]
@@ -185,16 +219,19 @@ def run(out: Path, pin: str, settings: Measure) -> Sidecar:
     lost = Sidecar.read(upstream["segment"]).status == QUARANTINED
 
     def work() -> Outcome:
-        pet, organ, lesions = (
-            read_image(folder / f"{name}.nii.gz") for name in ("pet", "prostate", "lesions")
-        )
+        pet = read_pet(folder)
+        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
         # Only the voxels a sphere can reach: the whole body costs memory and time.
         index, size = surroundings(sitk.Or(organ, lesions), 2 * radius_mm(settings.suv_peak_ml))
         suv, inside, hot = (
             sitk.GetArrayFromImage(sitk.RegionOfInterest(image, size, index))
             for image in (pet, organ, lesions)
         )
-        return Outcome(values=measures(suv, inside > 0, hot > 0, pet.GetSpacing()[::-1], settings))
+        steps = pet.GetSpacing()[::-1]
+        values = measures(suv, inside > 0, hot > 0, steps, settings)
+        known = Sidecar.read(upstream["segment"]).values
+        scores, warnings = surrogates(suv, inside > 0, hot > 0, steps, known)
+        return Outcome(values=values | scores, warnings=warnings)
 
     needs = ("convert", "segment") if lost else ("convert",)
     return run_stage(

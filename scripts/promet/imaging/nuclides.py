@@ -57,7 +57,7 @@ def half_life(head: Header) -> tuple[float, list[str]]:
     from the name.
 
     Raises:
-        DataError: E_PET_NUCLIDE when they disagree or neither says enough.
+        DataError: E_PET_HALF_LIFE when they disagree, E_PET_NUCLIDE or E_PET_HALF_LIFE_UNKNOWN when neither says enough.
     """
     given = (head.first("RadiopharmaceuticalInformationSequence") or Header()).number("RadionuclideHalfLife")
     nuclide, coded = named(head)
@@ -67,23 +67,30 @@ def half_life(head: Header) -> tuple[float, list[str]]:
             return table, [f"RadionuclideHalfLife is missing; {table:g} s of {nuclide} was used"]
         if abs(given - table) > AGREE * table:
             raise _refused(
-                f"RadionuclideHalfLife is {given:g} s but the named nuclide {nuclide} has {table:g} s"
+                "E_PET_HALF_LIFE",
+                f"RadionuclideHalfLife is {given:g} s but the named nuclide {nuclide} has {table:g} s",
             )
         return given, []
     if given is None or given <= 0:
-        raise _refused("RadionuclideHalfLife is missing and RadionuclideCodeSequence names no known nuclide")
+        raise _refused(
+            "E_PET_NUCLIDE",
+            "RadionuclideHalfLife is missing and RadionuclideCodeSequence names no known nuclide",
+        )
     if any(abs(given - table) <= AGREE * table for table, _ in NUCLIDES.values()):
         return given, []
     if coded and given > 60:
         return given, [
             f"The nuclide is not in the table; RadionuclideHalfLife of {given:g} s could not be checked"
         ]
-    raise _refused(f"RadionuclideHalfLife is {given:g} s, which belongs to no PET nuclide, and none is named")
+    raise _refused(
+        "E_PET_HALF_LIFE_UNKNOWN",
+        f"RadionuclideHalfLife is {given:g} s, which belongs to no PET nuclide, and none is named",
+    )
 
 
-def _refused(found: str) -> DataError:
+def _refused(code: str, found: str) -> DataError:
     return DataError(
-        "E_PET_NUCLIDE",
+        code,
         found,
         "a half-life in s that fits the nuclide",
         "Export again or give the PET in SUV",

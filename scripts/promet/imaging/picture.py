@@ -1,7 +1,13 @@
-"""The picture for quality control: three planes through the hottest lesion voxel with outlines and the box."""
+"""The picture for quality control: three planes through the hottest lesion voxel and the whole scan, with outlines.
+
+Beside it the excerpt: the neighbourhood of the prostate as two small volumes, for a viewer.
+"""
 
 from __future__ import annotations
 
+import gzip
+import struct
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +19,7 @@ from promet.core.files import atomic
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.crop import box_grid, centroid_mm
-from promet.imaging.geometry import read_image
+from promet.imaging.geometry import read_image, read_pet
 from promet.imaging.settings import Crop, Picture
 
 if TYPE_CHECKING:
@@ -21,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PRODUCT = "picture.png"
+EXCERPT = ("excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
+EXCERPT_MM = 10.0  # kept around the organ and the box
+SLOPE = 112  # offset of scl_slope, scl_inter in a NIfTI-1 header: two float32
 AROUND_MM = 30.0  # shown around the organ and the box
 STEP_MM = 0.5  # pixel of the drawn planes
 DPI = 110
@@ -81,6 +90,19 @@ def plane(image: sitk.Image, view: View, across: int, up: int, outside: float = 
     return np.squeeze(sitk.GetArrayFromImage(cut), axis=2 - ({0, 1, 2} - {across, up}).pop())
 
 
+def projection(image: sitk.Image) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """Highest value from front to back, (z, x), and the edges left, right, bottom, top in mm.
+
+    Along the grid's own axis nearest to that direction: an oblique grid is shown as if it were straight.
+    """
+    straight = sitk.DICOMOrient(image, "LPS")
+    flat = sitk.GetArrayViewFromImage(straight).max(axis=1)
+    middle = straight.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in straight.GetSize()])
+    half = np.array(straight.GetSize()) * straight.GetSpacing() / 2
+    low, high = middle - half, middle + half
+    return flat, (low[0], high[0], low[2], high[2])
+
+
 def neighbourhood(image: sitk.Image, view: View) -> sitk.Image:
     """The voxels of ``image`` that the view can touch: a whole-body volume need not be handled three times."""
     corners = [
@@ -95,7 +117,7 @@ def neighbourhood(image: sitk.Image, view: View) -> sitk.Image:
 def draw(
     pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, title: str, settings: Picture, box: Crop
 ) -> Figure:
-    """The picture as a matplotlib figure.
+    """The picture as a matplotlib figure: three planes and the maximum intensity projection of the whole scan.
 
     Args:
         pet: SUVbw; organ, lesions: uint8 0/1 on its grid, the lesions may be empty; the planes follow the patient's
@@ -115,32 +137,75 @@ def draw(
     near_pet, near_organ, near_lesions = (neighbourhood(image, view) for image in (pet, organ, lesions))
 
     widths = [view.high[across] - view.low[across] for _, across, _, _ in PLANES]
-    heights = [view.high[up] - view.low[up] for _, _, up, _ in PLANES]
-    figure = Figure(figsize=(13, 13 / 1.09 * max(heights) / sum(widths) + 1.2), dpi=DPI, layout="constrained")
+    tall = max(view.high[up] - view.low[up] for _, _, up, _ in PLANES)
+    whole, area = projection(pet)
+    widths.append(tall * np.clip((area[1] - area[0]) / (area[3] - area[2]), 0.3, 1.2))
+    figure = Figure(figsize=(13, 13 / 1.09 * tall / sum(widths) + 1.2), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 3, width_ratios=widths)
+    *axes, last = figure.subplots(1, 4, width_ratios=widths)
+    scale = {"cmap": "gray_r", "vmin": 0, "vmax": settings.suv_max, "origin": "lower"}
+    outlined = ((organ, ORGAN, 0.8), (lesions, LESION, 0.8))
+    last.imshow(whole, extent=area, **scale)
+    for mask, colour, width in outlined:
+        flat = projection(mask)[0]
+        if flat.any():
+            last.contour(flat, [0.5], colors=colour, linewidths=width, extent=area, origin="lower")
+    _box(last, corner[[0, 2]], sides[[0, 2]])
+    _furnish(last, "maximum projection of the PET", "RLIS", 100, area[1] - area[0])
     for ax, (name, across, up, ends) in zip(axes, PLANES, strict=True):
         area = (view.low[across], view.high[across], view.low[up], view.high[up])
-        drawn = ax.imshow(
-            plane(near_pet, view, across, up),
-            cmap="gray_r",
-            vmin=0,
-            vmax=settings.suv_max,
-            extent=area,
-            origin="lower",
-        )
+        drawn = ax.imshow(plane(near_pet, view, across, up), extent=area, **scale)
         for mask, colour in ((near_organ, ORGAN), (near_lesions, LESION)):
             cut = plane(mask, view, across, up)
             if (cut > 0.5).any():
                 ax.contour(cut, [0.5], colors=colour, linewidths=1.4, extent=area, origin="lower")
         _box(ax, corner[[across, up]], sides[[across, up]])
-        _furnish(ax, name, view, across, up, ends)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=30, pad=0.01, extend="max")
+        for line, value in ((ax.axvline, view.point[across]), (ax.axhline, view.point[up])):
+            line(value, color="0.45", linewidth=0.5, linestyle=":")
+        if up == 1:  # y of LPS grows towards the back
+            ax.invert_yaxis()
+        _furnish(ax, name, ends, 20, view.high[across] - view.low[across])
+    bar = figure.colorbar(drawn, ax=[*axes, last], shrink=0.8, aspect=30, pad=0.01, extend="max")
     bar.set_label("SUV (body weight)")
     figure.suptitle(title, fontsize=13, fontweight="bold")
     figure.supxlabel(_caption(pet, organ, lesions), fontsize=9, color="0.25")
     _legend(figure, lesions)
     return figure
+
+
+def excerpt(
+    pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, box: Crop, top: float
+) -> tuple[sitk.Image, sitk.Image, float]:
+    """What a viewer needs: PET and labels (1 organ, 2 lesion) around the organ and the box, uint8, on the PET's grid.
+
+    Returns:
+        PET, labels, and the SUV per step of the PET: from 0 to the highest SUV in organ and lesions, at least ``top``; above it is cut.
+    """
+    low, high = extent(organ)
+    grid = box_grid(centroid_mm(organ), box)
+    corner = np.array(grid.GetOrigin())
+    far = corner + np.array(grid.GetSize()) * grid.GetSpacing()
+    view = View(low, np.minimum(low, corner) - EXCERPT_MM, np.maximum(high, far) + EXCERPT_MM)
+    suv, inside, hot = (neighbourhood(image, view) for image in (pet, organ, lesions))
+    values, labels = sitk.GetArrayFromImage(suv), np.minimum(sitk.GetArrayFromImage(inside), 1)
+    labels[sitk.GetArrayViewFromImage(hot) > 0] = 2
+    step = max(top, float(values[labels > 0].max(initial=0))) / 255
+    made = [sitk.GetImageFromArray(a.astype(np.uint8)) for a in (np.rint(values / step).clip(0, 255), labels)]
+    for image in made:
+        image.CopyInformation(suv)
+    return made[0], made[1], step
+
+
+def write_excerpt(image: sitk.Image, path: Path, step: float = 1.0) -> Path:
+    """As NIfTI whose values are multiples of ``step``, without a time in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "excerpt.nii"
+        sitk.WriteImage(image, str(plain))
+        data = bytearray(plain.read_bytes())
+    struct.pack_into("<ff", data, SLOPE, step, 0.0)
+    with atomic(path) as temporary:
+        temporary.write_bytes(gzip.compress(bytes(data), 9, mtime=0))
+    return path
 
 
 def _box(ax: Axes, corner: np.ndarray, sides: np.ndarray) -> None:
@@ -149,18 +214,13 @@ def _box(ax: Axes, corner: np.ndarray, sides: np.ndarray) -> None:
     ax.add_patch(Rectangle(tuple(corner), *sides, fill=False, edgecolor=BOX, linewidth=1.2, linestyle="--"))
 
 
-def _furnish(ax: Axes, name: str, view: View, across: int, up: int, ends: str) -> None:
-    """Cross hair, scale bar of 20 mm, letters of the directions."""
-    for line, value in ((ax.axvline, view.point[across]), (ax.axhline, view.point[up])):
-        line(value, color="0.45", linewidth=0.5, linestyle=":")
-    if up == 1:  # y of LPS grows towards the back
-        ax.invert_yaxis()
-    width = view.high[across] - view.low[across]
+def _furnish(ax: Axes, name: str, ends: str, bar: float, width: float) -> None:
+    """Title, scale bar of ``bar`` mm in a panel ``width`` mm wide, letters of the directions."""
     ax.set_title(name, fontsize=10)
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.plot([0.05, 0.05 + 20 / width], [0.045, 0.045], color="black", linewidth=3, transform=ax.transAxes)
-    ax.text(0.05, 0.06, "20 mm", fontsize=8, transform=ax.transAxes, va="bottom")
+    ax.plot([0.05, 0.05 + bar / width], [0.045, 0.045], color="black", linewidth=3, transform=ax.transAxes)
+    ax.text(0.05, 0.06, f"{bar:g} mm", fontsize=8, transform=ax.transAxes, va="bottom")
     white = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
     for x, y, letter in ((0.025, 0.5, 0), (0.975, 0.5, 1), (0.5, 0.025, 2), (0.5, 0.975, 3)):
         ax.text(x, y, ends[letter], fontsize=9, ha="center", va="center", transform=ax.transAxes, bbox=white)
@@ -188,29 +248,32 @@ def _caption(pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image) -> str:
 
 
 def run(out: Path, pin: str, settings: Picture, box: Crop) -> Sidecar:
-    """The stage ``picture``: picture.png beside ``out``; also for patients without lesions.
+    """The stage ``picture``: picture.png and the excerpt beside ``out``; also for patients without lesions.
 
-    The title is the name of the folder, which is the pseudonym. The file holds no text besides the pixels.
+    The title is the name of the folder, which is the pseudonym. The files hold no text besides.
     """
     folder = Path(out).resolve().parent
     lost = Sidecar.read(folder / "segment.json").status == QUARANTINED
 
     def work() -> Outcome:
-        pet, organ, lesions = (
-            read_image(folder / f"{name}.nii.gz") for name in ("pet", "prostate", "lesions")
-        )
+        pet = read_pet(folder)
+        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
         figure = draw(pet, organ, lesions, folder.name, settings, box)
         with atomic(folder / PRODUCT) as temporary:
             figure.savefig(temporary, metadata={"Software": None})
-        return Outcome(products={"picture": folder / PRODUCT})
+        *volumes, step = excerpt(pet, organ, lesions, box, settings.suv_max)
+        paths = [folder / name for name in EXCERPT]
+        for volume, path, unit in zip(volumes, paths, (step, 1.0), strict=True):
+            write_excerpt(volume, path, unit)
+        return Outcome(products={path.name: path for path in (folder / PRODUCT, *paths)})
 
     return run_stage(
         "picture",
         out,
         pin,
         work,
-        upstream={"segment": folder / "segment.json"},
+        upstream={name: folder / f"{name}.json" for name in ("convert", "segment")},
         needs=("segment",) if lost else (),
-        makes=(PRODUCT,),
+        makes=(PRODUCT, *EXCERPT),
         packages=("SimpleITK", "matplotlib"),
     )

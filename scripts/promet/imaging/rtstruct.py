@@ -27,8 +27,8 @@ def read(
     """The united chosen ROIs as 0/1 volume on a fine grid along the contour planes.
 
     Raises:
-        DataError: E_MASK_ROI_MISSING, E_MASK_EMPTY (no closed contour), E_MASK_FORMAT (unreadable, bent or
-            unevenly spaced contours).
+        DataError: E_MASK_ROI_MISSING, E_MASK_NO_CONTOUR, E_MASK_POINTS (unreadable), E_MASK_BENT, E_MASK_UNEVEN (planes),
+            E_MASK_FRAMES.
     """
     chosen, frame = _chosen(data, choose, told)
     groups, instances, odd, planes = [], set(), 0, []
@@ -53,7 +53,7 @@ def read(
         told.append(f"{odd} contours are points or open lines and were left out")
     if not groups:
         raise DataError(
-            "E_MASK_EMPTY",
+            "E_MASK_NO_CONTOUR",
             "The fitting ROI holds no closed contour",
             "closed planar contours",
             "Draw or export it again",
@@ -73,7 +73,7 @@ def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], 
     frames = {str(items[number].get("ReferencedFrameOfReferenceUID") or "") for number in chosen} - {""}
     if len(frames) > 1:
         raise DataError(
-            "E_MASK_FRAME",
+            "E_MASK_FRAMES",
             "The fitting ROIs lie in different frames of reference",
             "one",
             "Export them separately",
@@ -95,7 +95,7 @@ def _points(contour: Dataset) -> np.ndarray | None:
         points = np.full((1, 3), np.nan)
     if not np.isfinite(points).all():
         raise DataError(
-            "E_MASK_FORMAT", "A contour holds no valid points", "triples of numbers", "Export it again"
+            "E_MASK_POINTS", "A contour holds no valid points", "triples of numbers", "Export it again"
         )
     return points if len(points) > 2 else None
 
@@ -120,7 +120,7 @@ def _fill(
     gap = _gap(depths, others @ axes[:, 2] if len(others) else np.empty(0), axes[:, 2], reference, ct, told)
     if max(np.ptp(c[:, 2]) for c in every) > max(FLAT * gap, 0.05):
         raise DataError(
-            "E_MASK_FORMAT",
+            "E_MASK_BENT",
             "A contour is not flat, or contours lie in crossing planes",
             "parallel flat contours",
         )
@@ -185,7 +185,7 @@ def _axes(contours: list[np.ndarray], reference: sitk.Image) -> np.ndarray:
     normals = np.array([_newell(c) for c in contours])
     main = normals[np.argmax(np.linalg.norm(normals, axis=1))]
     if np.linalg.norm(main) == 0:
-        raise DataError("E_MASK_EMPTY", "The contours enclose nothing", "contours with an area")
+        raise DataError("E_MASK_NO_CONTOUR", "The contours enclose nothing", "contours with an area")
     main = main / np.linalg.norm(main)
     grid = np.reshape(reference.GetDirection(), (3, 3))
     along = grid.T @ main
@@ -207,7 +207,7 @@ def _rows(depths: np.ndarray, gap: float) -> tuple[np.ndarray, float]:
         gap = float((planes[-1] - planes[0]) / rows[-1])
     if np.abs(planes - planes[0] - rows * gap).max() > 0.1 * gap:
         raise DataError(
-            "E_MASK_FORMAT",
+            "E_MASK_UNEVEN",
             "The contour planes are not evenly spaced",
             "one plane per slice",
             "Export it again",

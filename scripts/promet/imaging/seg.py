@@ -19,8 +19,8 @@ def read(
     """The united chosen segments as 0/1 volume; frames that are not stored are empty.
 
     Raises:
-        DataError: E_MASK_ROI_MISSING, E_MASK_FORMAT (unknown kind, frames without place, uneven spacing),
-            E_MASK_TRUNCATED (pixels incomplete).
+        DataError: E_MASK_ROI_MISSING, E_MASK_NO_FRAME, E_MASK_SEG_KIND, E_MASK_SEG_GEOMETRY (frames without place),
+            E_MASK_UNEVEN, E_MASK_TRUNCATED (pixels incomplete).
     """
     segments = {
         int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in data.get("SegmentSequence") or ()
@@ -28,7 +28,7 @@ def read(
     chosen = choose.pick(segments)
     kind = str(data.get("SegmentationType", ""))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise _format("is of no known kind")
+        raise _format("is of no known kind", "E_MASK_SEG_KIND")
     if kind == "LABELMAP":
         chosen.discard(0)  # background
     if not chosen:
@@ -41,14 +41,16 @@ def read(
         if kind == "LABELMAP" or int(f.header.number("ReferencedSegmentNumber") or 0) in chosen
     ]
     if not frames:
-        raise DataError("E_MASK_EMPTY", "The fitting segment has no frame", "a segment that marks something")
+        raise DataError(
+            "E_MASK_NO_FRAME", "The fitting segment has no frame", "a segment that marks something"
+        )
     axes, places, steps = _places([f.header for f in frames])
     everywhere = _places([f.header for f in frames_of(data, "MASK")])[1] @ axes[:, 2]
     depths, thick = places @ axes[:, 2], frames[0].header
     gap = _gap(everywhere, thick.number("SpacingBetweenSlices"), thick.number("SliceThickness"))
     rows = np.round((depths - depths.min()) / gap).astype(int)
     if np.abs(depths - depths.min() - rows * gap).max() > 0.1 * gap:
-        raise _format("has frames that are not evenly spaced")
+        raise _format("has frames that are not evenly spaced", "E_MASK_UNEVEN")
     shape = (int(data.Rows), int(data.Columns))
     volume = np.zeros((rows.max() + 1, *shape), bool)
     most = float(data.get("MaximumFractionalValue", 255) or 255)
@@ -119,7 +121,7 @@ def _gap(depths: np.ndarray, said: float | None, thickness: float | None) -> flo
     return float(np.mean(found[found < 1.5 * gap]))
 
 
-def _format(found: str) -> DataError:
+def _format(found: str, code: str = "E_MASK_SEG_GEOMETRY") -> DataError:
     return DataError(
-        "E_MASK_FORMAT", f"The segmentation {found}", "a standard DICOM SEG", "Export it again or use NIfTI"
+        code, f"The segmentation {found}", "a standard DICOM SEG", "Export it again or use NIfTI"
     )

@@ -1,6 +1,7 @@
 """Masks of the prostate and of its lesions on the PET grid.
 
-The prostate comes from the user. So do the lesions if given; otherwise they are found by a watershed.
+The prostate comes from the user, or from TotalSegmentator where the table gives none and the configuration asks for it.
+The lesions come from the user if given; otherwise they are found by a watershed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from promet.cohort.registry import sources
 from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, OK, Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.geometry import dilate_mm, read_image, write_nifti
-from promet.imaging.masks import read_mask
+from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, to_grid, write_nifti
+from promet.imaging.masks import NOTHING_MARKED, Chooser, names_in, read_mask
 from promet.imaging.measure import count, surroundings
+from promet.imaging.organs import NAMES
+from promet.imaging.organs import PRODUCT as ORGANS
 from promet.imaging.settings import Lesions, Segment
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
@@ -163,7 +166,7 @@ def read_source(
     try:
         mask = read_mask(given[name], pet, roi, given.get("ct"), given.get("pet"), told)
     except DataError as error:
-        if name == "lesions" and error.code == "E_MASK_EMPTY":
+        if name == "lesions" and error.code in NOTHING_MARKED:
             warnings.append("lesions: The given mask is empty: no lesion.")
             return like(np.zeros(pet.GetSize()[::-1]), pet)
         raise DataError(error.code, f"{name}: {error.found}", error.expected, error.remedy) from error
@@ -171,52 +174,112 @@ def read_source(
     return mask
 
 
-def find_bladder(given: dict[str, Path], pet: sitk.Image, roi: str) -> sitk.Image | None:
-    """The bladder, when the file of the prostate mask names it as well; None when it does not."""
-    try:
-        return read_mask(given["prostate"], pet, roi, by_name=True)
-    except DataError:
-        return None
+class Surroundings:
+    """Other organs of a patient, on the PET grid: from TotalSegmentator's labels, or from the file of the prostate mask.
+
+    Args:
+        labels: organs.nii.gz, or None.
+        prostate: the prostate source, which may name other organs as well, or None.
+    """
+
+    def __init__(self, pet: sitk.Image, labels: sitk.Image | None, prostate: Path | None) -> None:
+        self.pet, self.labels, self.prostate = pet, labels, prostate
+        self.names = [] if prostate is None else names_in(prostate)
+
+    def find(self, roi: str) -> sitk.Image | None:
+        """The organ whose name fits ``roi``; None when nothing does."""
+        if self.labels is not None:
+            numbers = Chooser(roi).pick(NAMES)
+            mask = to_grid(self.labels == min(numbers), self.pet) if numbers else None
+            return mask if mask is not None and millilitres(mask) else None
+        choose = Chooser(roi)
+        if self.prostate is None or not (choose.label or any(choose(*name) for name in self.names)):
+            return None  # a volume's labels have no names
+        try:
+            return read_mask(self.prostate, self.pet, roi, by_name=True)
+        except DataError:
+            return None
+
+    def mean_suv(self, settings: Segment) -> dict[str, float]:
+        """Mean SUV of blood pool, reference organ and parotids, as far as they are known."""
+        suv, known = sitk.GetArrayViewFromImage(self.pet), {}
+        for name in ("blood", "reference", "parotid"):
+            mask = self.find(getattr(settings, f"{name}_roi"))
+            if mask is not None:
+                inside = suv[sitk.GetArrayViewFromImage(mask) > 0].astype(np.float64)
+                known[f"{name}_suv_mean"] = float(inside.mean())
+        return known
 
 
-def run(patient: str, registry: Path, out: Path, pin: str, settings: Segment) -> Sidecar:
+def run(
+    patient: str, registry: Path, out: Path, pin: str, settings: Segment, organs: bool = False
+) -> Sidecar:
     """The stage ``segment``: prostate.nii.gz and lesions.nii.gz (uint8, PET grid) beside ``out``.
 
+    Where convert kept no whole-body PET, region.nii.gz holds its part around the organ and is the grid of both masks.
     An empty lesion map gives the status ``no-lesion``; no prostate mask gives ``E_MASK_MISSING``.
+
+    Args:
+        organs: the prostate mask is that of the stage ``organs``.
     """
     folder = Path(out).parent
+    upstream = {name: folder / f"{name}.json" for name in ("convert", *(["organs"] if organs else []))}
 
     def work() -> Outcome:
         given = sources(registry, patient)
-        if "prostate" not in given:
+        if "prostate" not in given and not organs:
             raise DataError(
                 "E_MASK_MISSING",
                 "This patient has no prostate mask",
                 "a NIfTI, DICOM SEG or RTSTRUCT in the column prostate of the cohort table",
-                "Draw it or make it with a segmentation tool on the CT, then run promet intake",
+                "Draw it, or let TotalSegmentator make it on the CT (imaging.totalsegmentator.use), then run promet intake",
             )
-        pet = read_image(folder / "pet.nii.gz")
+        whole = folder / WHOLE
+        pet = read_image(whole) if whole.exists() else _convert_again(given)
         told: list[str] = []
-        organ = read_source("prostate", given, pet, settings.prostate_roi, told)
+        labels = read_image(folder / ORGANS) if organs else None
+        if labels is None:
+            organ = read_source("prostate", given, pet, settings.prostate_roi, told)
+        else:
+            organ = to_grid(labels == 1, pet)
+        around = Surroundings(pet, labels, given.get("prostate"))
         marked = (
             read_source("lesions", given, pet, settings.lesions_roi, told) if "lesions" in given else None
         )
-        bladder = find_bladder(given, pet, settings.bladder_roi) if marked is None else None
+        bladder = around.find(settings.bladder_roi) if marked is None else None
         lesions, values, warnings = segment(pet, organ, marked, settings, bladder)
-        warnings = told + warnings
-        products = dict(zip(("prostate", "lesions"), (folder / name for name in PRODUCTS), strict=True))
-        write_nifti(organ, products["prostate"])
-        write_nifti(lesions, products["lesions"])
-        status = OK if values["lesion_count"] else NO_LESION
-        return Outcome(products=products, values=values, warnings=warnings, status=status)
+        values |= {"organ_source": "TotalSegmentator" if organs else "given", **around.mean_suv(settings)}
+        images = {"prostate.nii.gz": organ, "lesions.nii.gz": lesions}
+        if not whole.exists():
+            index, size = surroundings(organ, settings.region_mm)
+            images = {
+                name: sitk.RegionOfInterest(image, size, index)
+                for name, image in {**images, REGION: pet}.items()
+            }
+        for name, image in images.items():
+            write_nifti(image, folder / name)
+        if REGION not in images:
+            (folder / REGION).unlink(missing_ok=True)
+        return Outcome(
+            products={name: folder / name for name in images},
+            values=values,
+            warnings=told + warnings,
+            status=OK if values["lesion_count"] else NO_LESION,
+        )
 
     return run_stage(
         "segment",
         out,
         pin,
         work,
-        upstream={"convert": folder / "convert.json"},
-        needs=("convert",),
-        makes=PRODUCTS,
+        upstream=upstream,
+        needs=tuple(upstream),
+        makes=(*PRODUCTS, REGION),
         packages=("SimpleITK", "numpy"),
     )
+
+
+def _convert_again(given: dict[str, Path]) -> sitk.Image:
+    from promet.imaging.convert import convert_source
+
+    return convert_source(given["pet"]).image

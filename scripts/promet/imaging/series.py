@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
-from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, read_header
+from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, place, read_header
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture classes begin like this
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -58,14 +58,48 @@ def find_pet(source: Path) -> Found:
     """The single attenuation-corrected PET series of a folder (nested, with other things in it) or file.
 
     Raises:
-        DataError: E_PET_EMPTY (no DICOM), E_PET_MODALITY (no PET in it), E_PET_AMBIGUOUS (several series left),
-            E_PET_TRUNCATED, E_PET_DUPLICATE_SLICE.
+        DataError: E_SOURCE_MISSING, E_PET_EMPTY (no file), E_PET_NO_DICOM, E_PET_MODALITY (no PET in it), E_PET_PROJECTION
+            (only such), E_PET_AMBIGUOUS (several series left), E_PET_DEAD_LINK, E_PET_ZERO_BYTES, E_PET_BROKEN_FILE,
+            E_PET_NO_PIXELS, E_PET_DUPLICATE_IDENTITY, E_PET_MIXED_PATIENTS.
     """
     if not source.exists():
         raise DataError(
-            "E_PET_EMPTY", "The pet source is not there", "a DICOM folder, a DICOM file or a NIfTI file"
+            "E_SOURCE_MISSING", "The pet source is not there", "a DICOM folder, a DICOM file or a NIfTI file"
         )
-    datasets, broken, files = [], 0, 0
+    datasets, files = _read(source)
+    numbered = grouped(datasets)
+    series = [(number, each) for number, all_of in enumerate(numbered, 1) if (each := pet_of(all_of))]
+    if not series:
+        kinds = Counter(_kind(str(d.Modality)) for d in datasets)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        raise DataError(
+            "E_PET_PROJECTION" if _kind("PT") in kinds else "E_PET_MODALITY",
+            f"The pet source holds no PET image (files by Modality: {listed})",
+            "Modality PT",
+        )
+    whose = {str(dataset.get("PatientID", "")) for _, each in series for dataset in each} - {""}
+    if len(whose) > 1:
+        raise DataError(
+            "E_PET_MIXED_PATIENTS",
+            f"The pet source holds PET images of {len(whose)} patients, by PatientID",
+            "the images of one",
+            "Take out what does not belong here, then run promet intake",
+        )
+    chosen = _one(narrow(series))
+    found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
+    if len(series) > 1:
+        found.warnings.append(
+            f"The pet source holds {len(series)} PET series; one was taken, promet imaging inspect says why."
+        )
+    for dataset in _without_copies(chosen, found, source):
+        found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
+    _count(found)
+    return found
+
+
+def _read(source: Path) -> tuple[list[Dataset], int]:
+    """The DICOM files of a source and the number of all; refused when one of them is not whole."""
+    datasets, broken, files = [], [], 0
     kinds: set[tuple[Path, str]] = set()  # folder and suffix of the DICOM files
     empty: list[Path] = []
     for path in files_of(source):
@@ -77,57 +111,32 @@ def find_pet(source: Path) -> Found:
         elif dataset is None and is_hollow(path):
             empty.append(path)
         elif (dataset is None and is_dicom(path)) or is_cut(dataset):
-            broken += 1
-    hollow = sum(
-        path.suffix.lower() in (".dcm", ".ima") or (path.parent, path.suffix.lower()) in kinds
+            broken.append(path)
+    hollow = [
+        path
         for path in empty
-    )
-    if hollow:
-        raise DataError(
-            "E_PET_ZERO_BYTES",
-            f"{hollow} of {files} files of the pet source are empty or links that lead nowhere",
-            "whole files",
-            "Copy again",
-        )
-    if broken:
-        raise DataError(
-            "E_PET_TRUNCATED",
-            f"{broken} of {files} files of the pet source are broken DICOM",
-            "whole files",
-            "Copy again",
-        )
+        if path.suffix.lower() in (".dcm", ".ima") or (path.parent, path.suffix.lower()) in kinds
+    ]
+    dead = [path for path in hollow if not path.exists()]
+    for code, bad, what in (
+        ("E_PET_DEAD_LINK", dead, "are links that lead nowhere"),
+        ("E_PET_ZERO_BYTES", hollow, "are empty"),
+        ("E_PET_BROKEN_FILE", broken, "are broken DICOM"),
+    ):
+        if bad:
+            raise DataError(
+                code,
+                f"{len(bad)} of {files} files of the pet source {what}; the first is {place(min(bad), source)}",
+                "whole files",
+                "Copy again",
+            )
+    if not files:
+        raise DataError("E_PET_EMPTY", "The pet source holds no file", "a PET series")
     if not datasets:
         raise DataError(
-            "E_PET_EMPTY", f"None of the {files} files of the pet source is a DICOM image", "a PET series"
+            "E_PET_NO_DICOM", f"None of the {files} files of the pet source is a DICOM image", "a PET series"
         )
-    numbered = grouped(datasets)
-    series = [(number, each) for number, all_of in enumerate(numbered, 1) if (each := pet_of(all_of))]
-    if not series:
-        kinds = Counter(_kind(str(d.Modality)) for d in datasets)
-        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        raise DataError(
-            "E_PET_MODALITY",
-            f"The pet source holds no PET image (files by Modality: {listed})",
-            "Modality PT",
-        )
-    whose = {str(dataset.get("PatientID", "")) for _, each in series for dataset in each} - {""}
-    if len(whose) > 1:
-        raise DataError(
-            "E_PET_MIXED",
-            f"The pet source holds PET images of {len(whose)} patients, by PatientID (0010,0020)",
-            "the images of one",
-            "Take out what does not belong here, then run promet intake",
-        )
-    chosen = _one(narrow(series))
-    found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
-    if len(series) > 1:
-        found.warnings.append(
-            f"The pet source holds {len(series)} PET series; one was taken, promet imaging inspect says why."
-        )
-    for dataset in _without_copies(chosen, found):
-        found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
-    _count(found)
-    return found
+    return datasets, files
 
 
 def _kind(modality: str) -> str:
@@ -237,14 +246,17 @@ def describe(series: list[Dataset]) -> str:
     return text + (f", {step[1]:g} x {step[0]:g} mm" if step else "")
 
 
-def _without_copies(datasets: list[Dataset], found: Found) -> list[Dataset]:
+def _without_copies(datasets: list[Dataset], found: Found, source: Path) -> list[Dataset]:
     """Drop files that are copies of another; two different files with one identity are refused."""
     kept: dict[str, Dataset] = {}
     copies = 0
     for dataset in datasets:
         if "PixelData" not in dataset:
             raise DataError(
-                "E_PET_TRUNCATED", "A file of the PET series has no pixels", "whole DICOM files", "Copy again"
+                "E_PET_NO_PIXELS",
+                f"A file of the PET series has no pixels: {place(Path(dataset.filename), source)}",
+                "whole DICOM files",
+                "Copy again",
             )
         identity = str(dataset.get("SOPInstanceUID", "")) or f"file {len(kept)}"
         if identity not in kept:
@@ -254,7 +266,7 @@ def _without_copies(datasets: list[Dataset], found: Found) -> list[Dataset]:
         same = all(other.get(k) == dataset.get(k) for k in ("ImagePositionPatient", "RescaleSlope"))
         if not same or other.PixelData != dataset.PixelData:
             raise DataError(
-                "E_PET_DUPLICATE_SLICE",
+                "E_PET_DUPLICATE_IDENTITY",
                 "Two different files claim to be the same slice",
                 "one file per slice",
             )

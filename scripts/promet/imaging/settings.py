@@ -1,13 +1,52 @@
 """Settings of the imaging room."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from promet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(ge=1)]
+
+
+class Convert(Settings):
+    """What is kept of the whole body beside the cuboid."""
+
+    keep_pet: bool = Field(
+        True,
+        description="keep the whole-body PET in SUV as NIfTI; without it only its part around the organ is kept "
+        "(segment.region_mm), and the PET is read a second time when the masks are made",
+    )
+    keep_ct: bool = Field(
+        False,
+        description="keep the whole-body CT in Hounsfield units as NIfTI, of patients whose table row names one",
+    )
+
+
+class TotalSegmentator(Settings):
+    """The program TotalSegmentator, called for patients who have a CT and no prostate mask. No result depends on
+    where its weights lie or on the device, so these make nothing stale."""
+
+    use: bool = Field(
+        False, description="call it; it has to be installed, or the run started with --sdm conda"
+    )
+    weights: str = Field(
+        "",
+        description="folder with its weights (Dataset291_... and so on), for sites without internet; empty: "
+        "its own folder, into which it loads what is missing",
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|gpu(:\d+)?)$", description="cpu, gpu or gpu:1")
+
+
+class Organs(Settings):
+    """Organ masks by TotalSegmentator."""
+
+    fast: bool = Field(False, description="its 3 mm model: faster, and less exact for a small organ")
+    head: bool = Field(
+        False,
+        description="also the parotid glands (its task head_glands_cavities), which a PSMA expression score of 3 needs",
+    )
 
 
 class Lesions(Settings):
@@ -43,6 +82,18 @@ class Segment(Settings):
         description="the same for the urinary bladder, if the file of the organ mask holds it (label=N in a volume): "
         "the watershed takes nothing from it",
     )
+    blood_roi: str = Field(
+        "(?i)aorta|blood.?pool",
+        description="the same for the blood pool, whose mean SUV the PSMA expression score is compared with",
+    )
+    reference_roi: str = Field(
+        "(?i)liver",
+        description="the same for the reference organ: liver, or spleen for a ligand that the liver excretes (PSMA-1007)",
+    )
+    parotid_roi: str = Field("(?i)parotid", description="the same for the parotid glands")
+    region_mm: float = Field(
+        60.0, gt=0, description="what is kept of the PET around the organ when convert.keep_pet is false"
+    )
     lesions: Lesions = Lesions()
 
 
@@ -53,6 +104,13 @@ class Crop(Settings):
     spacing_mm: tuple[Positive, Positive, Positive] = Field(
         (5.0, 1.37, 1.37),
         description="inferred, the paper is silent: 70 x 74 x 74 mm, a cube in mm ('cubic region')",
+    )
+    masks: str = Field(
+        "volume",
+        pattern="^(volume|nearest)$",
+        description="how organ and lesions come onto the cuboid (PET: linear). volume: the fullest voxels, as many as the "
+        "volume of the mask needs; nearest: the paper is silent, other programs often do this, and a lesion of 1 ml then "
+        "changes by 2 % on average and 8 % at most",
     )
     mask_outside: bool = Field(
         True,
@@ -90,6 +148,9 @@ class Picture(Settings):
 class Imaging(Settings):
     """All imaging stages."""
 
+    convert: Convert = Convert()
+    totalsegmentator: TotalSegmentator = TotalSegmentator()
+    organs: Organs = Organs()
     segment: Segment = Segment()
     crop: Crop = Crop()
     normalise: Normalise = Normalise()
@@ -98,3 +159,12 @@ class Imaging(Settings):
     max_quarantine: float = Field(
         0.1, ge=0, le=1, description="the run stops when a larger share of a fit part is quarantined"
     )
+
+    @model_validator(mode="after")
+    def _region_holds_the_box(self) -> Self:
+        half = max(n * step for n, step in zip(self.crop.shape, self.crop.spacing_mm, strict=True)) / 2
+        if not self.convert.keep_pet and half > self.segment.region_mm:
+            raise ValueError(
+                f"convert.keep_pet is false and half of the cuboid ({half:g} mm) is more than segment.region_mm"
+            )
+        return self

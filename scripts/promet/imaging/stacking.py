@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header
@@ -40,7 +41,8 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
     half of the usual one are interpolated; larger ones are missing slices.
 
     Raises:
-        DataError: E_<what>_GEOMETRY, E_<what>_SINGLE_SLICE, E_<what>_FRAMES, E_<what>_MISSING_SLICE, E_<what>_DUPLICATE_SLICE, E_<what>_MIXED.
+        DataError: E_<what>_NO_PLACE, _ORIENTATION, _MIXED_GRIDS, _SHIFTED, _SINGLE_SLICE, _FRAMES, _MISSING_SLICE,
+            _DUPLICATE_SLICE.
     """
     headers = list(headers)
     places, axes, steps = [], [], []
@@ -49,7 +51,7 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
         step = header.numbers("PixelSpacing", 2)
         if place is None or turn is None or step is None or min(step) <= 0:
             raise DataError(
-                f"E_{what}_GEOMETRY",
+                f"E_{what}_NO_PLACE",
                 "A slice has no place in the body",
                 "ImagePositionPatient, ImageOrientationPatient and PixelSpacing in every slice",
             )
@@ -57,7 +59,7 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
     places, axes, steps = np.array(places), np.array(axes), np.array(steps)
     if np.ptp(axes, 0).max() > 1e-3 or np.ptp(steps, 0).max() > 1e-3:
         raise DataError(
-            f"E_{what}_MIXED",
+            f"E_{what}_MIXED_GRIDS",
             "The slices differ in ImageOrientationPatient or PixelSpacing",
             "slices of one volume",
         )
@@ -76,7 +78,7 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
     drift = places - places[0] - np.outer(positions - positions[0], normal)
     if np.abs(drift).max() > 0.1 * steps[0].min():
         raise DataError(
-            f"E_{what}_GEOMETRY",
+            f"E_{what}_SHIFTED",
             "The slices are shifted against each other",
             "slices stacked along their normal",
         )
@@ -109,7 +111,7 @@ def _right_angled(turn: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
         or abs(row @ column) > 0.01
     ):
         raise DataError(
-            f"E_{what}_GEOMETRY",
+            f"E_{what}_ORIENTATION",
             "ImageOrientationPatient is no pair of right-angled unit vectors",
             "two directions",
         )
@@ -159,3 +161,25 @@ def _gaps(positions: np.ndarray, what: str) -> tuple[float, bool, dict[str, Any]
         f"The gaps between slices differ by up to {uneven:.2f} mm; slices were interpolated to {usual:.3f} mm"
     ]
     return usual, False, notes, told
+
+
+def assemble(volume: np.ndarray, stack: Stack) -> sitk.Image:
+    """The image of slices in order (z, y, x), interpolated (float32) where the stack is not regular."""
+    if not stack.regular:
+        volume = _interpolate(volume, stack)
+    image = sitk.GetImageFromArray(volume)
+    image.SetOrigin(stack.origin.tolist())
+    image.SetSpacing(stack.spacing)
+    image.SetDirection(stack.direction.ravel().tolist())
+    return image
+
+
+def _interpolate(volume: np.ndarray, stack: Stack) -> np.ndarray:
+    """Linear between neighbouring slices, on the regular grid from the first to the last."""
+    step, places = stack.spacing[2], stack.positions - stack.positions[0]
+    wanted = np.arange(int(places[-1] / step + 1e-6) + 1) * step
+    upper = np.clip(np.searchsorted(places, wanted), 1, len(places) - 1)
+    share = ((wanted - places[upper - 1]) / (places[upper] - places[upper - 1])).astype(np.float32)[
+        :, None, None
+    ]
+    return volume[upper - 1] * (1 - share) + volume[upper] * share

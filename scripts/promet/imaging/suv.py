@@ -34,6 +34,10 @@ CORRECTIONS = (
 KNOWN_TERMS = {
     *KNOWN_UNITS, "BW", "LBM", "LBMJAMES128", "LBMJANMA", "IBW", "BSA", "START", "ADMIN", "NONE", "M", "F", "O",
 }  # fmt: skip
+MEGABECQUEREL = (
+    35.0,
+    1500.0,
+)  # outside of this a small number is as likely mCi (3 to 25) or uCi (3000 to 25000)
 SMALL_DOSE = 1e5  # a dose below this was entered in MBq (survey of 3433 series: peaks at 4e2 and 4e8)
 
 
@@ -56,8 +60,7 @@ def factors(headers: list[Header]) -> Suv:
     """The factor of every slice to SUVbw (g/ml).
 
     Raises:
-        DataError: E_PET_MIXED, E_PET_UNITS, E_PET_ATTENUATION, E_PET_RESCALE, E_PET_DECAY, E_PET_DOSE,
-            E_PET_WEIGHT, E_PET_HEIGHT, E_PET_TIME, E_PET_NUCLIDE.
+        DataError: one code per fault, E_PET_MIXED_HEADERS to E_PET_SUV_TYPE; those of times.py and nuclides.py.
     """
     check_uniform(headers)
     head, result = headers[0], Suv(np.ones(len(headers)))
@@ -75,7 +78,7 @@ def factors(headers: list[Header]) -> Suv:
         result.slopes = slopes * _activity(headers, result)
     if not np.isfinite(result.slopes).all() or (result.slopes <= 0).any():
         raise DataError(
-            "E_PET_RESCALE",
+            "E_PET_FACTOR",
             "The factor to SUV is not a positive number in every slice",
             "valid header values",
         )
@@ -119,7 +122,7 @@ def tags(headers: list[Header]) -> dict[str, Any]:
 
 
 def check_uniform(headers: list[Header]) -> None:
-    """Refuse slices that differ in what must be the same in a series (E_PET_MIXED)."""
+    """Refuse slices that differ in what must be the same in a series (E_PET_MIXED_HEADERS, E_PET_MIXED_CORRECTIONS)."""
     doses = [header.first("RadiopharmaceuticalInformationSequence") or Header() for header in headers]
     checks = (
         (headers, Header.text, UNIFORM_TEXT),
@@ -133,7 +136,7 @@ def check_uniform(headers: list[Header]) -> None:
             different = sum(get(header, keyword) != first for header in each[1:])
             if different:
                 raise DataError(
-                    "E_PET_MIXED",
+                    "E_PET_MIXED_PATIENTS" if keyword == "PatientID" else "E_PET_MIXED_HEADERS",
                     f"{keyword} differs between slices ({different} of {len(headers)} differ from the first)",
                     "the slices of one series",
                     "Keep one series per patient folder",
@@ -142,7 +145,7 @@ def check_uniform(headers: list[Header]) -> None:
         having = sum(term in header.texts("CorrectedImage") for header in headers)
         if 0 < having < len(headers):
             raise DataError(
-                "E_PET_MIXED",
+                "E_PET_MIXED_CORRECTIONS",
                 f"CorrectedImage names {term} in {having} of {len(headers)} slices only",
                 "the slices of one series",
                 "Keep one series per patient folder",
@@ -157,7 +160,7 @@ def _units(head: Header) -> str:
     if units in KNOWN_UNITS:
         found = f"Units is {units}, from which SUV cannot be computed"
     raise DataError(
-        "E_PET_UNITS",
+        "E_PET_UNITS_MISSING" if units is None else "E_PET_UNITS",
         found,
         "BQML, GML, CM2ML, or CNTS with the Philips factors",
         "Export the quantitative series",
@@ -175,7 +178,7 @@ def _attenuation(head: Header, result: Suv) -> None:
         )
         return
     raise DataError(
-        "E_PET_ATTENUATION",
+        "E_PET_ATTENUATION" if corrected else "E_PET_CORRECTIONS_MISSING",
         "CorrectedImage does not name ATTN: the image is not attenuation corrected"
         if corrected
         else "CorrectedImage is missing",
@@ -190,12 +193,14 @@ def _slopes(headers: list[Header]) -> np.ndarray:
         slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept") or 0.0
         if slope is None or slope <= 0:
             raise DataError(
-                "E_PET_RESCALE",
+                "E_PET_SLOPE",
                 "RescaleSlope is missing or not positive in a slice",
                 "a positive slope per slice",
             )
         if intercept != 0:
-            raise DataError("E_PET_RESCALE", "RescaleIntercept is not 0", "0, as the standard demands of PET")
+            raise DataError(
+                "E_PET_INTERCEPT", "RescaleIntercept is not 0", "0, as the standard demands of PET"
+            )
         slopes.append(slope)
     return np.array(slopes)
 
@@ -209,7 +214,9 @@ def _weight(head: Header, result: Suv) -> float:
         weight /= 1000
         result.warnings.append("PatientWeight is above 1000 and was taken as grams")
     if not 20 <= weight <= 350:
-        raise _bad("E_PET_WEIGHT", f"PatientWeight is {weight:g} kg, which no adult has", "the weight in kg")
+        raise _bad(
+            "E_PET_WEIGHT_RANGE", f"PatientWeight is {weight:g} kg, which no adult has", "the weight in kg"
+        )
     if not 30 <= weight <= 250:
         result.warnings.append(f"PatientWeight is {weight:g} kg: please check")
     result.audit["weight_kg"] = weight
@@ -228,7 +235,9 @@ def _height(head: Header, result: Suv) -> float:
     else:
         height *= 100
     if not 100 <= height <= 250:
-        raise _bad("E_PET_HEIGHT", f"PatientSize is {height:g} cm, which no adult has", "the height in m")
+        raise _bad(
+            "E_PET_HEIGHT_RANGE", f"PatientSize is {height:g} cm, which no adult has", "the height in m"
+        )
     result.audit["height_cm"] = height
     return height
 
@@ -242,17 +251,17 @@ def _dose(head: Header, result: Suv) -> float:
         )
     unit = "Bq"
     if dose < SMALL_DOSE:
-        if dose < 20:
+        if not MEGABECQUEREL[0] <= dose <= MEGABECQUEREL[1]:
             raise _bad(
-                "E_PET_DOSE",
-                "RadionuclideTotalDose is below 20 and may be in mCi",
+                "E_PET_DOSE_UNIT",
+                f"RadionuclideTotalDose is {dose:g}: no Bq, and hardly MBq; perhaps mCi (37 MBq) or uCi (37 kBq)",
                 "the injected activity in Bq",
             )
         dose, unit = dose * 1e6, "MBq"
         result.warnings.append("RadionuclideTotalDose is below 100000 and was taken as MBq")
     if not 1e6 <= dose <= 5e9:
         raise _bad(
-            "E_PET_DOSE",
+            "E_PET_DOSE_RANGE",
             f"RadionuclideTotalDose is {dose / 1e6:g} MBq, which nobody injects",
             "the injected activity in Bq",
         )
@@ -282,7 +291,7 @@ def _activity(headers: list[Header], result: Suv, units: str = "BQML") -> np.nda
         )
     if corrected and decay != "NONE" and not {"DECY", "DECAY"} & set(corrected):
         raise DataError(
-            "E_PET_DECAY",
+            "E_PET_DECAY_CONFLICT",
             f"DecayCorrection is {decay} but CorrectedImage does not name DECY",
             "both or neither",
         )
@@ -318,7 +327,7 @@ def _counts(headers: list[Header], result: Suv) -> np.ndarray:
             continue
         if (found <= 0).any():
             raise DataError(
-                "E_PET_UNITS",
+                "E_PET_COUNTS_MIXED",
                 f"Units is CNTS and the factor of the {rule[5:]} is missing in some slices",
                 "one per slice",
             )
@@ -329,7 +338,7 @@ def _counts(headers: list[Header], result: Suv) -> np.ndarray:
         result.audit["rule"] = f"{rule}, then {result.audit['rule']}"
         return suv
     raise DataError(
-        "E_PET_UNITS",
+        "E_PET_COUNTS",
         "Units is CNTS and neither Philips factor, (7053,1000) nor (7053,1009), is given or above 0",
         "a factor that turns counts into SUV or Bq/ml",
         "Export with private elements",
@@ -342,7 +351,7 @@ def _factor(header: Header, element: int) -> float:
         value = float(text or 0)
     except ValueError:
         raise DataError(
-            "E_PET_UNITS", f"The Philips factor (7053,10{element:02d}) is no number", "a number"
+            "E_PET_COUNTS_FACTOR", f"The Philips factor (7053,10{element:02d}) is no number", "a number"
         ) from None
     return value if math.isfinite(value) else 0.0
 
@@ -355,12 +364,14 @@ def _normalised(head: Header, result: Suv) -> float:
         return 1.0
     if kind not in ("LBM", "LBMJAMES128", "LBMJANMA", "IBW"):
         raise DataError(
-            "E_PET_UNITS", "SUVType is no known term for Units GML", "BW, LBM, LBMJAMES128, LBMJANMA or IBW"
+            "E_PET_SUV_TYPE",
+            "SUVType is no known term for Units GML",
+            "BW, LBM, LBMJAMES128, LBMJANMA or IBW",
         )
     weight, height = _weight(head, result), _height(head, result)
     sex = head.text("PatientSex")
     if sex not in ("M", "F", "O"):
-        raise _bad("E_PET_UNITS", f"SUVType is {kind} and PatientSex is missing", "M, F or O")
+        raise _bad("E_PET_SEX", f"SUVType is {kind} and PatientSex is missing", "M, F or O")
     ratio, bmi = (weight / height) ** 2, weight / (height / 100) ** 2
     male, female = {
         "LBM": (1.10 * weight - 120 * ratio, 1.07 * weight - 148 * ratio),
@@ -374,7 +385,7 @@ def _normalised(head: Header, result: Suv) -> float:
         result.warnings.append(f"PatientSex is O: the mean of the male and female {kind} was used")
     if norm <= 0:
         raise _bad(
-            "E_PET_WEIGHT",
+            "E_PET_BODY",
             f"PatientWeight and PatientSize give no positive {kind}",
             "plausible weight and height",
         )
@@ -384,7 +395,7 @@ def _normalised(head: Header, result: Suv) -> float:
 def _surface(head: Header, result: Suv) -> float:
     """CM2ML: SUV by body surface (Du Bois, m2) to SUV by body weight."""
     if head.text("SUVType") not in (None, "BSA"):
-        raise DataError("E_PET_UNITS", "SUVType is not BSA while Units is CM2ML", "BSA")
+        raise DataError("E_PET_SUV_TYPE", "SUVType is not BSA while Units is CM2ML", "BSA")
     weight, height = _weight(head, result), _height(head, result)
     surface = 0.007184 * height**0.725 * weight**0.425
     result.audit.update(rule="CM2ML SUV by BSA undone", surface_m2=surface)

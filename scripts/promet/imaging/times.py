@@ -78,14 +78,15 @@ def after_injection(headers: list[Header], life: float, result: Result) -> tuple
     durations = [header.number("ActualFrameDuration") for header in headers]
     if any(time is None for time in starts) or any(not length or length < 0 for length in durations):
         raise _refused(
-            "AcquisitionTime or ActualFrameDuration is missing in a slice, and DecayCorrection is NONE"
+            "E_PET_FRAME_DURATION",
+            "AcquisitionTime or ActualFrameDuration is missing in a slice, and DecayCorrection is NONE",
         )
     first = min(starts)
     injected = _injected(headers[0], first, life, result)
     since = np.array(starts) - injected
     _check_uptake(float(since.min()), life, result)
     if np.ptp(since) > min(DAY / 2, LONG):
-        raise _refused("AcquisitionTime of the slices spans more than half a day")
+        raise _refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
     result.audit["reference_time"] = "AcquisitionTime of each slice"
     return since, np.array(durations) / 1000
 
@@ -99,10 +100,13 @@ def _reference(headers: list[Header], life: float, result: Result) -> float:
     series, starts = _series(head), _acquired(headers)
     known = [time for time in starts if time is not None]
     if len(known) < len(starts):
-        raise _refused("AcquisitionTime is missing or unreadable in a slice, so SeriesTime cannot be checked")
+        raise _refused(
+            "E_PET_ACQUISITION_TIME",
+            "AcquisitionTime is missing or unreadable in a slice, so SeriesTime cannot be checked",
+        )
     earliest = min(known)
     if max(known) - earliest > DAY / 2 and life < DAY / 4:
-        raise _refused("AcquisitionTime of the slices spans more than half a day")
+        raise _refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
     back, spread = _computed_back(headers, starts, life)
     series = _same_day(series, earliest, back, life, result)
     if series <= earliest + SLACK:
@@ -115,12 +119,14 @@ def _reference(headers: list[Header], life: float, result: Result) -> float:
         if taken is None:
             if back is None:
                 raise _refused(
+                    "E_PET_SERIES_TIME",
                     "SeriesTime is missing or after AcquisitionTime, there is no GE scan start (0009,100D), and "
-                    "FrameReferenceTime or ActualFrameDuration is missing"
+                    "FrameReferenceTime or ActualFrameDuration is missing",
                 )
             if spread > 30:
                 raise _refused(
-                    f"SeriesTime is missing or after AcquisitionTime, and slices disagree by {spread:.0f} s on the scan start"
+                    "E_PET_SLICES_DISAGREE",
+                    f"SeriesTime is missing or after AcquisitionTime, and slices disagree by {spread:.0f} s on the scan start",
                 )
             taken, rule = (
                 back,
@@ -136,8 +142,9 @@ def _reference(headers: list[Header], life: float, result: Result) -> float:
         result.audit["computed_back_minus_reference_s"] = round(back - taken, 3)
         if share > APART and taken == series and not _confirmed(head, taken, earliest, headers, starts, life):
             raise _refused(
+                "E_PET_SCAN_START",
                 f"SeriesTime and FrameReferenceTime tell scan starts {abs(back - taken):.0f} s apart, by which SUV would "
-                f"differ by {100 * share:.0f} %, and nothing else says which is right"
+                f"differ by {100 * share:.0f} %, and nothing else says which is right",
             )
         if share > 0.05:
             result.warnings.append(
@@ -263,7 +270,8 @@ def _injected(head: Header, reference: float, life: float, result: Result) -> fl
     second = second_of(dose.text("RadiopharmaceuticalStartTime"))
     if moment is None and second is None:
         raise _refused(
-            "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime are missing or unreadable"
+            "E_PET_INJECTION_TIME",
+            "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime are missing or unreadable",
         )
     dateless = None
     if second is not None:
@@ -276,7 +284,8 @@ def _injected(head: Header, reference: float, life: float, result: Result) -> fl
         if life >= DAY / 4 and _share(DAY, life) > 0.01:
             if life >= DAY:
                 raise _refused(
-                    "RadiopharmaceuticalStartDateTime is missing, and with a nuclide that lives days the day of the injection matters"
+                    "E_PET_INJECTION_DATE",
+                    "RadiopharmaceuticalStartDateTime is missing, and with a nuclide that lives days the day of the injection matters",
                 )
             result.warnings.append(
                 "RadiopharmaceuticalStartDateTime is missing; the injection was taken to be less than a day before the scan"
@@ -289,7 +298,8 @@ def _injected(head: Header, reference: float, life: float, result: Result) -> fl
     share = 2 ** (abs(apart) / life) - 1
     if share > 0.01:
         raise _refused(
-            f"RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime disagree by {abs(apart):.0f} s"
+            "E_PET_INJECTION_CONFLICT",
+            f"RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime disagree by {abs(apart):.0f} s",
         )
     if life < DAY / 4 and not 0 <= reference - moment <= LONG:
         result.warnings.append(
@@ -305,6 +315,7 @@ def _check_uptake(seconds: float, life: float, result: Result) -> None:
     result.audit["uptake_s"] = round(seconds, 3)
     if not 0 <= seconds <= most:
         raise _refused(
+            "E_PET_UPTAKE_TIME",
             f"The scan reference lies {seconds:.0f} s after the injection",
             f"0 to {most:.0f} s for this nuclide",
         )
@@ -312,5 +323,5 @@ def _check_uptake(seconds: float, life: float, result: Result) -> None:
         result.warnings.append(f"The uptake time is {seconds / 60:.0f} min: please check")
 
 
-def _refused(found: str, expected: str = "times that fit each other") -> DataError:
-    return DataError("E_PET_TIME", found, expected, NEVER)
+def _refused(code: str, found: str, expected: str = "times that fit each other") -> DataError:
+    return DataError(code, found, expected, NEVER)

@@ -15,7 +15,7 @@ from promet.core.files import atomic, read_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.architecture import OneLogit
-from promet.network.data import load_tensors
+from promet.network.data import load_tensors, read_table, write_table
 from promet.network.randomness import INITIALISATION, derive
 from promet.network.score import Ensemble, load_model
 
@@ -157,63 +157,84 @@ def picture(
 
 
 def attention(
-    model: Path, patients: Path, patient: str, out: Path, pin: str, spacing: tuple[float, float, float]
+    model: Path,
+    gathered: Path,
+    patients: Path,
+    wanted: list[str],
+    out: Path,
+    pin: str,
+    spacing: tuple[float, float, float],
 ) -> Sidecar:
-    """Attribution maps of one patient: attention.npy (method, z, y, x) and attention.png beside ``out``, shares in its values.
+    """Attribution maps of the wanted patients who have a tensor, one job for all.
+
+    Beside ``out``: attention.npy (patient, method, z, y, x) float32, attention.parquet (one row per patient in that order: the shares of ``shares``, and
+    METHOD_untrained_correlation) and one PATIENT.png each. The record's values are the medians.
 
     The sanity check (Adebayo et al. 2018, arXiv:1810.03292) makes the maps again with untrained weights: a rank correlation near 1 means that a map
     shows the image and not what the network learnt.
 
     Args:
         model: model.json of the selection.
+        gathered: folder of patients.parquet.
         patients: results folder with one folder per patient.
-        patient: whom.
+        wanted: whom.
         out: the record.
         pin: stored in the record.
-        spacing: mm per voxel in z, y, x, for the picture.
+        spacing: mm per voxel in z, y, x, for the pictures.
 
     Raises:
-        IntegrityError: weights or the tensor are not the recorded ones.
-        UsageError: the network has no map with enough cells.
+        IntegrityError: weights or a tensor are not the recorded ones.
+        UsageError: the network has no map with enough cells, or a patient is not in the table.
     """
-    patients, out = Path(patients), Path(out)
-    upstream = patients / patient / "normalise.json"
+    out = Path(out)
 
     def work() -> Outcome:
         torch.set_num_threads(1)
         network = load_model(model)
-        digest = Sidecar.read(upstream).products["tensor.npy"]
-        volume = load_tensors(patients, [(patient, digest)])[0]
-        tensor = torch.from_numpy(volume)
-        maps = attributions(network, tensor)
-        other = attributions(randomised(network), tensor)
-        member = network.members[0] if isinstance(network, Ensemble) else network
-        name, _, cells = stage_with_cells(member, tensor[None])
-        table = out.with_name("attention.npy")
-        with atomic(table) as temporary, open(temporary, "wb") as handle:
-            np.save(handle, np.stack([maps[method] for method in METHODS]).astype(np.float32))
-        values = {
-            "model": read_json(model)["digest"],
-            "tensor_digest": digest,
-            "methods": list(METHODS),
-            "layer": name,
-            "cells": list(cells),
-            **shares(maps, volume),
-            **{
+        untrained = randomised(network)
+        table = read_table(Path(gathered) / "patients.parquet", ["patient", "tensor_digest"])
+        digests = dict(zip(table["patient"], table["tensor_digest"], strict=True))
+        strange = sorted(set(wanted) - digests.keys())
+        if strange:
+            raise UsageError(
+                "E_ATTENTION_PATIENT",
+                f"{strange[0]} is not among the {len(digests)} patients",
+                "a patient of the table",
+            )
+        shown = [patient for patient in wanted if digests[patient]]
+        for picture_of in out.parent.glob("*.png"):
+            picture_of.unlink()  # of an earlier choice of patients
+        products, rows, every = {}, [], []
+        for patient in shown:
+            volume = load_tensors(patients, [(patient, digests[patient])])[0]
+            tensor = torch.from_numpy(volume)
+            maps, other = attributions(network, tensor), attributions(untrained, tensor)
+            correlations = {
                 f"{method}_untrained_correlation": rank_correlation(maps[method], other[method])
                 for method in METHODS
-            },
+            }
+            rows.append({"patient": patient, **shares(maps, volume), **correlations})
+            every.append(np.stack([maps[method] for method in METHODS]).astype(np.float32))
+            products[patient] = picture(out.with_name(f"{patient}.png"), maps, volume, spacing)
+            log.info("attention: %s", patient)
+        values: dict[str, Any] = {
+            "model": read_json(model)["digest"],
+            "patients": shown,
+            "methods": list(METHODS),
         }
-        shown = picture(out.with_name("attention.png"), maps, volume, spacing)
-        return Outcome({"attention": table, "picture": shown}, values)
+        if shown:
+            member = network.members[0] if isinstance(network, Ensemble) else network
+            name, _, cells = stage_with_cells(member, tensor[None])
+            values |= {"layer": name, "cells": list(cells)}
+            numbers = [key for key in rows[0] if key != "patient"]
+            values |= {f"median_{key}": float(np.median([row[key] for row in rows])) for key in numbers}
+            columns = {key: [row[key] for row in rows] for key in rows[0]}
+            types = {"patient": "string", **dict.fromkeys(numbers, "float64")}
+            products["table"] = write_table(out.with_name("attention.parquet"), columns, types)
+            products["maps"] = out.with_name("attention.npy")
+            with atomic(products["maps"]) as temporary, open(temporary, "wb") as handle:
+                np.save(handle, np.stack(every))
+        warnings = [f"{patient} has no tensor, so no map" for patient in wanted if not digests[patient]]
+        return Outcome(products, values, warnings)
 
-    return run_stage(
-        "attention",
-        out,
-        pin,
-        work,
-        upstream={"normalise": upstream},
-        needs=("normalise",),
-        makes=("attention.npy", "attention.png"),
-        packages=("torch", "captum", "numpy", "matplotlib"),
-    )
+    return run_stage("attention", out, pin, work, packages=("torch", "captum", "numpy", "matplotlib"))

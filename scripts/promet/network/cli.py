@@ -27,6 +27,7 @@ def dataset(
     cohort: Annotated[Path, typer.Option(help="The patient table.")],
     split: Split,
     out: Out,
+    buckets: Annotated[str, typer.Option(help="Folder of the buckets, when patients share image jobs.")] = "",
     pin: Pin = "",
     settings: SettingsJson = "{}",
 ) -> None:
@@ -38,7 +39,8 @@ def dataset(
     from promet.network.dataset import dataset as run
     from promet.network.settings import Dataset
 
-    run(patients, ledger, cohort, split, out, pin, from_json(Dataset, settings))
+    chosen = from_json(Dataset, settings)
+    run(patients, ledger, cohort, split, out, pin, chosen, Path(buckets) if buckets else None)
 
 
 @app.command()
@@ -54,6 +56,8 @@ def train(
     ] = 5,
 ) -> None:
     """Train one seed: model.safetensors, history.parquet, predictions.parquet. Interrupted (exit 75), it goes on when called again.
+
+    With PROMET_TENSORBOARD=FOLDER each epoch is also noted there for TensorBoard.
 
     Example: promet network train --fit results/paper/dataset/split-00/fit.json --patients results/patients --seed 7
     --out results/paper/network/paper/split-00/seed-07/train.json
@@ -101,24 +105,46 @@ def score(
 
 
 @app.command()
+def hindsight(
+    candidate: Annotated[list[Path], typer.Option(help="A train.json or its folder; given several times.")],
+    select: Annotated[Path, typer.Option(help="Record of the selection among them.")],
+    gathered: Annotated[Path, typer.Option(help="Folder of patients.parquet.")],
+    patients: Patients,
+    out: Out,
+    pin: Pin = "",
+    settings: SettingsJson = "{}",
+) -> None:
+    """After the choice: what every network and every rule would have said of every patient: runs.parquet, rules.parquet.
+
+    Example: promet network hindsight --candidate network/paper/split-00/seed-00 --candidate network/paper/split-00/seed-01
+    --select select/split-00/select.json --gathered gather --patients results/patients --out hindsight/split-00/hindsight.json
+    """
+    from promet.network.hindsight import hindsight as run
+    from promet.network.settings import Select
+
+    run(candidate, select, gathered, patients, out, pin, from_json(Select, settings).k)
+
+
+@app.command()
 def attention(
     model: Annotated[Path, typer.Option(help="model.json of the selection.")],
+    gathered: Annotated[Path, typer.Option(help="Folder of patients.parquet.")],
     patients: Patients,
-    patient: Annotated[str, typer.Option(help="Whose image.")],
+    patient: Annotated[list[str], typer.Option(help="Whose image; given several times.")],
     out: Out,
     pin: Pin = "",
     spacing: Annotated[
-        tuple[float, float, float], typer.Option(help="mm per voxel in z, y, x, for the picture.")
+        tuple[float, float, float], typer.Option(help="mm per voxel in z, y, x, for the pictures.")
     ] = (5.0, 1.37, 1.37),
 ) -> None:
-    """Where in a patient's image the logit comes from: attention.npy, attention.png, shares inside lesion and organ.
+    """Where in a patient's image the logit comes from: attention.npy, attention.parquet (shares inside lesion and organ), PATIENT.png.
 
-    Example: promet network attention --model select/split-00/model.json --patients results/patients --patient P001
-    --out attention/split-00/P001/attention.json
+    Example: promet network attention --model select/split-00/model.json --gathered gather --patients results/patients
+    --patient P001 --out attention/split-00/attention.json
     """
     from promet.network.attention import attention as run
 
-    run(model, patients, patient, out, pin, spacing)
+    run(model, gathered, patients, patient, out, pin, spacing)
 
 
 @app.command()

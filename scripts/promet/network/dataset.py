@@ -6,6 +6,7 @@ import csv
 import logging
 from pathlib import Path
 
+from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import QUARANTINED, Sidecar
@@ -53,6 +54,7 @@ def dataset(
     out: Path,
     pin: str,
     settings: Dataset | None = None,
+    buckets: Path | None = None,
 ) -> Sidecar:
     """Collect the fit set of a split and write members.parquet and fit.json beside ``out``.
 
@@ -67,6 +69,7 @@ def dataset(
         out: the record.
         pin: stored in the record.
         settings: how much may be lost.
+        buckets: folder of the buckets, when patients share image jobs.
 
     Raises:
         UsageError: a label is missing, a part lacks a label, too many are quarantined, or a member of a frozen
@@ -81,9 +84,13 @@ def dataset(
             if int(row["split"]) == split and row["part"] in PARTS
         }
         labels = {row["patient"]: row.get(LABEL) for row in _rows(cohort)}
+        shared = bucket.table(buckets) if buckets else {}
         members, lost = [], {}
         for patient in sorted(parts.keys() & labels.keys()):
-            record = Sidecar.read(Path(patients) / patient / "normalise.json")
+            if patient in shared:
+                record = bucket.sidecars(shared[patient])["normalise"]
+            else:
+                record = Sidecar.read(Path(patients) / patient / "normalise.json")
             if record.ok:
                 label = _label(patient, labels[patient])
                 members.append(Member(patient, parts[patient], label, record.products["tensor.npy"]))

@@ -1,15 +1,18 @@
-"""How far a training is: a bar on a terminal, otherwise lines in the log."""
+"""How far a training is: a bar on a terminal, otherwise lines in the log; TensorBoard for who wants it."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger("promet")
 LOG_EVERY = 10  # epochs
+BOARD = "PROMET_TENSORBOARD"  # a variable and no setting: watching is no reason to train again
 
 
 def line(row: dict[str, Any], best: dict[str, Any], seconds_left: float) -> str:
@@ -52,3 +55,31 @@ def shown(epochs: int) -> Iterator[Callable[[Any], None]]:
         yield lambda trainer: bar.update(
             task, completed=trainer.epoch, description=words(trainer), refresh=True
         )
+
+
+@contextmanager
+def boarded(folder: Path) -> Iterator[Callable[[Any], None]]:
+    """Gives what to call after each epoch, with the trainer: it notes the epoch for TensorBoard if PROMET_TENSORBOARD names a folder.
+
+    Args:
+        folder: the seed's folder; its last three names (variant, split, seed) are the run's name.
+    """
+    board = os.environ.get(BOARD)
+    if not board:
+        yield lambda trainer: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.warning("train: %s is set, but the package tensorboard is not installed", BOARD)
+        yield lambda trainer: None
+        return
+    with SummaryWriter(Path(board, *folder.absolute().parts[-3:])) as writer:
+
+        def note(trainer: Any) -> None:
+            row = dict(trainer.history[-1])
+            epoch = row.pop("epoch")
+            for name, value in row.items():
+                writer.add_scalar(name, value, epoch)
+
+        yield note

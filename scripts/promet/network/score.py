@@ -68,11 +68,12 @@ def load_model(path: Path) -> nn.Module:
     """
     chosen = read_json(path)
     if "members" not in chosen:
-        return _load_one(Path(path).parent, chosen).eval()
-    return Ensemble([_load_one(Path(path).parent, member) for member in chosen["members"]]).eval()
+        return load_one(Path(path).parent, chosen).eval()
+    return Ensemble([load_one(Path(path).parent, member) for member in chosen["members"]]).eval()
 
 
-def _load_one(folder: Path, chosen: dict[str, Any]) -> nn.Module:
+def load_one(folder: Path, chosen: dict[str, Any]) -> nn.Module:
+    """One network from its weights (relative to ``folder``), their digest and its architecture."""
     from safetensors.torch import load_file
 
     weights = folder / chosen["weights"]
@@ -88,6 +89,17 @@ def _load_one(folder: Path, chosen: dict[str, Any]) -> nn.Module:
     model = build(Architecture.model_validate(chosen["architecture"]))
     model.load_state_dict(load_file(weights))
     return model
+
+
+def score_tensor(model: Path, tensor: np.ndarray) -> float:
+    """CNN score (logit) of one tensor, to the last bit what the stage ``score`` gives it.
+
+    Args:
+        model: model.json of a selection or of a locked model.
+        tensor: float32 (2, z, y, x).
+    """
+    torch.set_num_threads(1)
+    return float(logits(load_model(model), torch.from_numpy(tensor[None]))[0])
 
 
 def score(model: Path, gathered: Path, patients: Path, out: Path, pin: str) -> Sidecar:

@@ -25,6 +25,7 @@ CANDIDATES = {
     "validation_loss": "float64",
     "best_epoch": "int64",
     "epochs": "int64",
+    "seconds": "float64",
     "seconds_per_epoch": "float64",
     "device": "string",
     "selected": "bool",
@@ -40,6 +41,7 @@ def _candidate(path: Path) -> dict[str, Any]:
         "variant": where[2].name,
         "split": where[1].name.removeprefix("split-"),
         "epochs": values["epochs_run"],
+        "seconds": sidecar.notes.get("seconds"),
         "seconds_per_epoch": sidecar.notes.get("seconds_per_epoch"),
         "device": sidecar.notes.get("device"),
         "fit": values["fit"],
@@ -47,6 +49,18 @@ def _candidate(path: Path) -> dict[str, Any]:
         "weights": record.with_name("model.safetensors"),
         "digest": sidecar.products["model.safetensors"],
     }
+
+
+def read_candidates(paths: list[Path]) -> list[dict[str, Any]]:
+    """Trained networks, best first: by validation AUC, ties by validation loss, then by variant and seed.
+
+    Args:
+        paths: train.json files or their folders.
+    """
+    return sorted(
+        map(_candidate, paths),
+        key=lambda run: (-run["validation_auc"], run["validation_loss"], run["variant"], run["seed"]),
+    )
 
 
 def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -78,7 +92,7 @@ def select(candidates: list[Path], out: Path, pin: str, settings: Select | None 
             raise UsageError(
                 "E_NO_CANDIDATES", "There is no trained network to select from", "at least one train.json"
             )
-        runs = [_candidate(path) for path in candidates]
+        runs = read_candidates(candidates)
         if len({run["fit"] for run in runs}) > 1:
             raise IntegrityError(
                 "E_SELECT_FIT",
@@ -86,9 +100,6 @@ def select(candidates: list[Path], out: Path, pin: str, settings: Select | None 
                 "one split, one set of patients, labels and tensors",
                 "Train the stale ones again (promet run does)",
             )
-        runs.sort(
-            key=lambda run: (-run["validation_auc"], run["validation_loss"], run["variant"], run["seed"])
-        )
         best, folder = runs[0], Path(out).parent
         count = {"best": 1, "ensemble_mean": len(runs), "ensemble_top_k": settings.k}[settings.rule]
         members = runs[:count]

@@ -75,6 +75,9 @@ class Training(Settings):
         0.5, gt=0, lt=1, description="ReduceLROnPlateau on validation loss; factor ours"
     )
     plateau_patience: int = Field(20, ge=1, description="ReduceLROnPlateau; patience ours")
+    autocast: bool = Field(
+        False, description="bfloat16 where a GPU is faster with it, other results; never used on a CPU"
+    )
 
 
 # The paper names the fifteen transforms and the +-20 degrees of the rotation, no other range: the ranges are ours, chosen for an
@@ -277,6 +280,15 @@ class Select(Settings):
     k: int = Field(5, ge=1, description="runs of ensemble_top_k")
 
 
+class Attention(Settings):
+    """Maps of where in the image the chosen network's logit comes from; one job per split."""
+
+    patients: Literal["none", "test", "metachronous", "prospective"] | tuple[str, ...] = Field(
+        "none", description="a part of the split, or a list of patients; none = no such job"
+    )
+    limit: int = Field(12, ge=1, description="at most so many of a part, in the order of their names")
+
+
 class Variant(Settings):
     """What one training run is told: the three sections, with a variant's overrides laid over them."""
 
@@ -296,3 +308,22 @@ class Network(Settings):
         {"paper": {}}, description="name -> overrides of architecture, training or augmentation"
     )
     select: Select = Select()
+    hindsight: bool = Field(
+        False,
+        description="after the choice, score every patient with every trained network: what another seed, variant or rule would have given",
+    )
+    attention: Attention = Attention()
+
+    @model_validator(mode="after")
+    def _variants_are_possible(self) -> Self:
+        for name, overrides in self.variants.items():
+            sections = self.model_dump(include=set(Variant.model_fields))
+            for key, value in overrides.items():
+                section, _, field = key.partition(".")
+                if section in sections:
+                    sections[section][field] = value
+            try:
+                Variant.model_validate(sections)
+            except ValueError as error:
+                raise ValueError(f"the variant {name} cannot be: {error}") from error
+        return self

@@ -27,6 +27,20 @@ class Pointwise(nn.Conv3d):
         return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
+class Cube(nn.Conv3d):
+    """A 3x3x3 convolution that keeps the size; a single slice takes the middle ninth of the weights, since the others meet zeros alone."""
+
+    def __init__(self, channels: int, out: int, groups: int) -> None:
+        super().__init__(channels, out, kernel_size=3, padding=1, groups=groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > 1:
+            return super().forward(x)
+        weight = self.weight[:, :, 1].contiguous(memory_format=torch.channels_last)
+        y = functional.conv2d(x[:, :, 0], weight, self.bias, 1, 1, 1, self.groups)
+        return y.unsqueeze(2)
+
+
 class Fire(nn.Module):
     """Squeeze to few channels, expand by 1x1x1 and by grouped 3x3x3 convolutions side by side.
 
@@ -48,15 +62,14 @@ class Fire(nn.Module):
             Pointwise(channels, squeeze), nn.BatchNorm3d(squeeze), nn.ReLU(inplace=True)
         )
         self.expand1 = nn.Sequential(Pointwise(squeeze, expand), nn.BatchNorm3d(expand))
-        self.expand3 = nn.Sequential(
-            nn.Conv3d(squeeze, expand, 3, padding=1, groups=groups), nn.BatchNorm3d(expand)
-        )
+        self.expand3 = nn.Sequential(Cube(squeeze, expand, groups), nn.BatchNorm3d(expand))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.squeeze(x)
         y = torch.cat([self.expand1[0](y), self.expand3[0](y)], dim=1)
         y = _joint_norm(y, self.expand1[1], self.expand3[1])
-        y = x + y if self.bypass else y
+        if self.bypass:
+            y += x
         return functional.relu_(y) if self.relu else y
 
 
@@ -119,12 +132,12 @@ class _Stem(torch.autograd.Function):
         offset = -factor * shift / ctx.count - slope * mean
         total = torch.zeros_like(signed)
         grad = grad * _channel(factor)
+        sloped = signed * slope.view(-1, 1, 1, 1, 1)  # the convolution itself scales and shifts
         for one, g, place in zip(_pairs(x), _pairs(grad), places, strict=True):
-            y = functional.conv3d(one, signed, None, ctx.stride, 1)
-            back = torch.ops.aten.max_pool3d_with_indices_backward(
+            y = functional.conv3d(one, sloped, offset, ctx.stride, 1)
+            y += torch.ops.aten.max_pool3d_with_indices_backward(
                 g, y, [3] * 3, [2] * 3, [1] * 3, [1] * 3, False, place
             )
-            y.mul_(_channel(slope)).add_(_channel(offset)).add_(back)
             total += torch.ops.aten.convolution_backward(
                 y, one, signed, None, ctx.stride, [1] * 3, [1] * 3, False, [0] * 3, 1, [False, True, False]
             )[1]

@@ -86,6 +86,7 @@ class Trainer:
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=options.plateau_factor, patience=options.plateau_patience
         )
+        self.autocast = options.autocast and device.type != "cpu"  # slower there, and it diverged
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
         self.best_row: dict[str, Any] = {}
@@ -146,7 +147,8 @@ class Trainer:
             rows = torch.from_numpy(batch).to(self.device)
             volumes = everything[rows].contiguous(memory_format=torch.channels_last_3d)
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.criterion(self.model(volumes), self.targets[TRAINING][rows])
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+                loss = self.criterion(self.model(volumes), self.targets[TRAINING][rows])
             loss.backward()
             self.optimizer.step()
             losses.append(loss.detach() * len(batch))
@@ -269,14 +271,24 @@ def _work(
     if saved:
         trainer.restore(*saved)
         log.info("train: taken up after epoch %d", trainer.epoch)
-    with progress.shown(settings.training.epochs) as show:
+    with progress.shown(settings.training.epochs) as show, progress.boarded(folder) as note:
         while not trainer.finished:
             trainer.run_epoch()
             show(trainer)
+            note(trainer)
             if trainer.finished:
                 break
             if stop or trainer.epoch % save_every == 0:
-                resume.save(folder, identity, trainer.tensors(), trainer.progress())
+                try:
+                    resume.save(folder, identity, trainer.tensors(), trainer.progress())
+                except OSError as error:  # a full disk may have room again when it matters
+                    if stop:
+                        raise
+                    log.warning(
+                        "train: the state after epoch %d could not be saved (%s); going on",
+                        trainer.epoch,
+                        error.strerror,
+                    )
             if stop:
                 raise Interrupted(
                     "E_TRAIN_INTERRUPTED",
@@ -311,6 +323,7 @@ def prepare_torch() -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # CUDA has no deterministic backward pass of 3D max pooling: there it can only warn.
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every empty tensor would be filled first
     return device
 
 
@@ -351,6 +364,7 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
         "parameters": parameters(trainer.model),
     }
     notes = {
+        "seconds": round(trainer.seconds, 1),
         "seconds_per_epoch": round(trainer.seconds / trainer.epoch, 4),
         "device": trainer.device.type,
         "threads": torch.get_num_threads(),

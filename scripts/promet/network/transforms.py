@@ -55,22 +55,25 @@ def sample(volumes: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
     down = -(-(depth + 2) // across)
     z, y, x = z.clamp(-1, depth), y.clamp(-1, rows), x.clamp(-1, columns)
     padded = functional.pad(volumes, (0, 2, 0, 2, 1, down * across - depth))
-    pet, lesion = _mosaic(padded[:, 0], 2, down, across), _mosaic(padded[:, 1], 1, down, across)
-    height, width = pet.shape[-2:]
-
-    def grid(slices: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        slices = slices + 1
-        down = (slices / across).floor_()
-        x = torch.add(x, slices.sub_(down, alpha=across), alpha=wide).mul_(2 / width).add_(1 / width - 1)
-        y = torch.add(y, down, alpha=high).mul_(2 / height).add_(1 / height - 1)
-        return torch.stack([x, y], dim=-1).view(n, -1, columns, 2)
+    mosaic = _mosaic(padded[:, 0], 2, down, across)
+    height, width = mosaic.shape[-2:]
 
     below = z.floor()
-    pair = functional.grid_sample(pet, grid(below, y, x), "bilinear", "zeros", align_corners=False)
-    nearest = grid(z.round(), y.round(), x.round())
+    tile = below + 1
+    line = (tile / across).floor_()
+    grid = volumes.new_empty(n, 2, depth * rows, columns)  # x before y, each whole: read faster than in turns
+    across_x, down_y = grid[:, 0].view_as(z), grid[:, 1].view_as(z)
+    torch.add(x, tile.sub_(line, alpha=across), alpha=wide, out=across_x)
+    torch.add(y, line, alpha=high, out=down_y)
+    across_x.mul_(2 / width).add_(1 / width - 1)
+    down_y.mul_(2 / height).add_(1 / height - 1)
+    pair = functional.grid_sample(mosaic, grid.movedim(1, -1), "bilinear", "zeros", align_corners=False)
+
+    # one row and one column of zeros lie behind each slice: -1 is found there, at the end of what stands before
+    nearest = z.round().add_(1).mul_(high).add_(y.round()).mul_(wide).add_(x.round())
     out = torch.empty_like(volumes)
     torch.lerp(pair[:, 0].view_as(z), pair[:, 1].view_as(z), z - below, out=out[:, 0])
-    out[:, 1] = functional.grid_sample(lesion, nearest, "nearest", "zeros", align_corners=False).view_as(z)
+    out[:, 1] = padded[:, 1].flatten(1).gather(1, nearest.clamp_min_(0).long().flatten(1)).view_as(z)
     return out
 
 

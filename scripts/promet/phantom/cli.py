@@ -27,12 +27,17 @@ def phantom(
         float, typer.Option(min=0, max=10, help="strength of the signal; 0 = none at all")
     ] = 1.0,
     small: Annotated[bool, typer.Option("--small", help="tiny volumes, for quick tests")] = False,
+    prefix: Annotated[
+        str, typer.Option(help="begins every pseudonym, so that two phantom cohorts fit into one table")
+    ] = "",
 ) -> None:
     """Write a synthetic cohort: PET/CT as DICOM, masks in four forms, clinical table, and the truth apart from them.
 
     Example: promet phantom demo --development 36 --metachronous 14 --prospective 2 --seed 1
+
+    Two more men for its table: promet phantom more --development 2 --seed 2 --prefix more-
     """
     from promet.phantom.cohort import write_cohort
 
-    truths = write_cohort(out, development, metachronous, prospective, seed, effect, small)
-    typer.echo(f"{len(truths)} patients written; the table is cohort.tsv")
+    truths = write_cohort(out, development, metachronous, prospective, seed, effect, small, prefix)
+    typer.echo(f"{len(truths)} patients written; the table is {out / 'cohort.tsv'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def write_cohort(
     seed: int = 1,
     effect: float = 1.0,
     small: bool = False,
+    prefix: str = "",
 ) -> list[Truth]:
     """Write cohort.tsv, dicom/<patient>/ and truth.tsv below ``out``; give back the truth.
 
@@ -60,14 +62,19 @@ def write_cohort(
         seed: seed of the cohort.
         effect: strength of the signal; 0 = a null cohort.
         small: tiny volumes (PET 14 x 24 x 24) around the prostate, for tests of the plan.
+        prefix: begins every pseudonym, so that two phantom cohorts can stand in one table.
 
     Raises:
-        UsageError: the folder holds something else, or a number is negative.
+        UsageError: the folder holds something else, a number is negative or the prefix is no part of a pseudonym.
     """
     out = Path(out)
     if min(development, metachronous, prospective, seed) < 0 or not 0 <= effect <= 10:
         raise UsageError(
             "E_PHANTOM_NUMBERS", "A number is out of range", "counts and seed from 0, effect from 0 to 10"
+        )
+    if prefix and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", prefix):
+        raise UsageError(
+            "E_PHANTOM_PREFIX", "The prefix is no part of a pseudonym", "up to 21 of A-Z a-z 0-9 _ -"
         )
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "truth.tsv").exists())):
         raise UsageError(
@@ -84,11 +91,11 @@ def write_cohort(
     # Before any patient, so that a phantom which was interrupted is known as one and may be written again.
     write_text(out / "truth.tsv", "")
     for truth in truths:
-        paths, measured = write_patient(truth, out / "dicom" / truth.patient, small)
-        rows.append(
-            {**truth.row(), **{name: path.relative_to(out).as_posix() for name, path in paths.items()}}
-        )
-        answers.append(_answer(truth, measured))
+        patient = prefix + truth.patient
+        paths, measured = write_patient(truth, out / "dicom" / patient, small)
+        sources = {name: path.relative_to(out).as_posix() for name, path in paths.items()}
+        rows.append({**truth.row(), **sources, "patient": patient})
+        answers.append({**_answer(truth, measured), "patient": patient})
     write_text(out / "cohort.tsv", _table(rows, COLUMNS))
     write_text(out / "truth.tsv", _table(answers, list(answers[0]) if answers else ["patient"]))
     return truths

@@ -11,11 +11,54 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from promet.report import style
-from promet.report.calibrated import ordered
+from promet.report.calibrated import benefit, ordered
+from promet.report.text import fixed, level
+from promet.report.words import title_of
 
 SHOWN = ("multimodal", "clinical")
 
+SECTIONS = ("synchronous", "metachronous")
 SMOOTH = 50  # men below which a smooth curve shows noise; the groups with their bars remain
+
+
+def add(made: style.Figures, metrics: dict[str, Any]) -> None:
+    """Calibration and decision curves of the sections that were not seen in fitting."""
+    keys = [k for k in SECTIONS if drawable(metrics, k)]
+    ci = level(metrics["confidence"])
+    if keys:
+        told = []
+        for key in keys:
+            section = metrics["sections"][key]
+            for name in drawable(metrics, key):
+                groups = section["calibration"][name]["before"]["groups"]
+                each = ", ".join(
+                    f"{fixed(g['probability'])} given and {g['positives']} of {g['n']} observed"
+                    for g in groups
+                )
+                told.append(f"{title_of(metrics, name)}, {section['title']}: {each}.")
+        made.add(
+            "calibration",
+            calibration(metrics, keys),
+            "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability, n "
+            f"beside them, bars: {ci} Wilson intervals. Lines, from 50 men on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
+            "of the curve as fitted. Recalibration moves the probabilities, not the order of the men: the same groups, "
+            "bars not repeated.",
+            f"Calibration plots, groups as fitted. {' '.join(told)}",
+        )
+    keys = [
+        k for k in SECTIONS if ((metrics["sections"].get(k) or {}).get("decision") or {}).get("treat_all")
+    ]
+    if keys:
+        titles = {name: title_of(metrics, name) for name in metrics["order"]}
+        told = [s for k in keys for s in benefit(metrics["sections"][k], titles)]
+        made.add(
+            "decision",
+            decision(metrics, keys),
+            "Decision curves of the probabilities as fitted, in the men who have them all. Net benefit: share of true positives "
+            "less the share of false positives weighted by the odds of the threshold; a model is of use where it lies above "
+            "both treating all and treating none. Values far below 0 are cut off; no intervals.",
+            f"Decision curves. {' '.join(told)}",
+        )
 
 
 def drawable(metrics: dict[str, Any], key: str) -> list[str]:
@@ -35,7 +78,7 @@ def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
         for column, name in enumerate(names):
             axes = grid[row][column]
             stages = section["calibration"].get(name) or {}
-            axes.plot([0, 1], [0, 1], color=style.LIGHT, linewidth=0.8, linestyle=":")
+            axes.plot([0, 1], [0, 1], color=style.LIGHT, linewidth=0.8)
             axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Probability given")
             axes.set_ylabel("Share with the outcome" if column == 0 else "")
             axes.set_box_aspect(1)
@@ -77,7 +120,7 @@ def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
                 label="recalibrated on the validation part",
             )
         )
-    shown.append(Line2D([], [], color=style.LIGHT, linewidth=0.8, linestyle=":", label="right"))
+    shown.append(Line2D([], [], color=style.LIGHT, linewidth=0.8, label="right"))
     fig.legend(handles=shown, loc="outside lower center", ncols=len(shown) if len(names) > 1 else 2)
     return fig
 

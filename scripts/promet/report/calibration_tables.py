@@ -1,11 +1,11 @@
-"""Tables of calibration and of discrimination over time."""
+"""Tables of calibration."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from promet.report.calibrated import ordered
-from promet.report.tables import Table
+from promet.report.table import Table
 from promet.report.text import DASH, NBSP, fixed, interval, known, level
 from promet.report.words import title_of
 
@@ -56,30 +56,6 @@ def calibration(metrics: dict[str, Any], key: str) -> Table | None:
     )
     return Table(
         caption, head, rows, [*_joined(told, len(rows)), *(n for n in section["notes"] if "alibration" in n)]
-    )
-
-
-def over_time(survival: dict[str, Any] | None) -> Table | None:
-    """AUC at fixed times after the scan."""
-    told = (survival or {}).get("dynamic")
-    if not survival or not told or not told["auc"]:
-        return None
-    rows = [
-        [
-            f"{row['time']:g}",
-            str(row["cases"]),
-            str(row["controls"]),
-            fixed(row["auc"]),
-            interval(row["low"], row["high"]),
-        ]
-        for row in told["auc"]
-    ]
-    ci = level(survival["confidence"])
-    return Table(
-        f"AUC of the multimodal score over time: men progressed by then against men known to be free after it. Intervals from "
-        f"{told['resamples']} bootstrap resamples.",
-        ["Months", "Progressed by then", "Free after it", "AUC", f"{ci} CI"],
-        rows,
     )
 
 

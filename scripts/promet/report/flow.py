@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from promet.report import style
+from promet.report.text import count
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -87,13 +90,23 @@ def _lines(box: Box) -> str:
     return "\n".join(lines)
 
 
+def add(made: style.Figures, study: Study, split: Split) -> None:
+    """The flow figure."""
+    counted = count_flow(study, split)
+    parts = ", ".join(f"{box.part} {box.total}" for box in counted.boxes)
+    made.add(
+        "flow",
+        draw(counted),
+        "Cohort flow: the men of the table, those excluded, and the parts of the study.",
+        f"Flow diagram: {count(counted.total, 'man', 'men')}, {counted.quarantined} excluded; {parts}.",
+    )
+
+
 LINE = 2.1  # height of a line of text in units of the panel, which is 100 wide
 
 
 def draw(flow: Flow) -> Figure:
     """Boxes and arrows, in units of the panel; heights follow from the text."""
-    from promet.report import style
-
     shown = flow.boxes
     inner = [box for box in shown if box.part in DEVELOPMENT]
     step = 100 / len(shown)
@@ -119,16 +132,16 @@ def draw(flow: Flow) -> Figure:
     _box(axes, middle, crown + 4.25, 34, 8.5, f"Men in the table\nn = {flow.total}", bold=True)
     axes.plot([middle, middle], [crown, branch], **line)
     height = branch + 3 + tall / 2
-    _arrow(axes, (middle, height), (64, height))
+    style.arrow(axes, (middle, height), (64, height))
     _box(axes, 81, height, 34, tall, lost, edge=style.VERMILION)
     others = [centres[box.part] for box in shown if box.part not in DEVELOPMENT]
     axes.plot([middle, max([middle, *others])], [branch, branch], **line)
-    _arrow(axes, (middle, branch), (middle, band + 6.5))
+    style.arrow(axes, (middle, branch), (middle, band + 6.5))
     total = sum(box.total for box in inner)
     _box(axes, middle, band + 3.25, len(inner) * step - 1.6, 6.5, f"Development\u2002n = {total}", bold=True)
     for box in shown:
         x = centres[box.part]
-        _arrow(axes, (x, band if box in inner else branch), (x, roof))
+        style.arrow(axes, (x, band if box in inner else branch), (x, roof))
         colour = style.BLACK if box.total else style.GREY
         _box(axes, x, floor + deep / 2, step - 1.6, deep, "", edge=style.BLUE if box.total else style.LIGHT)
         head = {"ha": "center", "color": colour}
@@ -172,20 +185,4 @@ def _box(
         fontsize=7.5,
         linespacing=1.4,
         weight="bold" if bold else "normal",
-    )
-
-
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate(
-        "",
-        xy=end,
-        xytext=start,
-        arrowprops={
-            "arrowstyle": "-|>",
-            "linewidth": 0.8,
-            "color": "black",
-            "shrinkA": 0,
-            "shrinkB": 0,
-            "mutation_scale": 8,
-        },
     )

@@ -21,21 +21,36 @@ PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture
 RECORDS = {
     "dataset": ("dataset", "dataset.json"),
     "select": ("select", "select.json"),
+    "hindsight": ("hindsight", "hindsight.json"),
+    "attention": ("attention", "attention.json"),
     "score": ("score", "score.json"),
     "fuse": ("fusion", "fuse.json"),
     "explain": ("fusion", "explain.json"),
+    "permute": ("fusion", "permute.json"),
     "evaluate": ("evaluation", "evaluate.json"),
     "survive": ("evaluation", "survive.json"),
 }
 PRODUCTS = {
     "candidates": ("select", "candidates.parquet"),
     "model": ("select", "model.json"),
+    "hindsight_runs": ("hindsight", "runs.parquet"),
+    "hindsight_rules": ("hindsight", "rules.parquet"),
+    "attention": ("attention", "attention.parquet"),
     "bayes": ("fuse", "naive_bayes.json"),
     "predictions": ("fuse", "predictions.parquet"),
     "shap": ("explain", "shap.parquet"),
+    "waterfalls": ("explain", "waterfall.json"),
+    "permutation": ("permute", "permutation.json"),
     "metrics": ("evaluate", "metrics.json"),
     "survival": ("survive", "survival.json"),
 }
+# Attribute of Study -> (folder, record, product): those of all splits together.
+WHOLE = {
+    "characteristics": ("evaluation", "table1.json", "characteristics.json"),
+    "pooled": ("evaluation", "pool.json", "pooled.json"),
+    "checklist": ("evaluation", "tripod.json", "checklist.json"),
+}
+PICTURE = ("picture.png", "excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
 PROSPECTIVE = "prospective"
 
 
@@ -59,9 +74,15 @@ class Split:
     runs: list[Run] = field(default_factory=list)
     candidates: pd.DataFrame | None = None
     model: dict[str, Any] | None = None
+    hindsight_runs: pd.DataFrame | None = None
+    hindsight_rules: pd.DataFrame | None = None
+    attention: pd.DataFrame | None = None
+    where: dict[str, Path] = field(default_factory=dict)  # stage -> its record
     bayes: dict[str, Any] | None = None
     predictions: pd.DataFrame | None = None
     shap: pd.DataFrame | None = None
+    waterfalls: dict[str, Any] | None = None
+    permutation: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     survival: dict[str, Any] | None = None
 
@@ -86,7 +107,15 @@ class Study:
     measures: pd.DataFrame | None = None
     exclusions: list[dict[str, str]] = field(default_factory=list)
     records: list[tuple[str, Sidecar]] = field(default_factory=list)  # (patient or "", record) of every job
-    pictures: dict[str, Path] = field(default_factory=dict)
+    pictures: dict[str, dict[str, Path]] = field(
+        default_factory=dict
+    )  # patient -> name -> product of picture
+    freeze: dict[str, Any] = field(default_factory=dict)  # name, date; empty while the study is open
+    bundle: dict[str, Any] = field(default_factory=dict)  # values of the locked model's record
+    folder: Path = Path()  # of the patients' products
+    characteristics: dict[str, Any] | None = None
+    pooled: dict[str, Any] | None = None
+    checklist: dict[str, Any] | None = None
     upstream: dict[str, Path] = field(default_factory=dict)
 
     @property
@@ -154,6 +183,7 @@ def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str,
     for attribute, (stage, name) in PRODUCTS.items():
         if stage in where:
             setattr(split, attribute, load(product(where[stage], split.records[stage], name)))
+    split.where = where
     for path in sorted(folder.glob(f"network/*/split-{number}/seed-*/train.json")):
         record = Sidecar.read(path)
         history = load(product(path, record, "history.parquet"))
@@ -177,7 +207,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
 
     Args:
         folder: results/<study>; results/patients lies beside it.
-        cohort: patient table; ``ledger``: split ledger.
+        cohort: patient table; ``ledger``: split ledger, beside it freeze.json when the study is closed.
         config: the configuration as JSON.
 
     Raises:
@@ -207,13 +237,30 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         found.measures = load(product(gathered, found.gather, "patients.parquet"))
         path = product(gathered, found.gather, "exclusions.tsv")
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
+    if (closed := ledger.with_name("freeze.json")).exists():
+        found.freeze = read_json(closed)
+    _whole(found, folder)
+    if (bundle := _record(folder / "model" / "bundle.json")) is not None:
+        found.bundle = bundle.values
+        found.upstream["bundle"] = folder / "model" / "bundle.json"
+        found.records.append(("", bundle))
     found.splits = [_split(folder, n, parts.get(n, {}), found.upstream) for n in numbers]
-    _patients(found, folder.parent / "patients")
+    found.folder = folder.parent / "patients"
+    _patients(found, found.folder)
     found.records += [("", found.gather)] if found.gather else []
     for split in found.splits:
         found.records += [("", record) for record in split.records.values()]
         found.records += [("", run.record) for run in split.runs]
     return found
+
+
+def _whole(found: Study, folder: Path) -> None:
+    for attribute, (room, name, made) in WHOLE.items():
+        path = folder / room / name
+        if (record := _record(path)) is not None:
+            found.upstream[record.stage] = path
+            found.records.append(("", record))
+            setattr(found, attribute, load(product(path, record, made)))
 
 
 def _patients(found: Study, folder: Path) -> None:
@@ -223,9 +270,8 @@ def _patients(found: Study, folder: Path) -> None:
                 continue
             found.records.append((patient, record))
             if stage == "picture" and record.products:
-                path = folder / patient / "picture.png"
-                if path.exists():
-                    found.pictures[patient] = path
+                paths = {name: folder / patient / name for name in PICTURE if name in record.products}
+                found.pictures[patient] = {name: path for name, path in paths.items() if path.exists()}
 
 
 def versions(found: Study, here: dict[str, str]) -> list[tuple[str, str]]:

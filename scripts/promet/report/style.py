@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ SCORES = {
     "suv_max": (ORANGE, "--", 1.1),
     "suv_peak": (SKY, "--", 1.1),
     "psa": (PURPLE, "--", 1.1),
-    "capra": (BLACK, ":", 1.3),
-    "ucla_psma_risk": (GREY, ":", 1.3),
+    "capra": (BLACK, "-.", 1.1),
+    "ucla_psma_risk": (GREY, "-.", 1.1),
 }
 WIDTH = 7.1  # inches: 180 mm, two columns of a journal
 RC = {
@@ -53,6 +53,7 @@ RC = {
     "figure.constrained_layout.use": True,
     "svg.hashsalt": "promet",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
     "path.simplify_threshold": 0.3,
 }
 
@@ -80,14 +81,87 @@ def letter(axes: Axes, text: str) -> None:
     axes.set_title(f"{text}   {axes.get_title(loc='left')}", loc="left")
 
 
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """A thin black arrow in data units."""
+    axes.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "linewidth": 0.8,
+            "color": "black",
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "mutation_scale": 8,
+        },
+    )
+
+
+Point = tuple[Axes, float, float, str]  # where in a panel (data units), and what stands there
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the page: name of its files, caption, alternative text, data URI."""
+    """A figure of the page: name of its files, caption, alternative text, data URI, places to ask about.
+
+    ``points``: [across, down, text], shares of the picture's width and height from its upper left corner.
+    """
 
     name: str
     caption: str
     alt: str
     uri: str
+    points: list[list[float | str]]
+
+
+class Figures:
+    """Draws figures into a folder and keeps them for the page; ``paths``: every file written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.drawn: dict[str, Drawn] = {}
+        self.paths: dict[str, Path] = {}
+
+    def add(self, name: str, fig: Figure, caption: str, alt: str, points: Iterable[Point] = ()) -> None:
+        """Write NAME.svg and NAME.png (300 dpi) and put the figure on the page."""
+        text = self._write(fig, name, "svg")
+        self._write(fig, name, "png")
+        uri = "data:image/svg+xml;base64," + base64.b64encode(text).decode()
+        self.drawn[name] = Drawn(name, caption, alt, uri, _places(fig, points))
+
+    def keep(self, name: str, fig: Figure) -> None:
+        """Write NAME.pdf and NAME.png (300 dpi) for a manuscript; not on the page."""
+        self._write(fig, name, "pdf")
+        self._write(fig, name, "png")
+
+    def _write(self, fig: Figure, name: str, kind: str) -> bytes:
+        data = render(fig, kind)
+        path = self.paths[f"{name}.{kind}"] = self.folder / f"{name}.{kind}"
+        with atomic(path) as temporary:
+            temporary.write_bytes(data)
+        return data
+
+
+def render(fig: Figure, kind: str) -> bytes:
+    """A figure as svg, pdf or png, without a date or the name of a program in it."""
+    fields = {
+        "svg": ("Date", "Creator"),
+        "pdf": ("CreationDate", "Creator", "Producer"),
+        "png": ("Software",),
+    }[kind]
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, dpi=300, metadata=dict.fromkeys(fields))
+    return slim(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+
+
+def _places(fig: Figure, points: Iterable[Point]) -> list[list[float | str]]:
+    width, height = fig.bbox.size
+    found = []
+    for axes, x, y, text in points:
+        across, up = axes.transData.transform((x, y))
+        found.append([round(across / width, 4), round(1 - up / height, 4), text])
+    return found
 
 
 def slim(svg: bytes) -> bytes:
@@ -95,17 +169,3 @@ def slim(svg: bytes) -> bytes:
     return re.sub(
         rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path[0]).replace(b" \n", b"\n"), svg
     )
-
-
-def save(fig: Figure, folder: Path, name: str, caption: str, alt: str) -> tuple[Drawn, dict[str, Path]]:
-    """Write NAME.svg and NAME.png (300 dpi) into ``folder``; neither holds a date."""
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = slim(buffer.getvalue())
-    paths = {f"{name}.{kind}": folder / f"{name}.{kind}" for kind in ("svg", "png")}
-    with atomic(paths[f"{name}.svg"]) as temporary:
-        temporary.write_bytes(text)
-    with atomic(paths[f"{name}.png"]) as temporary:
-        fig.savefig(temporary, format="png", dpi=300, metadata={"Software": None})
-    uri = "data:image/svg+xml;base64," + base64.b64encode(text).decode()
-    return Drawn(name, caption, alt, uri), paths

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from promet.report import style
-from promet.report.text import fixed
+from promet.report import chance, style
+from promet.report.text import count, fixed
 
 if TYPE_CHECKING:
-    from promet.report.read import Run
+    import pandas as pd
+
+    from promet.report.read import Run, Split
 
 PANELS = (
     ("training_loss", "Training loss", "weighted cross-entropy"),
@@ -21,8 +23,55 @@ PANELS = (
 )
 
 
-def learning(runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str, int]) -> tuple[Figure, bool]:
-    """Three panels over the epochs, a line per run, its kept epoch as a dot; True when a loss axis is cut.
+def add(made: style.Figures, split: Split) -> None:
+    """Learning curves, the spread of the runs, the variants."""
+    values, size = split.values("select"), split.values("dataset")
+    chosen = (values["variant"], values["seed"]) if "seed" in values else None
+    runs = [run for run in split.runs if run.history is not None and len(run.history)]
+    if runs:
+        fig, cut, points = learning(runs, chosen, size)
+        more = " The highest losses are cut off." if cut else ""
+        made.add(
+            "learning",
+            fig,
+            f"Learning curves of {count(len(runs), 'run')}. Dots: the epoch whose weights were kept; blue with the red dot: the "
+            f"selected run; grey line: chance.{more}",
+            f"Training loss, validation loss and validation AUC over the epochs of {count(len(runs), 'run')}.",
+            points,
+        )
+    table = split.candidates
+    if table is None or len(table) < 2:
+        return
+    positives = size.get("validation_positive", 0)
+    negatives = size.get("validation", 0) - positives
+    usable = min(positives, negatives) > 0
+    null = chance.null_aucs(positives, negatives) if usable else None
+    expected = chance.expected_best(positives, negatives, len(table)) if usable else None
+    areas = table["validation_auc"].to_numpy()
+    fig, points = spread(table, expected, positives, negatives, null)
+    made.add(
+        "spread",
+        fig,
+        "Validation AUC of every run, one dot each.",
+        f"{len(areas)} validation AUCs from {fixed(areas.min())} to {fixed(areas.max())}.",
+        points,
+    )
+    if len(table["variant"].unique()) > 1:
+        fig, points = variants(table, positives + negatives)
+        made.add(
+            "variants",
+            fig,
+            "Validation AUC of every run by variant; bar: median. The highest of all was chosen, so a variant with more or more "
+            "scattered runs has the better chance.",
+            "Validation AUCs by variant.",
+            points,
+        )
+
+
+def learning(
+    runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str, int]
+) -> tuple[Figure, bool, list[style.Point]]:
+    """Three panels over the epochs, a line per run, its kept epoch as a dot; True when a loss axis is cut; the dots.
 
     Args:
         runs: those with a history.
@@ -30,7 +79,7 @@ def learning(runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str,
         sizes: patients in training and validation.
     """
     fig = style.figure(2.35)
-    cut = False
+    cut, points = False, []
     for place, (column, title, unit) in enumerate(PANELS):
         axes = fig.add_subplot(1, 3, place + 1)
         part = "training" if place == 0 else "validation"
@@ -51,6 +100,8 @@ def learning(runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str,
             best = run.record.values.get("best_epoch")
             at = line[epoch == best]
             if len(at):
+                told = f"{run.variant}, seed {run.seed}, epoch {best}: {title.lower().replace('auc', 'AUC')} {fixed(at.iloc[0], 3)}"
+                points.append((axes, best, at.iloc[0], told))
                 axes.plot(
                     [best],
                     at,
@@ -62,31 +113,27 @@ def learning(runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str,
                 )
         if column == "validation_auc":
             axes.set(ylim=(-0.02, 1.02))
-            axes.axhline(0.5, color=style.BLACK, linewidth=0.6, linestyle=":")
+            axes.axhline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0)
         else:
             top = float(np.quantile(values, 0.995)) * 1.1
             cut |= top < values.max()
             axes.set(ylim=(0, top if top > 0 else 1))
         axes.set(xlabel="Epoch", ylabel=unit, xlim=(0, None))
         style.letter(axes, "ABC"[place])
-    return fig, cut
+    return fig, cut, points
 
 
 def spread(
-    aucs: np.ndarray,
-    selected: int,
-    expected: float | None,
-    positives: int,
-    negatives: int,
-    chance: np.ndarray | None,
-) -> Figure:
-    """Validation AUC of every run, one dot each, above what runs without skill would give.
+    table: pd.DataFrame, expected: float | None, positives: int, negatives: int, chance: np.ndarray | None
+) -> tuple[Figure, list[style.Point]]:
+    """Validation AUC of every run, one dot each, above what runs without skill would give; and the dots.
 
     Args:
-        aucs: (runs,); ``selected``: index of the chosen one.
+        table: candidates.parquet.
         expected: expected best of as many chance-level runs.
         chance: (draws,) AUCs of chance-level scores.
     """
+    aucs, selected = table["validation_auc"].to_numpy(), int(table["selected"].to_numpy().argmax())
     fig = style.figure(2.5)
     axes = fig.add_subplot()
     width = 0.0125
@@ -146,10 +193,54 @@ def spread(
             linestyle="--",
             label=f"best of {len(aucs)} without skill, {fixed(expected)}",
         )
-    axes.axvline(0.5, color=style.BLACK, linewidth=0.6, linestyle=":", label="chance, 0.50")
+    axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")
     low = min(0.3, float(aucs.min()) - 0.05)
     axes.set(xlim=(max(low, -0.02), 1.02), ylim=(0, top * 1.08), xlabel="Validation AUC", ylabel="Runs")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title(f"{len(aucs)} runs, {positives + negatives} validation men ({positives} with metastases)")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return fig
+    points = [
+        (axes, row.validation_auc, height, _run(row))
+        for row, height in zip(table.itertuples(), heights, strict=True)
+    ]
+    return fig, points
+
+
+def _run(row: Any) -> str:
+    chosen = ", selected" if row.selected else ""
+    return f"{row.variant}, seed {row.seed}: validation AUC {fixed(row.validation_auc, 3)}, loss {fixed(row.validation_loss, 3)}, epoch {row.best_epoch}{chosen}"
+
+
+def variants(table: pd.DataFrame, men: int) -> tuple[Figure, list[style.Point]]:
+    """A row of dots per variant, best median on top; and the dots."""
+    order = table.groupby("variant")["validation_auc"].median().sort_values().index.tolist()
+    fig = style.figure(0.8 + 0.3 * len(order))
+    axes = fig.add_subplot()
+    points: list[style.Point] = []
+    for y, name in enumerate(order):
+        mine = table[table["variant"] == name].sort_values("validation_auc")
+        offset = (
+            y + 0.24 * np.linspace(-1, 1, len(mine))[np.argsort(np.arange(len(mine)) * 7 % max(len(mine), 1))]
+        )
+        chosen = mine["selected"].to_numpy(bool)
+        areas = mine["validation_auc"].to_numpy()
+        axes.plot(areas[~chosen], offset[~chosen], "o", color=style.GREY, markersize=3.5, markeredgewidth=0)
+        axes.plot(
+            areas[chosen],
+            offset[chosen],
+            "o",
+            color=style.VERMILION,
+            markersize=6,
+            markeredgewidth=0,
+            zorder=3,
+        )
+        axes.plot([np.median(areas)] * 2, [y - 0.33, y + 0.33], color=style.BLUE, linewidth=1.8)
+        points += [
+            (axes, row.validation_auc, at, _run(row))
+            for row, at in zip(mine.itertuples(), offset, strict=True)
+        ]
+    axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(order)), [f"{n}, n = {int((table['variant'] == n).sum())}" for n in order])
+    axes.set(xlabel="Validation AUC", ylim=(-0.6, len(order) - 0.4))
+    axes.set_title(f"{len(table)} runs of {len(order)} variants, {men} validation men")
+    return fig, points

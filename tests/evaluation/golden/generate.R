@@ -1,8 +1,9 @@
 # Writes golden.json: what R says about the tables of make_tables.py. The tests read it; they do not need R.
-# Debian: r-base-core r-cran-proc r-cran-survival r-cran-jsonlite. From this folder: Rscript generate.R
+# Debian: r-base-core r-cran-proc r-cran-survival r-cran-rms r-cran-jsonlite. From this folder: Rscript generate.R
 suppressMessages({
   library(pROC)
   library(survival)
+  library(rms)
   library(jsonlite)
 })
 
@@ -20,6 +21,7 @@ binary <- function(d) {
   slope <- glm(label ~ lp, family = binomial, data = d, control = tight)
   large <- glm(label ~ 1 + offset(lp), family = binomial, data = d, control = tight)
   smooth <- lowess(p, d$label, f = 2 / 3, iter = 0, delta = 0)
+  rms <- val.prob(p, d$label, pl = FALSE)
   gap <- abs(pmin(pmax(smooth$y, 0), 1) - smooth$x)
   list(
     auc = as.numeric(auc(ra)), auc_b = as.numeric(auc(rb)), variance = var(ra, method = "delong"),
@@ -30,6 +32,10 @@ binary <- function(d) {
     slope = unname(coef(slope)[2]), slope_intercept = unname(coef(slope)[1]),
     slope_se = unname(sqrt(diag(vcov(slope)))[2]), intercept = unname(coef(large)[1]),
     intercept_se = unname(sqrt(diag(vcov(large)))[1]), brier = mean((p - d$label)^2),
+    rms = list(
+      intercept = unname(rms["Intercept"]), slope = unname(rms["Slope"]), brier = unname(rms["Brier"]),
+      ici = unname(rms["Eavg"]), e90 = unname(rms["E90"]), e_max = unname(rms["Emax"])
+    ),
     ici = mean(gap), e50 = median(gap), e90 = unname(quantile(gap, 0.9)), e_max = max(gap)
   )
 }
@@ -58,7 +64,7 @@ survive <- function(d) {
 
 result <- list(versions = list(
   R = R.version.string, pROC = as.character(packageVersion("pROC")),
-  survival = as.character(packageVersion("survival"))
+  survival = as.character(packageVersion("survival")), rms = as.character(packageVersion("rms"))
 ))
 for (name in sort(sub("\\.csv$", "", list.files(pattern = "\\.csv$")))) {
   table <- read.csv(paste0(name, ".csv"))

@@ -1,0 +1,102 @@
+"""Buckets: in a large cohort one job keeps the images of many patients up to date, as exactly as one job per patient.
+
+Snakemake's cost is per job. A patient belongs to a bucket by a hash of his pseudonym, so that nobody else's coming or
+going moves him. Patients on whom a network is fitted share none with others, and measures and pictures are in buckets
+of their own, so that training waits for the tensors of the fitted and for nothing else. Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from promet.core.pin import pin as make_pin
+from promet.core.stage import STAGES
+
+PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
+ORGANS = "organs"  # of patients whose prostate mask TotalSegmentator makes; a job of its own, before segment
+SOURCES_OF = {"convert": ("pet",), ORGANS: ("pet", "ct"), "segment": ("prostate", "lesions", "ct")}
+TENSOR, VIEW = PATIENT_STAGES[:4], PATIENT_STAGES[4:]
+GROUPS = {"fit": TENSOR, "rest": TENSOR, "view": VIEW}  # view: measures and pictures of everyone
+ABOVE, NUMBER = 1000, 128  # what "auto" means: buckets in cohorts above 1000 patients, 128 per group
+
+
+def deal(patients: list[str], fitted: set[str], number: int) -> dict[str, list[str]]:
+    """Bucket -> its patients in the order given; empty buckets are there too, so that the jobs are always the same."""
+    width = len(str(number - 1))
+    found: dict[str, list[str]] = {f"{group}-{i:0{width}d}": [] for group in GROUPS for i in range(number)}
+    for patient in patients:
+        place = int.from_bytes(hashlib.blake2b(patient.encode(), digest_size=8).digest(), "big") % number
+        for group in ("fit" if patient in fitted else "rest", "view"):
+            found[f"{group}-{place:0{width}d}"].append(patient)
+    return found
+
+
+def stages(bucket: str) -> tuple[str, ...]:
+    """The stages that a bucket is there for."""
+    return GROUPS[bucket.partition("-")[0]]
+
+
+def before(bucket: str) -> list[str]:
+    """The buckets that a bucket waits for: those of the same patients."""
+    group, _, place = bucket.partition("-")
+    return [f"fit-{place}", f"rest-{place}"] if group == "view" else []
+
+
+def settings(bucket: str, imaging: dict[str, Any]) -> dict[str, Any]:
+    """What of the section ``imaging`` a bucket uses; where an external program computes is not in it."""
+    if stages(bucket) == VIEW:
+        return {stage: imaging[stage] for stage in (*VIEW, "crop")}
+    used = {stage: imaging[stage] for stage in (ORGANS, *TENSOR) if stage in imaging}
+    return used | {"totalsegmentator": {"use": imaging["totalsegmentator"]["use"]}}
+
+
+class ImagePins:
+    """Pins of a patient's stages.
+
+    Args:
+        imaging: the section ``imaging`` of the configuration.
+    """
+
+    def __init__(self, imaging: dict[str, Any]) -> None:
+        self.imaging = imaging
+        self._same: dict[str, str] = {}
+        self._own: dict[tuple[str, int], tuple[dict, str]] = {}
+
+    def wants_organs(self, images: dict[str, dict[str, str]]) -> bool:
+        """Does TotalSegmentator make the prostate mask of a patient with these sources?"""
+        return self.imaging["totalsegmentator"]["use"] and "ct" in images and "prostate" not in images
+
+    def uses(self, stage: str, images: dict[str, dict[str, str]]) -> dict[str, Any]:
+        """What a stage uses beyond its settings and the stages before; ``images``: source -> row of the registry."""
+        if stage == "picture":
+            return {"setting crop": self.imaging["crop"]}  # the cuboid is drawn
+        names = SOURCES_OF.get(stage, ())
+        if stage == "convert" and self.imaging["convert"]["keep_ct"]:
+            names = (*names, "ct")
+        used = {f"source {name}": images[name]["digest"] for name in names if name in images}
+        if stage == "segment" and self.wants_organs(images):
+            used["organ masks"] = self.pin(ORGANS, images)
+        return used
+
+    def pin(self, stage: str, images: dict[str, dict[str, str]]) -> str:
+        """The pin; made once for a patient, and for all where nothing of their own is in it."""
+        if stage in self._same:
+            return self._same[stage]
+        known, made = self._own.get((stage, id(images)), (None, ""))
+        if known is images:
+            return made
+        made = make_pin([STAGES[stage], self.imaging.get(stage, {}), self.uses(stage, images)])
+        if stage in SOURCES_OF:
+            self._own[stage, id(images)] = images, made  # kept with it, or its id could be another's
+        else:
+            self._same[stage] = made
+        return made
+
+    def bucket(
+        self, bucket: str, patients: list[str], known: dict[str, dict[str, dict[str, str]]]
+    ) -> dict[str, Any]:
+        """What a bucket uses: its patients and the pins of their stages; ``known``: the registry."""
+        wanted = stages(bucket)
+        pins = [{stage: self.pin(stage, known.get(name, {})) for stage in wanted} for name in patients]
+        return {"patients": patients, "images": pins}

@@ -1,0 +1,272 @@
+"""``promet run``: prepare, lock, all; Snakemake three times, each time on exactly what is stale."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from promet.cohort import ledger, queue, words
+from promet.cohort.lock import MARK, Lock, end, held, running, snakemake_here
+from promet.cohort.plan import PATIENT_STAGES, Plan
+from promet.cohort.status import Job, inspect, stale_records
+from promet.cohort.words import count, counted, last_words, named
+from promet.core.environment import own_commands_first
+from promet.core.errors import EXIT_OK, EXIT_RESUMABLE, UsageError
+from promet.core.settings import Settings
+from promet.core.sidecar import QUARANTINED, Sidecar
+
+PHASES = ("prepare", "lock", "all")
+# Options with which Snakemake's own output is what was asked for.
+NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
+# Stages in the order in which they read each other's records, as far as they end a phase.
+ORDER = (("normalise", "measure", "bucket"), ("gather", "dataset"), ("train",), ("select",))
+NAMED = 3  # patients named in a line of the plan
+# What Snakemake says on its own, before its logger is there.
+NOISE = ("Using workflow specific profile", "Using profile")
+
+
+def run(config: Settings, configfiles: list[Path], options: list[str], again: list[str] | None = None) -> int:
+    """Run the three phases; stop at the first that fails.
+
+    Args:
+        config: the configuration.
+        configfiles: what it was read from, for Snakemake.
+        options: passed on to Snakemake.
+        again: records to make again although they are fresh.
+
+    Returns:
+        0; Snakemake's exit code; or EXIT_RESUMABLE after a signal.
+    """
+    own_commands_first()
+    snakemake = Snakemake(configfiles, options)
+    if {"-n", "--dry-run", "--dryrun"} & set(options):
+        plan = _plan(config)
+        jobs = inspect(plan)
+        print_plan(jobs)
+        return _phases(plan, snakemake, jobs, again or [], PHASES[-1:])
+    with held(config.results) as lock:
+        snakemake.lock = lock
+        queue.wait(options)
+        _clear(lock, snakemake)
+        ledger.mend(ledger.ledger_path(config.registry, config.study))
+        plan = _plan(config)
+        jobs = inspect(plan)
+        words.remember(plan, jobs)
+        _adopt(jobs, snakemake)
+        print_plan(jobs)
+        code = _phases(plan, snakemake, jobs, again or [])
+        if code == EXIT_OK:
+            jobs = inspect(plan)
+            words.remember(plan, jobs, finished=not any(job.state != "fresh" for job in jobs))
+            _print_end(plan, jobs)
+        return code
+
+
+def _plan(config: Settings) -> Plan:
+    plan = Plan(config)
+    if not plan.patients:
+        raise UsageError(
+            "E_COHORT_EMPTY",
+            f"The table {plan.cohort} holds no patients",
+            remedy="Fill it in, or name your configuration with -c",
+        )
+    if plan.sealed:
+        _require_same_networks(plan)
+    return plan
+
+
+def _require_same_networks(plan: Plan) -> None:
+    """A model that a waiver keeps was trained with these settings and no others."""
+    for split in plan.splits:
+        for variant in plan.variants:
+            for seed in plan.seeds:
+                at = {"variant": variant, "split": split, "seed": seed}
+                path = Path(plan.sidecar("train", **at))
+                if not path.exists() or Sidecar.read(path).pin != plan.pin("train", **at):
+                    raise UsageError(
+                        "E_SEALED",
+                        "The settings of the networks are not those of the model that a waiver keeps",
+                        "the settings it was trained with",
+                        "Put them back, or begin a new study: promet freeze NAME --into NEWSTUDY",
+                    )
+
+
+class Snakemake:
+    """Calls Snakemake with promet's Snakefile and waits for it."""
+
+    def __init__(self, configfiles: list[Path], options: list[str]) -> None:
+        names = {option.partition("=")[0] for option in options}
+        self.native = bool(names & NATIVE)
+        self.options = [*options, *([] if self.native else ["--logger", "promet"])]
+        self.fixed = ["--snakefile", str(Path(__file__).parents[3] / "Snakefile")]
+        self.fixed += [part for path in configfiles for part in ("--configfile", str(path))]
+        self.lock: Lock | None = None
+        self.stopped = False
+
+    def __call__(self, *words: str, phase: str = "") -> int:
+        """Exit code; a signal to this process is passed on, and Snakemake ends in its own time."""
+        environment = {**os.environ, "PROMET_PHASE": phase}
+        handed = ()
+        if self.lock:
+            environment[MARK] = self.lock.holder.run
+            handed = (self.lock.descriptor,)
+        command = [sys.executable, "-m", "snakemake", *words, *self.fixed]
+        errors = None if self.native else subprocess.PIPE
+        process = subprocess.Popen(command, env=environment, pass_fds=handed, stderr=errors)
+
+        def stop(number: int, _: object) -> None:
+            self.stopped = True
+            if number != signal.SIGINT:  # a terminal sends that one to both
+                process.send_signal(number)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        if self.lock:
+            self.lock.hold(process.pid)
+        # Never closed here: jobs that outlive Snakemake hold the other end.
+        listener = Thread(target=_pass_on, args=(process.stderr,), daemon=True)
+        if process.stderr:
+            listener.start()
+        code = process.wait()
+        if process.stderr:
+            listener.join(timeout=1)
+        if self.lock:
+            self.lock.hold()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        return code
+
+
+def _pass_on(stream: IO[bytes]) -> None:
+    for line in stream:
+        if not line.decode(errors="replace").startswith(NOISE):
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
+
+
+def _clear(lock: Lock, snakemake: Snakemake) -> None:
+    """Put away what a killed run left: its processes and Snakemake's lock."""
+    if lock.killed.run:
+        left = end(lock.killed.run)
+        ended = f"; {count(left, 'job')} of it ended" if left else ""
+        print(f"the run of {lock.killed.since} was killed{ended}; going on where it was", flush=True)
+    if not any(Path(".snakemake/locks").glob("*")):
+        return
+    if other := snakemake_here():
+        raise running(other, lock.holder.host)
+    if not lock.killed.run and "--unlock" not in snakemake.options:
+        raise UsageError(
+            "E_LOCKED",
+            "A plain snakemake holds the lock of this folder, and none runs on this computer",
+            remedy="If it runs on another one, wait for it; if it was killed: promet run --unlock",
+        )
+    _unlock(snakemake)
+    snakemake.options = [option for option in snakemake.options if option != "--unlock"]
+
+
+def _unlock(snakemake: Snakemake) -> None:
+    snakemake("--unlock", "--quiet", "all", *_profile(snakemake.options))
+
+
+def _adopt(jobs: list[Job], snakemake: Snakemake) -> None:
+    """Let Snakemake take over results whose history it has lost: file times are put in order, nothing runs.
+
+    What does not fit its pin is forced afterwards, so that nothing wrong is blessed.
+    """
+    known = Path(".snakemake/metadata")
+    if any(job.state == "fresh" for job in jobs) and not (known.is_dir() and any(known.iterdir())):
+        print("Snakemake's history of these results is gone; their own records stand in for it", flush=True)
+        snakemake("all", "--touch", "--forceall", "--quiet", "all", *_profile(snakemake.options))
+
+
+def _profile(options: list[str]) -> list[str]:
+    """The options that choose a profile; the others have no say here."""
+    found = []
+    for option, value in zip(options, [*options[1:], ""], strict=True):
+        if option in ("--profile", "--workflow-profile"):
+            found += [option, value]
+    return found
+
+
+def _phases(
+    plan: Plan, snakemake: Snakemake, jobs: list[Job], again: list[str], phases: tuple[str, ...] = PHASES
+) -> int:
+    for phase in phases:
+        here = jobs[: sum(1 for _ in plan.jobs(phase))]
+        if phase != PHASES[-1] and not again and _up_to_date(here):
+            continue  # a later phase looks at these jobs again
+        start = time.time()
+        stale = [*stale_records(plan, here), *again]
+        again = []
+        # The guard: what no longer fits its pin runs again, whatever Snakemake's own records say or have lost.
+        force = ["--forcerun", *stale] if stale else []
+        code = snakemake(phase, *snakemake.options, *force, phase=phase)
+        if snakemake.stopped:
+            print("stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
+            return EXIT_RESUMABLE
+        if code < 0 and snakemake.lock:  # killed: nobody else puts its jobs and its lock away
+            end(snakemake.lock.holder.run)
+            _unlock(snakemake)
+        if code:
+            if snakemake.native:
+                print_reasons(Path(plan.logs), start)
+            print("What is done is kept: put right what is named above, then promet run again", flush=True)
+            return abs(code)
+        jobs = inspect(plan)
+    return EXIT_OK
+
+
+def _up_to_date(jobs: list[Job]) -> bool:
+    """Every record of a phase is there and fits its pin, and none is older than what it was made from.
+
+    Times matter after a kill between two jobs: the second has to run, and only its own phase stops the change there
+    if it comes out the same.
+    """
+    if any(job.state != "fresh" for job in jobs):
+        return False
+    newest = 0.0
+    for stages in ORDER:
+        times = [os.stat(job.path).st_mtime for job in jobs if job.stage in stages]
+        if times and min(times) < newest:
+            return False
+        newest = max([newest, *times])
+    return True
+
+
+def print_reasons(logs: Path, start: float) -> None:
+    """The last words of the jobs that failed since ``start``."""
+    for path in sorted(logs.rglob("*.log")) if logs.is_dir() else []:
+        if path.stat().st_mtime >= start and (said := last_words(path)):
+            print(f"{path}: promet: {said}", flush=True)
+
+
+def print_plan(jobs: list[Job]) -> None:
+    """Why, what, how many, one line per reason; followers run too, if what they read comes out otherwise."""
+    stages: dict[str, Counter] = {}
+    patients: dict[str, set[str]] = {}
+    for job in (job for job in jobs if job.state != "fresh"):
+        stages.setdefault(job.why, Counter())[job.stage] += 1
+        patients.setdefault(job.why, set()).update([job.at["patient"]] if "patient" in job.at else [])
+    print("why · what · how many" if stages else "everything is fresh")
+    for why, found in stages.items():
+        who = f" of {named(list(patients[why]), NAMED)}" if patients[why] else ""
+        print(f"{why} · {counted(found)}{who} · {count(found.total(), 'job')}")
+    if any(job.state in ("stale", "lost") for job in jobs):
+        print("and what follows from these, as far as they come out otherwise")
+    sys.stdout.flush()
+
+
+def _print_end(plan: Plan, jobs: list[Job]) -> None:
+    bad = {j.at["patient"] for j in jobs if j.stage in PATIENT_STAGES and j.status == QUARANTINED}
+    if bad:
+        verb = "is" if len(bad) == 1 else "are"
+        print(
+            f"{len(bad)} of {count(len(plan.patients), 'patient')} {verb} quarantined; promet status says why"
+        )
+    print(f"report: {plan.beside('report', 'report.html')}")

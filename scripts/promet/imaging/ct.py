@@ -1,0 +1,104 @@
+"""The CT as a volume in Hounsfield units: to be kept, or to find organs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+from promet.core.errors import DataError
+from promet.imaging import dicom, geometry, series, stacking
+from promet.imaging.dicom import Header
+from promet.imaging.masks import identities, is_volume
+
+RANGE = (-32768, 32767)
+
+
+def convert_ct(source: Path, pet: Path | None = None) -> sitk.Image:
+    """Convert the CT of a folder, a multi-frame file or a volume.
+
+    Args:
+        source: the ct source; may hold other series.
+        pet: the PET source; of several CT series the one in its frame of reference is taken.
+
+    Returns:
+        int16 HU, array (z to superior, y to posterior, x to left).
+
+    Raises:
+        DataError: E_CT_NONE, E_CT_AMBIGUOUS, E_CT_FRAME, E_CT_RESCALE, E_CT_TRUNCATED, those of stacking.py with
+            ``CT`` in place of ``PET``; E_IMAGE_* of a volume.
+    """
+    dicom.quiet()
+    if is_volume(source):
+        image = geometry.canonical(geometry.read_image(source))
+        return sitk.Cast(
+            sitk.Clamp(sitk.Round(sitk.Cast(image, sitk.sitkFloat32)), sitk.sitkFloat32, *RANGE),
+            sitk.sitkInt16,
+        )
+    try:
+        return _from_dicom(source, pet)
+    except DataError as error:
+        raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
+
+
+def _from_dicom(source: Path, pet: Path | None) -> sitk.Image:
+    frames = [frame for data in choose(source, pet) for frame in dicom.frames_of(data, "CT")]
+    stack = stacking.stack([frame.header for frame in frames], "CT")
+    first = frames[0].header
+    volume = np.empty((len(frames), int(first.number("Rows")), int(first.number("Columns"))), np.int16)
+    for place, index in enumerate(stack.order):
+        values, header = dicom.pixels(frames[index], "CT"), frames[index].header
+        slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+        if not slope or intercept is None:
+            raise DataError(
+                "E_CT_RESCALE",
+                "RescaleSlope or RescaleIntercept is missing in a slice of the CT",
+                "Hounsfield units",
+                "Export the CT again",
+            )
+        if values.shape != volume.shape[1:]:
+            raise DataError(
+                "E_CT_MIXED_GRIDS", "The slices of the CT differ in Rows or Columns", "slices of one volume"
+            )
+        volume[place] = np.clip(np.rint(values * slope + intercept), *RANGE)
+    image = stacking.assemble(volume, stack)
+    return geometry.without_text(geometry.canonical(sitk.Cast(image, sitk.sitkInt16)))
+
+
+def choose(source: Path, pet: Path | None) -> list[Dataset]:
+    """The files of the one CT series, copies dropped."""
+    found = []
+    for each in series.grouped([data for data in dicom.read_headers(source) if "Modality" in data]):
+        kinds = {kind.upper() for kind in Header(each[0]).texts("ImageType")}
+        if str(each[0].Modality) == "CT" and not kinds & series.PROJECTIONS and series.images_in(each) > 2:
+            found.append(each)
+    if not found:
+        raise DataError(
+            "E_CT_NONE",
+            "The ct source holds no CT series",
+            "one CT series of more than two images",
+            "Check the column ct",
+        )
+    frames = identities(pet)[1]
+    same = [each for each in found if not frames or Header(each[0]).text("FrameOfReferenceUID") in frames]
+    if not same:
+        raise DataError(
+            "E_CT_FRAME",
+            "The CT lies in another frame of reference than the PET",
+            "the CT of the same examination",
+            "Check the column ct",
+        )
+    if len(same) > 1:
+        same = [each for each in same if "DERIVED" not in Header(each[0]).texts("ImageType")] or same
+    if len(same) > 1:
+        listed = "; ".join(series.describe(each) for each in same)
+        raise DataError(
+            "E_CT_AMBIGUOUS",
+            f"The ct source holds {len(same)} CT series that could be meant ({listed})",
+            "one series",
+            "Put the folder that holds only the right one into the column ct of the cohort table; promet imaging inspect "
+            "lists them",
+        )
+    return list({str(data.get("SOPInstanceUID", place)): data for place, data in enumerate(same[0])}.values())

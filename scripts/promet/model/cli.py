@@ -1,0 +1,69 @@
+"""promet model: the locked model as stages. A person types ``promet predict`` and ``promet verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promet.core.settings import from_json
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The locked model: build it, score with it."
+)
+
+Out = Annotated[Path, typer.Option(help="The record to write; products lie beside it.")]
+Pin = Annotated[str, typer.Option(help="Stored in the record.")]
+Patients = Annotated[list[str], typer.Option("--patient", help="Pseudonym; given several times.")]
+Model = Annotated[Path, typer.Argument(help="Folder of the locked model.", show_default=False)]
+
+
+@app.command()
+def bundle(
+    dataset: Annotated[Path, typer.Option(help="Record of the fit set.")],
+    select: Annotated[Path, typer.Option(help="Record of the selection; model.json lies beside it.")],
+    fuse: Annotated[Path, typer.Option(help="Record of the fusion.")],
+    evaluate: Annotated[Path, typer.Option(help="Record of the evaluation.")],
+    survive: Annotated[Path, typer.Option(help="Record of the survival analysis.")],
+    gathered: Annotated[Path, typer.Option(help="patients.parquet of the gather stage.")],
+    patients: Annotated[Path, typer.Option(help="Folder with one folder of products per patient.")],
+    freeze: Annotated[Path, typer.Option(help="freeze.json of the study.")],
+    out: Out,
+    pin: Pin = "",
+    settings: Annotated[str, typer.Option(help="Settings as JSON.")] = "{}",
+) -> None:
+    """The locked model of a frozen study, as a MONAI bundle in the folder of --out."""
+    from promet.model.bundle import Sources
+    from promet.model.bundle import bundle as build
+    from promet.model.settings import Bundle
+
+    sources = Sources(dataset, select, fuse, evaluate, survive, gathered, patients, freeze)
+    build(sources, out, pin, from_json(Bundle, settings))
+
+
+@app.command()
+def predict(
+    model: Model,
+    cohort: Annotated[Path, typer.Option(help="Table of new patients.")],
+    registry: Annotated[Path, typer.Option(help="Their images, images.tsv.")],
+    patient: Annotated[str, typer.Option(help="Pseudonym.")],
+    out: Out,
+    pin: Pin = "",
+) -> None:
+    """Score one patient of a table; promet predict is the command for a person."""
+    from promet.model.predict import run
+
+    run(model, cohort, registry, patient, out, pin)
+
+
+@app.command()
+def collect(
+    patient: Patients,
+    folder: Annotated[Path, typer.Option(help="Folder with one folder of answers per patient.")],
+    out: Annotated[Path, typer.Option(help="predictions.parquet; predictions.tsv lies beside it.")],
+) -> None:
+    """Gather the answers in one table."""
+    from promet.model.collect import collect as run
+
+    run(patient, folder, out)

@@ -1,0 +1,221 @@
+"""What an input must be for the locked model to be asked about it; everything else is refused with a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from promet.cohort.table import COLUMNS
+from promet.core.errors import DataError, IntegrityError, UsageError
+from promet.core.stage import STAGES
+from promet.fusion import inputs
+from promet.model.settings import Preprocessing
+
+READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
+USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
+VOXEL_FACTOR = 2.0  # a voxel twice as long or half as long as any in training is another image
+
+
+def keys(features: set[str]) -> list[str]:
+    """Clinical keys that give the inputs ``features``."""
+    return [name for name in inputs.CLINICAL if name in features] + (
+        [READER_PEAK] if "suv_peak" in features else []
+    )
+
+
+def build(
+    imaging: Preprocessing,
+    models: dict[str, list[str]],
+    masks: Counter[str],
+    lesion_sources: Counter[str],
+    peak_sources: Counter[str],
+    audits: list[dict[str, Any]],
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    """The contract.
+
+    Args:
+        imaging: settings of the preprocessing.
+        models: inputs of each fitted model.
+        masks: where the training prostate masks come from.
+        lesion_sources: how many training lesion maps were ``given`` and how many come from the ``watershed``.
+        peak_sources: how many training SUVpeaks were the ``reader``'s and how many ``measured``.
+        audits: values of the convert records of the training patients.
+        versions: of the software that made images and weights.
+    """
+    voxels = [audit["spacing_xyz_mm"] for audit in audits if audit.get("spacing_xyz_mm")]
+    lives = sorted({float(audit["half_life_s"]) for audit in audits if audit.get("half_life_s")})
+    used = {name for features in models.values() for name in features}
+    return {
+        "schema": 1,
+        "pet": {
+            "modality": "PT (DICOM series), or one volume",
+            "unit": "SUV by body weight, g/ml; of a DICOM series it is computed, a volume must hold it",
+            "voxel_mm": {
+                "low": [min(v[i] for v in voxels) for i in range(3)],
+                "high": [max(v[i] for v in voxels) for i in range(3)],
+                "factor": VOXEL_FACTOR,
+            }
+            if voxels
+            else None,
+            "half_lives_s": lives,
+        },
+        "prostate": "mask, required",
+        "prostate_masks": dict(sorted(masks.items())),
+        "lesions": {
+            "rule": "given"
+            if not lesion_sources["watershed"]
+            else "watershed"
+            if not lesion_sources["given"]
+            else "either",
+            "training": {name: lesion_sources[name] for name in ("given", "watershed")},
+        },
+        "suv_peak": {name: peak_sources[name] for name in ("reader", "measured")},
+        "clinical": {
+            name: {"meaning": COLUMNS[name].meaning, "expected": COLUMNS[name].expected}
+            for name in keys(used)
+        },
+        "network": {
+            "channels": ["PET in the prostate, SUV scaled to [0, 1] per volume", "lesions, 0 or 1"],
+            "shape_zyx": list(imaging.crop.shape),
+            "spacing_zyx_mm": list(imaging.crop.spacing_mm),
+            "dtype": "float32",
+        },
+        "imaging": imaging.model_dump(mode="json"),
+        "stages": {name: STAGES[name] for name in USED_STAGES},
+        "versions": versions,
+    }
+
+
+def require_code(contract: dict[str, Any]) -> None:
+    """Refuse when this promet computes a step otherwise than the one that made the bundle.
+
+    Raises:
+        IntegrityError: E_MODEL_VERSION.
+    """
+    here = {name: STAGES.get(name) for name in contract["stages"]}
+    other = sorted(name for name, number in contract["stages"].items() if here[name] != number)
+    if contract["schema"] != 1 or other:
+        raise IntegrityError(
+            "E_MODEL_VERSION",
+            f"This promet computes {', '.join(other) or 'the contract'} otherwise than the one that locked the model",
+            f"promet {contract['versions'].get('promet', '')}",
+            "Install that version beside this one",
+        )
+
+
+def clinical(contract: dict[str, Any], given: Any) -> dict[str, str]:
+    """Clinical values as cells of a table, after every check.
+
+    Args:
+        given: key -> number, numeric text, or null for a missing value.
+
+    Raises:
+        UsageError: no mapping, an unknown key, a value outside its domain.
+    """
+    known = contract["clinical"]
+    if not isinstance(given, dict):
+        raise UsageError("E_CLINICAL_FORMAT", "The clinical row is no JSON object", 'e.g. {"psa": 7.5}')
+    unknown = [str(name)[:40] for name in given if name not in known]
+    if unknown:
+        raise UsageError(
+            "E_CLINICAL_KEY",
+            f"The clinical row has keys the model does not know: {', '.join(sorted(unknown))}",
+            f"only {', '.join(known)}",
+            "Correct the spelling, or leave the key out; null means missing",
+        )
+    cells = {}
+    for name, value in given.items():
+        cell = "" if value is None else str(value).strip()
+        wrong_kind = isinstance(value, bool) or not isinstance(value, (str, int, float, type(None)))
+        if wrong_kind or (cell and not COLUMNS[name].valid(cell)):
+            raise UsageError(
+                "E_CLINICAL_VALUE",
+                f"{name} is {cell[:40]}",
+                f"{known[name]['expected']} ({known[name]['meaning']}), or null for a missing value",
+                "Correct the row; promet does not guess",
+            )
+        cells[name] = cell
+    return cells
+
+
+def read_clinical(path: Path) -> Any:
+    """The JSON of a clinical row.
+
+    Raises:
+        UsageError: it cannot be read, is no JSON, or holds a key twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "E_CLINICAL_FORMAT",
+            "The clinical row cannot be read as JSON with each key once",
+            'a file like {"psa": 7.5, "grade_group": 2}',
+        ) from error
+
+
+def sources(contract: dict[str, Any], given: dict[str, Path]) -> list[str]:
+    """Warnings on the sources of a patient (pet, prostate, lesions, ct), after the refusals.
+
+    Raises:
+        UsageError: a source is not there, or one is missing that the model needs.
+    """
+    for name, path in given.items():
+        if not path.exists():
+            raise UsageError("E_SOURCE_MISSING", f"The {name} source does not exist", "a file or folder")
+    for name in ("pet", "prostate"):
+        if name not in given:
+            raise UsageError("E_SOURCE_NOT_GIVEN", f"No {name} was given", f"--{name} PATH")
+    rule = contract["lesions"]["rule"]
+    if rule == "given" and "lesions" not in given:
+        raise UsageError(
+            "E_LESIONS_NOT_GIVEN",
+            "No lesion mask was given, and the model was trained on masks drawn by readers only",
+            "--lesions PATH; an empty mask says that there is no lesion",
+        )
+    if rule == "watershed" and "lesions" in given:
+        return ["The model was trained on lesions found by the watershed; this lesion mask was given."]
+    return []
+
+
+def voxels(limits: dict[str, Any]) -> str:
+    """Range of the voxel sizes (x, y, z) in words."""
+    pairs = zip(limits["low"], limits["high"], strict=True)
+    return " x ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in pairs)
+
+
+def pet(contract: dict[str, Any], audit: dict[str, Any]) -> list[str]:
+    """Warnings on a converted PET, after the refusals.
+
+    Raises:
+        DataError: E_PET_SPACING.
+    """
+    limits, here = contract["pet"]["voxel_mm"], audit["spacing_xyz_mm"]
+    warnings = []
+    if limits:
+        factor = limits["factor"]
+        ranges = list(zip(here, limits["low"], limits["high"], strict=True))
+        said = voxels(limits)
+        found = " x ".join(f"{step:g}" for step in here)
+        if any(not low / factor <= step <= high * factor for step, low, high in ranges):
+            raise DataError(
+                "E_PET_SPACING",
+                f"The voxels of the PET have {found} mm (x, y, z)",
+                f"at most {factor:g} times longer or shorter than in training ({said} mm)",
+                "Use a reconstruction like those of the training",
+            )
+        if any(not low * 0.99 <= step <= high * 1.01 for step, low, high in ranges):
+            warnings.append(f"The voxels of the PET have {found} mm; in training they had {said} mm.")
+    lives, life = contract["pet"]["half_lives_s"], audit.get("half_life_s")
+    if lives and life and not any(abs(life / known - 1) < 0.02 for known in lives):
+        warnings.append("The nuclide of this PET did not occur in training.")
+    return warnings

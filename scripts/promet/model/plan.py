@@ -1,0 +1,71 @@
+"""The jobs of scoring a table of new patients; what workflow/predict.smk asks. Standard library only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from promet.cohort import registry, table
+from promet.cohort.plan import CLINICAL
+from promet.core import checksums
+from promet.core.errors import UsageError
+from promet.core.files import digest_file
+from promet.core.pin import pin as make_pin
+
+
+def registry_folder(out: str | Path) -> Path:
+    """Where the images of the new patients are registered: beside the answers, apart from any training."""
+    return Path(out) / "registry"
+
+
+class Predictions:
+    """Patients, pins and paths.
+
+    Args:
+        config: model (folder of the bundle), cohort (table of new patients), out (folder of the answers).
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        absent = [name for name in ("model", "cohort", "out") if not config.get(name)]
+        if absent:
+            raise UsageError(
+                "E_PREDICT_CONFIG",
+                f"Not given: {', '.join(absent)}",
+                "--config model=FOLDER cohort=TABLE out=FOLDER",
+            )
+        self.model, self.cohort, self.out = (str(config[name]) for name in ("model", "cohort", "out"))
+        self.rows = {row["patient"]: row for row in table.read(self.cohort)}
+        self.images = str(registry.images_path(registry_folder(self.out)))
+        self._sources = registry.read(self.images)
+        sums = Path(self.model) / checksums.NAME
+        if not sums.is_file():
+            raise UsageError(
+                "E_MODEL_MISSING", "The folder holds no locked model", f"a folder with {sums.name}"
+            )
+        self._model_digest = digest_file(sums)
+        unknown = [
+            name
+            for name, row in self.rows.items()
+            if any(row[source] and source not in self._sources.get(name, {}) for source in table.SOURCES)
+        ]
+        if unknown:
+            raise UsageError(
+                "E_INTAKE_NEEDED",
+                f"The images of {len(unknown)} patients are not registered in {registry_folder(self.out)}",
+                remedy="promet predict MODEL_DIR --cohort TABLE --out FOLDER registers and scores them",
+            )
+
+    @property
+    def patients(self) -> list[str]:
+        """Every patient of the table, sorted."""
+        return list(self.rows)
+
+    def record(self, patient: str = "{patient}") -> str:
+        """Path of a patient's record; the answer lies beside it."""
+        return f"{self.out}/patients/{patient}/predict.json"
+
+    def pin(self, patient: str) -> str:
+        """Hash of exactly what a patient's answer uses: the model, his images, his clinical values."""
+        found = self._sources.get(patient, {})
+        sources = {name: found[name]["digest"] for name in table.SOURCES if name in found}
+        return make_pin([self._model_digest, sources, {name: self.rows[patient][name] for name in CLINICAL}])

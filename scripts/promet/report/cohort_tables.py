@@ -1,0 +1,200 @@
+"""Tables of the cohort and its images: plain text cells, made from the products."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from promet.report.table import Table
+from promet.report.text import NBSP, count, fixed, interval, known, p_value, quartiles, short
+from promet.report.words import INPUTS
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+DIGITS = {
+    "cnn_score": 3,
+    "grade_group": 0,
+    "positive_cores_percent": 0,
+    "primary_score": 0,
+    "psma_expression": 0,
+}
+SITES = {
+    "suv_max": "lesion SUVmax",
+    "organ_suv_mean": "prostate SUVmean",
+    "organ_ml": "prostate volume (ml)",
+    "lesion_ml": "lesion volume (ml)",
+    "uptake_min": "uptake time (min)",
+}
+MEASURES = {
+    "suv_max": "lesion SUVmax",
+    "suv_peak": "SUVpeak",
+    "organ_ml": "prostate volume (ml)",
+    "lesion_ml": "lesion volume (ml)",
+    "lesion_count": "lesions",
+    "inside_fraction": "share of the prostate inside the box",
+}
+
+
+EM = "\u2003"
+
+
+def characteristics(study: Study) -> Table | None:
+    """Table 1: who the men are, by cohort and outcome."""
+    told = study.characteristics
+    if not told or not told["rows"]:
+        return None
+    rows: list[list[str]] = []
+    for row in told["rows"]:
+        cells = [
+            text.replace(" [", "\n[").replace(", ", f",{NBSP}") for text in (row["overall"], *row["cells"])
+        ]
+        cells.append("" if row["missing"] is None else str(row["missing"]))
+        title = row["title"] + (f" ({row['unit']})" if row["unit"] else "")
+        if row["level"] is None:
+            rows.append([title, *cells])
+            continue
+        if row["missing"] is not None:  # the first level of a category
+            rows.append([title, *[""] * (len(cells) - 1), cells.pop()])
+            cells.append("")
+        rows.append([EM + row["level"], *cells])
+    groups = [f"{group['name']}, n = {group['n']}" for group in told["groups"]]
+    n = sum(group["n"] for group in told["groups"])
+    caption = "Who the men are, by cohort and outcome. Median [quartiles], or n (%)."
+    return Table(caption, ["", f"All, n = {n}", *groups, "Missing"], rows, told["notes"], compact=True)
+
+
+def missing(study: Study) -> Table | None:
+    """What is missing, by group, and whether that knows the outcome."""
+    told = study.characteristics
+    rows = [row for row in (told or {}).get("missing", []) if row["n"]]
+    if not told or not rows:
+        return None
+    groups = [f"{group['name']}, n = {group['n']}" for group in told["groups"]]
+    cells = [
+        [row["title"], f"{row['n']} of {row['total']}", *map(str, row["groups"]), p_value(row["p"], "")]
+        for row in rows
+    ]
+    caption = "Missing values by group. p: Fisher's exact test of missing against synchronous metastases in development."
+    notes = [row["sentence"] for row in rows if row["sentence"]]
+    return Table(caption, ["", "Missing", *groups, "p"], cells, notes, compact=True)
+
+
+def sites(study: Study) -> Table | None:
+    """Medians of each site, when there are several."""
+    told = (study.characteristics or {}).get("sites") or []
+    if len(told) < 2:
+        return None
+    names = [n for n in told[0]["medians"] if any(known(site["medians"].get(n)) for site in told)]
+    rows = [
+        [
+            site["site"],
+            str(site["n"]),
+            f"{site['positives']}/{site['negatives']}",
+            *(short(site["medians"].get(n)) + (" *" if n in site["flags"] else "") for n in names),
+        ]
+        for site in told
+    ]
+    head = ["Site", "n", "with/without metastases", *(SITES.get(n, n) for n in names)]
+    note = "* differs from all other sites together (Mann-Whitney, p < 0.01 divided by the number of tests)."
+    return Table("Sites: medians of what a scanner or a protocol would shift.", head, rows, [note])
+
+
+def outliers(study: Study, patient_level: bool) -> Table | None:
+    """Men far from all others in one variable."""
+    told = (study.characteristics or {}).get("outliers") or []
+    if not told:
+        return None
+    rule = "robust z of the logarithm beyond 3.5"
+    if patient_level:
+        rows = [[r["patient"], r["site"], r["title"], short(r["value"]), fixed(r["z"], 1)] for r in told]
+        head = ["Patient", "Site", "Variable", "Value", "z"]
+        return Table(f"Outlying values ({rule}): to be looked at, not removed.", head, rows, sortable=True)
+    counts = Counter(row["title"] for row in told)
+    rows = [[title, str(number)] for title, number in counts.most_common()]
+    return Table(f"Outlying values ({rule}): to be looked at, not removed.", ["Variable", "Men"], rows)
+
+
+def baseline(split: Split, metrics: dict[str, Any] | None) -> Table | None:
+    """The inputs by part and outcome, with the missing."""
+    table = split.predictions
+    if table is None or table.empty:
+        return None
+    groups = []
+    for part in ("training", "validation", "test"):
+        for label, name in ((0.0, "none"), (1.0, "metastases")):
+            groups.append(
+                (f"{part.capitalize()}: {name}", table[(table["part"] == part) & (table["label"] == label)])
+            )
+    groups.append(("Metachronous", table[table["part"] == "metachronous"]))
+    rest = table[~table["part"].isin(["training", "validation", "test", "metachronous"])]
+    groups.append(("Prospective", rest))
+    groups = [(name, group) for name, group in groups if len(group)]
+    units = {"psa": " (ng/ml)", "positive_cores_percent": " (%)", "cnn_score": " (logit)"}
+    rows = [["n", *(str(len(group)) for _, group in groups)]]
+    for name, title in INPUTS.items():
+        if name not in table:
+            continue
+        cells = []
+        for _, group in groups:
+            values = group[name].dropna()
+            gone = len(group) - len(values)
+            text = quartiles(values.to_numpy(), DIGITS.get(name, 1)).replace(" (", "\n(")
+            cells.append(text + (f"\n{gone}{NBSP}missing" if gone else ""))
+        rows.append([title[0].upper() + title[1:] + units.get(name, ""), *cells])
+    return Table(
+        "Inputs of the fused score by part and outcome on the scan: median (quartiles), and how many are missing.",
+        ["", *(name for name, _ in groups)],
+        rows,
+        ["Quarantined patients are not in this table."],
+        compact=True,
+    )
+
+
+def excluded(study: Study, patient_level: bool) -> Table | None:
+    """Who is excluded and why; single patients only when asked."""
+    if not study.exclusions:
+        return None
+    if patient_level:
+        rows = [[r["patient"], r["status"], r["code"], r["reason"], r["origin"]] for r in study.exclusions]
+        head = ["Patient", "Status", "Code", "Reason", "Stage"]
+        return Table("Patients excluded or without a lesion.", head, rows, sortable=True, filtered=True)
+    counts = Counter((r["status"], r["code"], r["origin"]) for r in study.exclusions)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows = [[status, code, origin, str(number)] for (status, code, origin), number in ordered]
+    note = (
+        "Single patients are shown when report.patient_level is on; promet status names them on the terminal."
+    )
+    return Table("Exclusions by reason.", ["Status", "Code", "Stage", "Men"], rows, [note])
+
+
+def measures(study: Study) -> Table | None:
+    """Quality of the images in numbers."""
+    table = study.measures
+    if table is None or table.empty:
+        return None
+    rows = []
+    for name, title in MEASURES.items():
+        values = table[name].dropna() if name in table else []
+        if len(values):
+            digits = 3 if name == "inside_fraction" else 1
+            spread = interval(float(values.min()), float(values.max()), digits)
+            rows.append(
+                [title[0].upper() + title[1:], str(len(values)), quartiles(values.to_numpy(), digits), spread]
+            )
+    return Table("Measures of the images.", ["", "n", "Median (quartiles)", "Range"], rows) if rows else None
+
+
+def inside(study: Study) -> str:
+    """A sentence on how much of the prostates lies inside the box."""
+    table = study.measures
+    values = table["inside_fraction"].dropna() if table is not None and "inside_fraction" in table else []
+    if not len(values):
+        return "How much of each prostate lies inside the box is not recorded."
+    cut = values[values < 1]
+    if not len(cut):
+        return f"In {'the one man' if len(values) == 1 else f'all {len(values)} men'} with a box the whole prostate lies inside it."
+    return (
+        f"In {len(cut)} of {count(len(values), 'man', 'men')} with a box a part of the prostate lies outside it; the smallest share "
+        f"inside is {100 * float(cut.min()):.1f} %."
+    )

@@ -1,0 +1,359 @@
+"""What speaks against believing the answer: sentences that follow from numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from promet.report import calibrated, chance
+from promet.report.text import count, fixed, interval, known, level, listed, p_value, percent
+from promet.report.words import INPUTS, OUTCOMES, lead_section, said, verdict
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+# Events and non-events that an external validation is commonly asked to have: Vergouwe et al., J Clin Epidemiol
+# 2005;58:475; Collins et al., Stat Med 2016;35:214.
+ENOUGH = 100
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One reason to hold back: a few words and a sentence or two."""
+
+    title: str
+    sentence: str
+
+
+def doubts(study: Study, split: Split) -> list[Doubt]:
+    """What speaks against believing the answer, the weightiest first; never empty for a real study."""
+    metrics = split.metrics
+    found: list[Doubt | None] = []
+    lead = lead_section(metrics)
+    if lead is not None and metrics is not None:
+        section, confidence = lead[1], metrics["confidence"]
+        found += [_small(section), _interval(section, confidence), _not_better(section, metrics, confidence)]
+    found += [
+        _flat(split),
+        _permuted(split),
+        _several_splits(study),
+        _best_of_many(split),
+        _unskilled(split),
+        _fell(split, metrics),
+        _ties(split),
+    ]
+    found += [_one_split(study), _one_site(study), _excluded(study, split), *_no_label(metrics)]
+    found += [
+        _missing(split, metrics),
+        _fusion(split),
+        _attention(split),
+        _warned(study),
+        _calibration(metrics),
+    ]
+    return [doubt for doubt in found if doubt is not None]
+
+
+def _small(section: dict[str, Any]) -> Doubt | None:
+    positives, negatives = section["positives"], section["negatives"]
+    if min(positives, negatives) >= ENOUGH:
+        return None
+    yes, no = OUTCOMES[section["outcome"]]
+    record = section["scores"].get("multimodal") or {}
+    se = (record.get("delong") or {}).get("se")
+    extra = f" The standard error of the multimodal AUC is {fixed(se)}." if known(se) else ""
+    return Doubt(
+        "Few men",
+        f"The answer rests on {count(positives, 'man', 'men')} {yes} and {negatives} {no}; about {ENOUGH} of each are usually asked of "
+        f"a validation.{extra}",
+    )
+
+
+def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
+    record = section["scores"].get("multimodal")
+    if record is None or not known(record["auc"]):
+        return Doubt("No answer for the multimodal score", verdict(section, confidence))
+    low, high = record["delong"]["low"], record["delong"]["high"]
+    rank = record["mann_whitney"]["p"]
+    if not known(low):
+        return Doubt("No interval", verdict(section, confidence))
+    if low <= 0.5 or (known(rank) and rank >= 1 - confidence):
+        return Doubt("Chance is not excluded", verdict(section, confidence))
+    if high - low > 0.2:
+        return Doubt(
+            "Wide interval",
+            f"The {level(confidence)} interval of the AUC spans {fixed(high - low)}: from {fixed(low)} to {fixed(high)}.",
+        )
+    return None
+
+
+def _not_better(section: dict[str, Any], metrics: dict[str, Any], confidence: float) -> Doubt | None:
+    tested = [name for name in metrics["order"] if known((section["paired"].get(name) or {}).get("p"))]
+    equal = [n for n in tested if section["paired"][n]["p"] >= 1 - confidence]
+    if not equal:
+        return None
+    names = listed([f"{said(metrics, n)} ({p_value(section['paired'][n]['p'])})" for n in equal])
+    return Doubt(
+        "Not better than simpler scores",
+        f"In the same men the multimodal score is not shown to differ from {names}; paired DeLong, "
+        f"{count(len(tested), 'test')} without correction for their number.",
+    )
+
+
+def _best_of_many(split: Split) -> Doubt | None:
+    values, size = split.values("select"), split.values("dataset")
+    runs, best = values.get("candidates", 0), values.get("validation_auc")
+    positives = size.get("validation_positive", 0)
+    negatives = size.get("validation", 0) - positives
+    if not runs or not known(best) or min(positives, negatives) < 1:
+        return None
+    expected = chance.expected_best(positives, negatives, runs)
+    likely = chance.share_reaching(best, positives, negatives, runs)
+    if runs == 1:
+        return Doubt(
+            "A single run",
+            f"One network was trained, so nothing is known about how much the result varies with the seed. Its validation "
+            f"AUC of {fixed(best)} comes from {positives + negatives} men and chose the epoch.",
+        )
+    return Doubt(
+        f"Best of {runs}",
+        f"The network has the highest validation AUC of {runs} runs, {fixed(best)} on {positives + negatives} men "
+        f"({positives} with metastases; median of all runs {fixed(values.get('median_validation_auc'))}). {runs} "
+        f"independent runs without any skill are expected to reach {fixed(expected)} at best, and reach {fixed(best)} "
+        f"with probability {p_value(likely, '')}. The epoch was chosen on the same men, which adds to this.",
+    )
+
+
+FLAT = 0.05  # span of probabilities below which a network says the same of nearly everyone
+
+
+def _flat(split: Split) -> Doubt | None:
+    """The chosen network hardly tells men apart, whatever its AUC."""
+    table = split.predictions
+    if table is None or "cnn_score" not in table:
+        return None
+    unseen = table[~table["part"].isin(["training", "validation"])]["cnn_score"].dropna()
+    if len(unseen) < 5:
+        return None
+    low, high = (1 / (1 + math.exp(-x)) for x in unseen.quantile([0.05, 0.95]))
+    if high - low >= FLAT:
+        return None
+    return Doubt(
+        "The network says nearly the same of everyone",
+        f"In {count(len(unseen), 'unseen man', 'unseen men')} nine of ten of its probabilities lie between {fixed(low, 3)} and {fixed(high, 3)}: "
+        "its AUC ranks differences that are next to nothing, and a small change of the images may turn the order.",
+    )
+
+
+def _unskilled(split: Split) -> Doubt | None:
+    """Runs that end at or below chance on the men who chose their epoch."""
+    table = split.candidates
+    if table is None or len(table) < 2:
+        return None
+    poor = int((table["validation_auc"] <= 0.5).sum())
+    if not poor:
+        return None
+    return Doubt(
+        "Runs that learned nothing",
+        f"{poor} of {len(table)} runs have a validation AUC of 0.5 or less at their best epoch.",
+    )
+
+
+def _permuted(split: Split) -> Doubt | None:
+    """Permuted labels do as well as the true ones."""
+    told = split.permutation or {}
+    null = ((told.get("models") or {}).get("multimodal") or {}).get("all") or {}
+    if not known(null.get("p")) or null["p"] < 0.05:
+        return None
+    as_high = round(null["p"] * (told["permutations"] + 1)) - 1
+    observed = fixed(told["models"]["multimodal"]["observed"])
+    return Doubt(
+        "Permuted labels do as well",
+        f"In the test part {as_high} of {told['permutations']} permutations of the labels give the fused score an AUC at least as high as "
+        f"the true labels do ({observed}): {p_value(null['p'])}.",
+    )
+
+
+def _several_splits(study: Study) -> Doubt | None:
+    """How much the result depends on the split."""
+    told = study.pooled
+    if not told or told["splits"] < 2:
+        return None
+    record = told["sections"]["synchronous"]["scores"].get("multimodal") or {}
+    if not known(record.get("sd")):
+        return None
+    return Doubt(
+        "Depends on the split",
+        f"Over {told['splits']} random splits the multimodal AUC of the test part has mean {fixed(record['mean'])} "
+        f"({level(told['confidence'])} CI {interval(record['low'], record['high'])}) and runs from {fixed(record['smallest'])} to {fixed(record['largest'])}; "
+        "the answer above is that of the first split.",
+    )
+
+
+def _attention(split: Split) -> Doubt | None:
+    """The maps lie in the lesions no more than chance would put them there."""
+    values = split.values("attention")
+    if not values.get("patients"):
+        return None
+    even, mine = values["median_voxels_lesion"], values["median_grad_cam_lesion"]
+    if mine > even:
+        return None
+    return Doubt(
+        "The network looks elsewhere",
+        f"Its Grad-CAM maps put {percent(mine, 1)} into the lesions, no more than the {percent(even, 1)} of an even spread.",
+    )
+
+
+def _fell(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
+    best = split.values("select").get("validation_auc")
+    section = (metrics or {}).get("sections", {}).get("synchronous") or {}
+    record = section.get("scores", {}).get("cnn_score") or {}
+    area = record.get("auc")
+    if not (known(best) and known(area)) or best - area < 0.1:
+        return None
+    return Doubt(
+        "Lower on unseen men",
+        f"The network's AUC falls from {fixed(best)} in the validation part, where it was chosen, to {fixed(area)} in "
+        f"the test part (n = {record['n']}).",
+    )
+
+
+def _ties(split: Split) -> Doubt | None:
+    tied = split.values("select").get("tied", 1)
+    if tied < 2:
+        return None
+    return Doubt(
+        "A tie decided",
+        f"{tied} runs share the highest validation AUC; the lower validation loss chose between them.",
+    )
+
+
+def _one_split(study: Study) -> Doubt | None:
+    if len(study.splits) > 1:
+        return None
+    return Doubt(
+        "One random split",
+        "Another division into training, validation and test would give another network and other numbers; the "
+        "intervals do not include this.",
+    )
+
+
+def _one_site(study: Study) -> Doubt | None:
+    sites = {row.get("site", "") for row in study.rows} - {""}
+    if len(sites) > 1:
+        return None
+    what = "All men come from one site" if sites else "The table names no site"
+    return Doubt("No second centre", f"{what}: whether the score holds elsewhere is not known.")
+
+
+def _excluded(study: Study, split: Split) -> Doubt | None:
+    status = Counter(study.status(patient) for patient in study.patients)
+    lost = status["quarantined"] + status["no-lesion"]
+    if not lost:
+        return None
+    by_label = ""
+    if split.predictions is not None:
+        table = split.predictions[split.predictions["patient"].map(study.status) == "no-lesion"]
+        counts = table["label"].value_counts()
+        if len(table):
+            by_label = (
+                f" Of those without a lesion {int(counts.get(1.0, 0))} have synchronous metastases and "
+                f"{int(counts.get(0.0, 0))} have none."
+            )
+    told = []
+    if bad := status["quarantined"]:
+        told.append(f"{count(bad, 'man', 'men')} excluded because of bad data")
+    if bare := status["no-lesion"]:
+        told.append(f"{count(bare, 'man', 'men')} without a lesion and so without a network score")
+    return Doubt(
+        "Exclusions",
+        f"{' and '.join(told)}, {percent(lost, len(study.patients))} of {len(study.patients)}.{by_label}",
+    )
+
+
+def _no_label(metrics: dict[str, Any] | None) -> list[Doubt | None]:
+    sections = (metrics or {}).get("sections", {})
+    lost = []
+    for key in ("metachronous", "synchronous"):
+        section = sections.get(key)
+        if section and section["excluded"]:
+            lost.append(f"{section['title']}: {' '.join(section['excluded'])}")
+    return [Doubt("Outcome not known", " ".join(lost)) if lost else None]
+
+
+def missing_shares(split: Split) -> list[tuple[str, int, int, int, int]]:
+    """(input, missing with, all with, missing without, all without metastases) in training and validation."""
+    if split.predictions is None:
+        return []
+    fitted = split.predictions[split.predictions["part"].isin(["training", "validation"])]
+    models = (split.bayes or {}).get("models", {})
+    used = {name for model in models.values() for name in model["features"]} or set(INPUTS)
+    rows = []
+    for name in INPUTS:
+        if name == "cnn_score" or name not in fitted or name not in used:
+            continue
+        cells = []
+        for label in (1.0, 0.0):
+            group = fitted[fitted["label"] == label][name]
+            cells += [int(group.isna().sum()), len(group)]
+        rows.append((name, *cells))
+    return rows
+
+
+def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
+    uneven = [
+        f"{INPUTS[name]} ({percent(a, n)} against {percent(b, m)})"
+        for name, a, n, b, m in missing_shares(split)
+        if n and m and abs(a / n - b / m) >= 0.1
+    ]
+    if uneven:
+        return Doubt(
+            "Missing values know the outcome",
+            f"Missing more often in one group of the fitted men (with against without metastases): {listed(uneven)}. "
+            "The fused score drops a missing value and never uses that it is missing; what is known still comes from "
+            "a selected group.",
+        )
+    gone = [
+        f"{INPUTS[name]} ({a + b} of {n + m})"
+        for name, a, n, b, m in missing_shares(split)
+        if 5 * (a + b) > n + m
+    ]
+    return Doubt("Missing values", f"Often missing in the fitted men: {listed(gone)}.") if gone else None
+
+
+def _fusion(split: Split) -> Doubt | None:
+    values = split.values("fuse")
+    said = []
+    if values.get("cnn_score_fitted_on") == "in_sample":
+        said.append(
+            "The network's scores of its own training men are among those the fused score was fitted on: its weight is exaggerated."
+        )
+    sources = values.get("suv_peak_source") or {}
+    if sources.get("reader") and sources.get("measured"):
+        said.append(
+            f"SUVpeak comes from a reader in {count(sources['reader'], 'man', 'men')} and is measured in {sources['measured']}: two sources of one input."
+        )
+    dropped = (values.get("dropped") or {}).get("multimodal") or []
+    if dropped:
+        said.append(
+            f"Left out of the multimodal score, since it could not be fitted: {listed([INPUTS.get(n, n) for n in dropped])}."
+        )
+    return Doubt("The fused score", " ".join(said)) if said else None
+
+
+def _warned(study: Study) -> Doubt | None:
+    patients = {patient for patient, record in study.records if patient and record.warnings}
+    others = sum(len(record.warnings) for patient, record in study.records if not patient)
+    if not patients and not others:
+        return None
+    what = [f"{count(len(patients), 'man', 'men')} with a warning of an imaging stage"] if patients else []
+    what += [f"{count(others, 'warning')} of later stages"] if others else []
+    return Doubt("Warnings", f"{listed(what)}; see the last section.")
+
+
+def _calibration(metrics: dict[str, Any] | None) -> Doubt | None:
+    if metrics is None:
+        return None
+    lead = lead_section(metrics)
+    return Doubt(*calibrated.doubt(lead[1] if lead else None, metrics["confidence"]))

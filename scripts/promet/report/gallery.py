@@ -1,0 +1,111 @@
+"""The gallery of the quality pictures, and what the viewer in the page needs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promet.report import waterfall
+from promet.report.text import fixed, known
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+THUMBNAIL = 960  # pixels across: readable, and 100 pictures stay below 3 MB
+QUALITY = 55
+ENGINE = Path(__file__).parent / "niivue"
+SORTED = {
+    "suv_max": "lesion SUVmax",
+    "suv_peak": "SUVpeak",
+    "lesion_ml": "lesion volume (ml)",
+    "lesion_count": "number of lesions",
+    "organ_ml": "prostate volume (ml)",
+    "inside_fraction": "share of the prostate inside the box",
+}
+
+
+def items(study: Study, split: Split) -> list[dict[str, Any]]:
+    """A thumbnail per man as a data URI, his measures and warnings."""
+    measured = {} if study.measures is None else study.measures.set_index("patient").to_dict("index")
+    warned = {p: [w for who, r in study.records if who == p for w in r.warnings] for p in study.pictures}
+    shown = []
+    for patient, files in sorted(study.pictures.items()):
+        if "picture.png" not in files:
+            continue
+        uri, size = thumbnail(files["picture.png"])
+        values = {name: measured.get(patient, {}).get(name) for name in SORTED}
+        values |= {name: round(v, 3) if known(v) else None for name, v in values.items()}
+        status = study.status(patient)
+        shown.append(
+            {
+                "patient": patient,
+                "part": split.part(patient),
+                "status": status,
+                "warnings": (
+                    [] if status == "ok" else [{"no-lesion": "No lesion was found."}.get(status, status)]
+                )
+                + warned[patient],
+                "values": values,
+                "told": told(values),
+                "uri": uri,
+                "width": size[0],
+                "height": size[1],
+                "volume": {name: files[name] for name in files if name.startswith("excerpt")},
+            }
+        )
+    return shown
+
+
+def told(values: dict[str, float | None]) -> str:
+    """The measures below a picture."""
+    shown = (
+        ("suv_max", "lesion SUVmax {}"),
+        ("suv_peak", "SUVpeak {}"),
+        ("lesion_ml", "lesions {} ml"),
+        ("organ_ml", "prostate {} ml"),
+    )
+    return ", ".join(text.format(fixed(values[name], 1)) for name, text in shown if known(values[name]))
+
+
+def thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
+    """A picture made small, as a data URI, and its size."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((THUMBNAIL, THUMBNAIL))
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=QUALITY, method=6)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode(), small.size
+
+
+def waterfalls(split: Split) -> list[dict[str, Any]]:
+    """The way to the log-odds of every man who was scored."""
+    found = (split.waterfalls or {}).get("patients", {})
+    return [
+        {"patient": p, "part": told["part"], "picture": waterfall.draw(p, told)}
+        for p, told in sorted(found.items())
+    ]
+
+
+def volumes(shown: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """patient -> [PET, masks], the excerpts' bytes as base64."""
+    return {
+        item["patient"]: [_text(item["volume"][f"excerpt_{name}.nii.gz"]) for name in ("pet", "masks")]
+        for item in shown
+        if len(item["volume"]) == 2
+    }
+
+
+def engine() -> dict[str, str]:
+    """The viewer's own code (gzip, base64) and its licences."""
+    return {
+        "code": _text(ENGINE / "niivue.umd.js.gz"),
+        "licences": (ENGINE / "LICENSES.txt").read_text(encoding="utf-8"),
+    }
+
+
+def _text(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

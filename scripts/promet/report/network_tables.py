@@ -1,0 +1,87 @@
+"""Tables of the networks: every run, every variant, every split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from promet.report.table import Table
+from promet.report.text import fixed
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+
+def candidates(split: Split) -> Table | None:
+    """The runs, best first."""
+    table = split.candidates
+    if table is None or table.empty:
+        return None
+    rows, marked = [], set()
+    for row in table.to_dict("records"):
+        if row["selected"]:
+            marked.add(len(rows))
+        cells = [
+            row["variant"],
+            str(row["seed"]),
+            fixed(row["validation_auc"], 3),
+            fixed(row["validation_loss"], 3),
+        ]
+        rows.append(
+            [*cells, str(row["best_epoch"]), str(row["epochs"]), "selected" if row["selected"] else ""]
+        )
+    head = ["Variant", "Seed", "Validation AUC", "Validation loss", "Epoch kept", "Epochs run", ""]
+    return Table(
+        f"All {len(rows)} runs, best first." if len(rows) > 1 else "The only run.",
+        head,
+        rows,
+        marked=marked,
+        sortable=True,
+        filtered=True,
+    )
+
+
+def variants(study: Study, split: Split) -> Table | None:
+    """The grid: what each variant changes and what its runs reached."""
+    table = split.candidates
+    if table is None or len(names := sorted(table["variant"].unique())) < 2:
+        return None
+    changed = ((study.config.get("network") or {}).get("variants")) or {}
+    rows, marked = [], set()
+    ordered = sorted(names, key=lambda name: -table[table["variant"] == name]["validation_auc"].median())
+    for name in ordered:
+        mine = table[table["variant"] == name]
+        if mine["selected"].any():
+            marked.add(len(rows))
+        areas = mine["validation_auc"]
+        told = ", ".join(f"{key} {value}" for key, value in sorted((changed.get(name) or {}).items()))
+        middle = [fixed(areas.median(), 3), fixed(areas.max(), 3), fixed(areas.min(), 3)]
+        rows.append(
+            [name, told or "as configured", str(len(mine)), *middle, fixed(mine["best_epoch"].median(), 0)]
+        )
+    head = ["Variant", "Changes", "Runs", "Median validation AUC", "Highest", "Lowest", "Median epoch kept"]
+    caption = "Variants of the network, best median first; the one with the chosen run stands out."
+    return Table(caption, head, rows, marked=marked, sortable=True)
+
+
+def splits(study: Study) -> Table | None:
+    """The same AUCs in every split."""
+    if len(study.splits) < 2:
+        return None
+    rows = []
+    for split in study.splits:
+        cells = [split.number, fixed(split.values("select").get("validation_auc"))]
+        for key in ("synchronous", "metachronous"):
+            scores = ((split.metrics or {}).get("sections", {}).get(key) or {}).get("scores", {})
+            cells += [
+                fixed((scores.get(name) or {}).get("auc")) for name in ("multimodal", "cnn_score", "clinical")
+            ]
+        rows.append(cells)
+    names = [
+        f"{when}: {name}" for when in ("Test", "Metachronous") for name in ("multimodal", "CNN", "clinical")
+    ]
+    return Table(
+        "AUCs in every split.",
+        ["Split", "Validation AUC", *names],
+        rows,
+        ["The metachronous men are the same in every split; the page shows the first split."],
+    )

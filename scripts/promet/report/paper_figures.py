@@ -1,0 +1,95 @@
+"""The figures of a manuscript, composed of the panels of the page: 1 overview, 2 result, 3 survival."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from promet.report import roc_figures, shap_figures, style, survival_figures
+from promet.report.words import INPUTS
+
+if TYPE_CHECKING:
+    from promet.report.read import Split, Study
+
+LEADING = ["multimodal", "cnn_score"]
+
+
+def keep(made: style.Figures, study: Study, split: Split) -> None:
+    """Write those that the records allow."""
+    shown = roc_figures.shown(split.metrics)
+    if split.metrics and "synchronous" in shown:
+        made.keep("figure-1", overview(study, split))
+    if split.metrics and shown and (found := shap_figures.over(split)) is not None:
+        made.keep("figure-2", result(split.metrics, shown[-1], found))
+    if (kinds := survival_figures.kinds(split.survival)) and split.survival is not None:
+        made.keep("figure-3", survival_figures.kaplan_meier(split.survival, kinds)[0])
+
+
+def overview(study: Study, split: Split) -> Figure:
+    """A: from the scan to the score. B: ROC of the synchronous test part."""
+    fig = style.figure(3.1)
+    pipeline, axes = fig.subplots(1, 2, width_ratios=[1.25, 1])
+    _pipeline(pipeline, study.config)
+    roc_figures.curves(axes, split.metrics or {}, "synchronous", LEADING)
+    axes.set_box_aspect(1)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=6.2)
+    style.letter(axes, "B")
+    return fig
+
+
+def _pipeline(axes: Axes, config: dict[str, Any]) -> None:
+    """Boxes from the PET to the multimodal score, in units of a panel 100 wide."""
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    axes.axis("off")
+    axes.set_title("A   From the scan to the score")
+    imaging, network = config.get("imaging") or {}, config.get("network") or {}
+    shape = " × ".join(map(str, (imaging.get("crop") or {}).get("shape", ()))) or "fixed size"
+    name = str((network.get("architecture") or {}).get("name", "network"))
+    fused = ((config.get("fusion") or {}).get("models") or {}).get("multimodal") or list(INPUTS)
+    others = ", ".join(INPUTS.get(i, i) for i in fused if i != "cnn_score")
+    rows = (
+        (88, style.BLUE, "PSMA PET with masks of prostate and lesions"),
+        (68, style.BLUE, f"Box on the prostate, {shape}\nPET (prostate only) and lesion map, two channels"),
+        (48, style.VERMILION, f"{name} in 3D: CNN score"),
+        (24, style.GREEN, "Naive Bayes of the CNN score and\n" + _folded(others, 46)),
+        (4, style.BLACK, "Multimodal score"),
+    )
+    edges = []
+    for y, colour, text in rows:
+        tall = 8 + 4.5 * text.count("\n")
+        box = FancyBboxPatch((4, y - tall / 2), 92, tall, boxstyle="round,pad=0,rounding_size=1.5")
+        box.set(facecolor="white", edgecolor=colour, linewidth=1)
+        axes.add_patch(box)
+        axes.text(50, y, text, ha="center", va="center", fontsize=6.8, linespacing=1.35)
+        edges.append((y + tall / 2, y - tall / 2))
+    for (_, bottom), (top, _) in itertools.pairwise(edges):
+        style.arrow(axes, (50, bottom), (50, top))
+
+
+def _folded(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def result(metrics: dict[str, Any], key: str, found: tuple[Any, list[dict[str, Any]], str]) -> Figure:
+    """A: ranking of the inputs. B: ROC of the multimodal score. C: every score with interval and p."""
+    _, ranking, where = found
+    names = [n for n in metrics["order"] if n in metrics["sections"][key]["scores"]]
+    fig = style.figure(4.6)
+    bars, axes = (fig.add_subplot(2, 2, k) for k in (1, 2))
+    shap_figures.ranked(bars, ranking, where)
+    style.letter(bars, "A")
+    roc_figures.curves(axes, metrics, key, ["multimodal"])
+    axes.set_box_aspect(1)
+    axes.legend(loc="lower right", fontsize=6.2)
+    style.letter(axes, "B")
+    below = fig.add_subplot(2, 1, 2)
+    roc_figures.areas(below, metrics, key, names, tests=True)
+    style.letter(below, "C")
+    return fig

@@ -1,0 +1,175 @@
+"""Figures of the fused score: ranking of the inputs, every man's values, what a value adds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from promet.report import style
+from promet.report.text import fixed, known, short
+from promet.report.words import INPUTS, heading
+
+if TYPE_CHECKING:
+    from promet.report.read import Split
+
+UNITS = {"cnn_score": "logit", "psa": "ng/ml", "positive_cores_percent": "%", "suv_peak": "SUV"}
+
+
+def over(split: Split) -> tuple[pd.DataFrame, list[dict[str, Any]], str] | None:
+    """Shapley values of the men the ranking is over, the ranking, and who they are."""
+    ranking = split.values("explain").get("ranking") or []
+    if split.shap is None or not any(known(row["mean_abs_shap"]) for row in ranking):
+        return None
+    part = split.values("explain").get("over", "all")
+    long = split.shap if part == "all" else split.shap[split.shap["part"] == part]
+    who = "Test part" if part == "test" else "All men"
+    return long, ranking, f"{who} (n = {long['patient'].nunique()})"
+
+
+def add(made: style.Figures, split: Split, patient_level: bool) -> None:
+    """Ranking, beeswarm and effects, when there are Shapley values."""
+    if (found := over(split)) is None:
+        return
+    long, ranking, where = found
+    order = ", ".join(f"{INPUTS.get(r['input'], r['input'])} {fixed(r['mean_abs_shap'])}" for r in ranking)
+    fig, points = shapley(long, ranking, where, patient_level)
+    made.add(
+        "shap",
+        fig,
+        "Inputs of the multimodal score by mean absolute Shapley value (A) and the value for each man (B), in log-odds. "
+        "The ranking counts only men in whom the input is known.",
+        f"Mean absolute SHAP: {order}.",
+        points,
+    )
+    model = ((split.bayes or {}).get("models") or {}).get("multimodal")
+    if model is not None and any(not entry["dropped"] for entry in model["features"].values()):
+        told = "; dots: the men of panel B of the figure above" if patient_level else ""
+        made.add(
+            "effects",
+            effects(
+                model, (split.bayes or {}).get("log", []), long, [r["input"] for r in ranking], patient_level
+            ),
+            "What a value of each input adds to the log-odds, from the two fitted densities over the range of the fitted men (two "
+            f"standard deviations around both means){told}. Above 0: towards metastases. The curves are parabolas by construction; far "
+            "from the means they should not be believed.",
+            "One curve per input: log-odds added against the value of the input.",
+        )
+
+
+def ranked(axes: Axes, ranking: list[dict[str, Any]], where: str) -> None:
+    """Bars of the mean absolute Shapley value, largest on top."""
+    for row, entry in enumerate(ranking):
+        y, mean = len(ranking) - 1 - row, entry["mean_abs_shap"] or 0.0
+        axes.barh(y, mean, height=0.55, color=style.BLUE)
+        axes.text(mean, y, f"  {fixed(entry['mean_abs_shap'])}, n = {entry['n']}", va="center", fontsize=6.5)
+    axes.set_yticks(range(len(ranking)), [heading(row["input"]) for row in reversed(ranking)])
+    axes.tick_params(axis="y", length=0)
+    largest = max((row["mean_abs_shap"] or 0.0) for row in ranking)
+    axes.set(xlabel="mean |SHAP| (log-odds)", xlim=(0, largest * 1.6 or 1), ylim=(-0.6, len(ranking) - 0.4))
+    axes.set_title(where)
+
+
+def shapley(
+    long: pd.DataFrame, ranking: list[dict[str, Any]], where: str, named: bool
+) -> tuple[Figure, list[style.Point]]:
+    """Ranking by mean |SHAP| and the value of every patient, coloured by the rank of the input; the dots when ``named``."""
+    names = [row["input"] for row in ranking]
+    fig = style.figure(0.95 + 0.36 * len(names))
+    bars, swarm = fig.subplots(1, 2, width_ratios=[1, 2])
+    ranked(bars, ranking, where)
+    points: list[style.Point] = []
+    for row, name in enumerate(names):
+        y = len(names) - 1 - row
+        mine = long[long["input"] == name]
+        gone, seen = mine[mine["value"].isna()], mine[mine["value"].notna()]
+        cross = {"color": style.GREY, "markersize": 3.5, "markeredgewidth": 0.8}
+        swarm.plot(gone["shap"], np.full(len(gone), y - 0.32), "x", **cross)
+        if not len(seen):
+            continue
+        flat = seen["value"].min() == seen["value"].max()
+        rank = np.full(len(seen), 0.5) if flat else seen["value"].rank(pct=True)
+        at = y + _jitter(seen["shap"].to_numpy())
+        colours = {"c": rank, "cmap": "cividis", "vmin": 0, "vmax": 1}
+        swarm.scatter(seen["shap"], at, s=11, linewidths=0.2, edgecolors="white", **colours)
+        if named:
+            points += [
+                (swarm, x, height, f"{man}: {INPUTS.get(name, name)} {short(value)}, SHAP {fixed(x)}")
+                for man, value, x, height in zip(
+                    seen["patient"], seen["value"], seen["shap"], at, strict=True
+                )
+            ]
+    swarm.set_yticks(range(len(names)), [])
+    swarm.tick_params(axis="y", length=0)
+    swarm.axvline(0, color=style.BLACK, linewidth=0.6)
+    swarm.set(xlabel="SHAP (log-odds; right = towards metastases)", ylim=(-0.6, len(names) - 0.4))
+    swarm.set_title(f"Each man, n = {long['patient'].nunique()} (× = value missing)")
+    style.letter(bars, "A")
+    style.letter(swarm, "B")
+    scale = fig.colorbar(ScalarMappable(cmap="cividis"), ax=swarm, ticks=[0, 1], fraction=0.03, pad=0.02)
+    scale.ax.set_yticklabels(["low", "high"])
+    scale.set_label("value of the input (rank)", labelpad=-8)
+    scale.outline.set_visible(False)
+    return fig, points
+
+
+def _jitter(x: np.ndarray, height: float = 0.32, bins: int = 40) -> np.ndarray:
+    """Vertical offsets that keep neighbours apart, symmetric around 0, the same every time."""
+    span = float(np.ptp(x)) or 1.0
+    cell = np.floor((x - x.min()) / span * (bins - 1)).astype(int)
+    place = np.zeros(len(x))
+    for c in np.unique(cell):
+        here = np.flatnonzero(cell == c)
+        place[here] = np.ceil(np.arange(len(here)) / 2) * np.where(np.arange(len(here)) % 2, 1, -1)
+    return place * height / max(np.abs(place).max(), 4)
+
+
+def factor(entry: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """What values add to the log-odds: the logarithm of the ratio of the two normal densities."""
+    (m0, m1), (v0, v1) = entry["mean"], entry["variance"]
+    return 0.5 * ((x - m0) ** 2 / v0 - (x - m1) ** 2 / v1 + np.log(v0 / v1))
+
+
+def effects(
+    model: dict[str, Any], logged: list[str], long: pd.DataFrame, order: list[str], dots: bool
+) -> Figure:
+    """One panel per input: the curve, and the men when ``dots``."""
+    names = [n for n in order if n in model["features"] and not model["features"][n]["dropped"]]
+    rows = -(-len(names) // 4)
+    fig = style.figure(0.25 + 1.75 * rows)
+    grid = fig.subplots(rows, 4, squeeze=False, sharey=True)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(names):
+            axes.axis("off")
+            continue
+        name = names[place]
+        entry = model["features"][name]
+        mean, deviation = np.array(entry["mean"]), np.sqrt(entry["variance"])
+        x = np.linspace((mean - 2 * deviation).min(), (mean + 2 * deviation).max(), 200)
+        mine = long[(long["input"] == name) & long["value"].notna()]
+        values = mine["value"].to_numpy(float)
+        # A Shapley value is this curve less its mean over the fitted men: the same shift for everyone.
+        seen = np.log(values) if name in logged else values
+        shift = float(np.median(factor(entry, seen) - mine["shap"])) if len(mine) else 0.0
+        axes.axhline(0, color=style.LIGHT, linewidth=0.8)
+        axes.plot(
+            np.exp(x) if name in logged else x, factor(entry, x) - shift, color=style.BLUE, linewidth=1.6
+        )
+        if dots:
+            axes.plot(
+                values, mine["shap"], "o", color=style.VERMILION, markersize=2.2, markeredgewidth=0, alpha=0.8
+            )
+        if name in logged:
+            axes.set_xscale("log")
+        unit = f" ({UNITS[name]})" if name in UNITS else ""
+        axes.set_xlabel(heading(name) + unit)
+        axes.set_title(f"{'ABCDEFGH'[place]}   n = {sum(entry['seen'])}")
+        if place % 4 == 0:
+            axes.set_ylabel("log-odds added")
+    low, high = grid[0][0].get_ylim()
+    grid[0][0].set_ylim(max(low, -6), min(high, 6))
+    return fig

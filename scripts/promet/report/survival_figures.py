@@ -1,0 +1,129 @@
+"""Figures of the survival: Kaplan-Meier curves with the numbers at risk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from promet.report import style
+from promet.report.text import count, fixed, p_value
+
+if TYPE_CHECKING:
+    from promet.report.read import Split
+
+GROUPS = {
+    "low": (style.BLUE, "-"),
+    "middle": (style.ORANGE, "--"),
+    "high": (style.VERMILION, "-"),
+    "all": (style.BLACK, "-"),
+}
+
+
+def kinds(survival: dict[str, Any] | None) -> list[str]:
+    """The cuts that have groups to draw."""
+    if not survival or survival["status"] != "ok":
+        return []
+    return [k for k in ("tertiles", "median") if (survival["cuts"].get(k) or {}).get("groups")]
+
+
+def add(made: style.Figures, split: Split) -> None:
+    """The curves by tertile and by median."""
+    if not (shown := kinds(split.survival)) or split.survival is None:
+        return
+    tests = "; ".join(f"{k}: {p_value(split.survival['cuts'][k]['logrank']['p'])}" for k in shown)
+    fig, points = kaplan_meier(split.survival, shown)
+    made.add(
+        "survival",
+        fig,
+        "Kaplan-Meier curves of freedom from progression in the metachronous men; ticks: end of follow-up without "
+        "progression; band: pointwise interval. The cut points are quantiles of these men's own scores.",
+        f"Kaplan-Meier curves. Log-rank {tests}.",
+        points,
+    )
+
+
+def kaplan_meier(survival: dict[str, Any], kinds: list[str]) -> tuple[Figure, list[style.Point]]:
+    """Curves by tertile and median with ticks at the censored, and the numbers at risk below; and the steps."""
+    fig = style.figure(3.6)
+    points: list[style.Point] = []
+    grid = fig.subplots(2, len(kinds), height_ratios=[4, 1], squeeze=False)
+    for place, kind in enumerate(kinds):
+        cut = survival["cuts"][kind]
+        axes, below = grid[0][place], grid[1][place]
+        for group in cut["groups"]:
+            colour, dash = GROUPS.get(group["name"], (style.BLACK, "-"))
+            curve = group["curve"]
+            axes.step(
+                curve["time"],
+                100 * np.array(curve["survival"]),
+                where="post",
+                color=colour,
+                linestyle=dash,
+                linewidth=1.6,
+                label=f"{group['name']}, n = {group['n']}, {group['events']} progressed",
+            )
+            if len(cut["groups"]) == 2:
+                _band(axes, curve, colour)
+            for time, share, number in zip(
+                group["at_risk"]["time"], _at(group), group["at_risk"]["n"], strict=True
+            ):
+                told = f"{group['name']} score, month {time:g}: {fixed(100 * share, 0)} % free of progression, {count(number, 'man', 'men')} at risk"
+                points.append((axes, time, 100 * share, told))
+            ticks = group["censored"]
+            axes.plot(
+                ticks["time"],
+                100 * np.array(ticks["survival"]),
+                "|",
+                color=colour,
+                markersize=6,
+                markeredgewidth=0.9,
+            )
+        times = cut["groups"][0]["at_risk"]["time"]
+        end = max([*times, *(t for g in cut["groups"] for t in g["curve"]["time"])])
+        axes.set(xlim=(-0.02 * end, end * 1.02), ylim=(0, 103), xlabel="Months after the scan", xticks=times)
+        axes.set_ylabel("Free of progression (%)" if place == 0 else "")
+        name = "tertile" if kind == "tertiles" else kind
+        axes.set_title(
+            f"By {name} of the multimodal score\nn = {survival['n']}, log-rank {p_value(cut['logrank']['p'])}"
+        )
+        axes.legend(loc="lower left", title="Score group", alignment="left")
+        _at_risk(below, cut, axes.get_xlim())
+        style.letter(axes, "AB"[place])
+    return fig, points
+
+
+def _at(group: dict[str, Any]) -> np.ndarray:
+    """Survival at the times of the numbers at risk."""
+    curve = group["curve"]
+    place = np.searchsorted(curve["time"], group["at_risk"]["time"], side="right") - 1
+    return np.array(curve["survival"])[place]
+
+
+def _band(axes: Axes, curve: dict[str, Any], colour: str) -> None:
+    low, high = (
+        np.array([np.nan if v is None else 100 * v for v in curve[k]], float) for k in ("low", "high")
+    )
+    axes.fill_between(curve["time"], low, high, step="post", color=colour, alpha=0.12, linewidth=0)
+
+
+def _at_risk(axes: Axes, cut: dict[str, Any], limits: tuple[float, float]) -> None:
+    groups = cut["groups"]
+    axes.set(xlim=limits, ylim=(-0.6, 3.4))
+    axes.axis("off")
+    axes.text(limits[0], 3, "Number at risk", va="center", weight="bold")
+    for row, group in enumerate(groups):
+        colour = GROUPS.get(group["name"], (style.BLACK, "-"))[0]
+        axes.text(
+            -0.03,
+            2 - row,
+            group["name"],
+            transform=axes.get_yaxis_transform(),
+            ha="right",
+            va="center",
+            color=colour,
+        )
+        for time, number in zip(group["at_risk"]["time"], group["at_risk"]["n"], strict=True):
+            axes.text(time, 2 - row, str(number), ha="center", va="center")

@@ -1,0 +1,5 @@
+"""Found by Snakemake under this name: ``snakemake --logger promet`` shows a run as ``promet run`` does."""
+
+from promet.cohort.progress import LogHandler
+
+__all__ = ["LogHandler"]

@@ -1,0 +1,156 @@
+"""promet status and the plan of promet run say in words what changed, and for whom."""
+
+import contextlib
+import io
+import json
+
+import pytest
+
+from promet.cohort import commands, words
+from promet.cohort.run import print_plan
+from promet.cohort.status import inspect
+from promet.core.errors import UsageError
+
+
+def status(paper, patient="", as_json=False):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert commands.status(paper.configfiles, patient, as_json) == 0
+    return out.getvalue()
+
+
+def test_fresh(paper):
+    paper.finish()
+    assert paper.why() == {}
+    assert "everything is fresh" in status(paper)
+
+
+def test_a_column_is_named_and_whose_it_is(paper):
+    paper.finish()
+    paper.put("D0", psa="44")
+    paper.put("D3", psa="45")
+    told = "the column psa changed (D0, D3)"
+    assert paper.why() == dict.fromkeys(("fuse", "permute", "evaluate", "table1"), told)
+
+
+@pytest.mark.parametrize(
+    ("source", "stage", "name"), [("pet", "convert", "PET"), ("prostate", "segment", "prostate mask")]
+)
+def test_a_source_is_named(paper, source, stage, name):
+    paper.finish()
+    (paper.folder / f"D1/{source}/1").write_text("other")
+    assert paper.why() == {}  # nobody has looked yet
+    paper.intake()
+    assert paper.why() == {f"{stage} D1": f"the bytes of the {name} changed"}
+
+
+def test_a_source_that_comes_is_added(paper):
+    paper.finish()
+    paper.put("D1", lesions="D0/pet")
+    paper.intake()
+    assert paper.why() == {"segment D1": "the lesion mask was added"}
+
+
+def test_settings_are_named_as_in_the_configuration(paper):
+    paper.finish()
+    paper.config |= {
+        "imaging": {"picture": {"suv_max": 20}},
+        "network": {"seeds": 2, "training": {"epochs": 9}},
+    }
+    paper.save()
+    told = paper.why()
+    assert told["picture D0"] == "the setting imaging.picture.suv_max changed"
+    assert told["train"] == "the setting network.training.epochs changed"
+    assert (
+        told["report"]
+        == "the setting imaging.picture.suv_max changed, the setting network.training.epochs changed"
+    )
+
+
+def test_who_came_and_who_went(paper):
+    paper.finish()
+    paper.put("P1", psa="3")
+    paper.drop("P0")
+    paper.put("D2", psa="9")
+    paper.intake()
+    told = paper.why()
+    assert told["gather"] == "who is in the study changed (new: P1; gone: P0)"
+    assert told["fuse"] == "who is in the study changed (new: P1; gone: P0), the column psa changed (D2)"
+    assert told["convert P1"] == "not made yet"
+
+
+def test_without_memory_the_words_are_general_and_nothing_else_changes(paper):
+    paper.finish()
+    words.path(paper.plan()).write_text('{"parts": ')
+    paper.put("D0", psa="44")
+    assert paper.why()["fuse"] == "its rows of the table, its settings or its members changed"
+
+
+def test_a_raised_stage_version_is_named(paper, monkeypatch):
+    from promet.core.stage import STAGES
+
+    paper.finish()
+    monkeypatch.setitem(STAGES, "survive", STAGES["survive"] + 1)
+    assert paper.why() == {"survive": "promet computes it otherwise by now"}
+
+
+def test_a_quarantined_patient_is_not_fresh(paper):
+    paper.finish(D1="E_PET_FLAT")
+    said = status(paper)
+    row = next(line.split() for line in said.splitlines() if line.startswith("crop "))
+    assert row == ["crop", "6", "0", "0", "1"]
+    assert said.count("D1 is quarantined by convert, E_PET_FLAT: Broken.") == 1
+    assert "convert    quarantined: E_PET_FLAT: Broken." in status(paper, "D1")
+    assert "segment    quarantined: since convert" in status(paper, "D1")
+
+
+def test_before_intake_it_says_what_to_do(paper):
+    said = status(paper)
+    assert "E_INTAKE_NEEDED" in said and "promet intake" in said and "7 patients" in said
+    paper.finish()
+    paper.put("P1")
+    said = status(paper)
+    assert "1 of 8 patients" in said and "P1" in said
+    assert paper.why() == {}  # the others are as fresh as they were
+    assert "promet intake" in status(paper, "P1")
+    with pytest.raises(UsageError, match="no patient X"):
+        status(paper, "X")
+
+
+def test_json_holds_every_job(paper):
+    paper.finish()
+    jobs = json.loads(status(paper, as_json=True))
+    assert len(jobs) == len(list(paper.plan().jobs()))
+    assert {job["at"]["patient"] for job in json.loads(status(paper, "D1", as_json=True))} == {"D1"}
+
+
+def test_plan_why_what_how_many(paper, capsys):
+    paper.finish()
+    paper.put("D0", psa="44")
+    (paper.folder / "D1/pet/1").write_text("other")
+    paper.intake()
+    capsys.readouterr()
+    print_plan(inspect(paper.plan()))
+    assert capsys.readouterr().out.splitlines() == [
+        "why · what · how many",
+        "the bytes of the PET changed · convert of D1 · 1 job",
+        "the column psa changed (D0) · fuse, permute, evaluate, table1 · 4 jobs",
+        "and what follows from these, as far as they come out otherwise",
+    ]
+
+
+def test_what_is_kept_does_not_grow(paper):
+    """Pins of long ago are forgotten, those of other records are not."""
+    paper.finish()
+    size = words.path(paper.plan()).stat().st_size
+    for i in range(5):
+        paper.put("D0", psa=str(20 + i))
+        paper.finish()
+    assert words.path(paper.plan()).stat().st_size < 1.05 * size
+
+
+def test_nothing_readable_about_a_patient_is_kept(paper):
+    paper.put("D0", psa="44.75", site="Northern Hospital")
+    paper.finish()
+    kept = words.path(paper.plan()).read_text()
+    assert "44.75" not in kept and "Northern" not in kept

@@ -1,0 +1,114 @@
+"""Every command in the documentation runs: each page as one shell script, in a copy of the small study.
+
+Three things differ from what a person types: commands that read a configuration get the small study's (the paper's
+fifty seeds take a night), make only prints what it would do, and programs of other houses (a scheduler, a container
+builder) are not called; what these do on a cluster is tested in tests/slurm.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / name / "README.md" for name in ("config", "profiles")),
+    )
+)
+OUTSIDE = (
+    "squeue",
+    "sbatch",
+    "sacct",
+    "scancel",
+    "sinfo",
+    "module",
+    "apptainer",
+    "docker",
+    "apt-get",
+    "Rscript",
+    "conda",
+)
+HEAD = """
+set -eu -o pipefail
+source() {{ :; }}
+make() {{ command make --dry-run --directory {root} "$@" > /dev/null; }}
+{outside}
+promet() {{
+  local word=$1
+  case " $* " in *profiles/slurm*) return 0;; esac
+  case $word in check|intake|status|run|retry|freeze|waive|verify|prune)
+    case " $* " in *" -c "*|*model*) ;; *) set -- "$@" -c config.yaml;; esac;;
+  esac
+  command promet "$@"
+}}
+snakemake() {{
+  case " $* " in *profiles/slurm*) return 0;; esac
+  command snakemake --snakefile {root}/Snakefile --configfile config.yaml --cores 1 "$@"
+}}
+set -x
+"""
+
+
+def script(page: str) -> str:
+    """The page's sh blocks, one after the other."""
+    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def desk(study, tmp_path) -> Path:
+    """The finished small study, with the files the pages speak of."""
+    folder = tmp_path / "desk"
+    shutil.copytree(study.folder, folder)
+    table = pd.read_csv(folder / "cohort.tsv", sep="\t", dtype=str).fillna("")
+    row = next(row for _, row in table.iterrows() if row["prostate"].endswith(".nii.gz"))
+    (folder / "export").mkdir()
+    shutil.copytree((folder / row["pet"]).parent, folder / "export/PAT-0001")
+    shutil.copy(folder / row["prostate"], folder / "export/PAT-0001/prostate.nii.gz")
+    random = np.random.default_rng(1)
+    scores = pd.DataFrame({"y": random.integers(0, 2, 60), "t": random.uniform(3, 60, 60)})
+    scores = scores.assign(a=random.normal(scores["y"], 1), b=random.normal(size=60), e=scores["y"])
+    scores.assign(p=1 / (1 + np.exp(-scores["a"])), g=scores["a"] > 0).to_csv(
+        folder / "scores.csv", index=False
+    )
+    return folder
+
+
+@pytest.mark.e2e
+@pytest.mark.xdist_group("e2e")
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if script(p) and p != "docs/how-to-add.md"]
+)  # has its own test
+def test_commands_run(page, desk):
+    outside = "\n".join(f"{name}() {{ :; }}" for name in OUTSIDE)
+    text = HEAD.format(root=ROOT, outside=outside) + script(page)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", text],
+        cwd=desk,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_pages_have_commands():
+    assert {"README.md", "docs/own-data.md", "docs/hpc.md"} <= {page for page in PAGES if script(page)}
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"

@@ -1,0 +1,199 @@
+"""A finished and frozen phantom study, made by calling the stages, and what it scored a prospective patient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from promet.model.bundle import Sources
+
+TRAINING, VALIDATION, TEST = 8, 4, 2
+NEW = ("pro001", "pro002")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Folder of the study, the sources of its bundle, and everybody's pseudonym."""
+
+    folder: Path
+    sources: Sources
+    patients: list[str]
+
+    def row(self, patient: str) -> dict[str, str]:
+        header, *lines = (self.folder / "cohort.tsv").read_text().splitlines()
+        rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+        return next(row for row in rows if row["patient"] == patient)
+
+    def files(self, patient: str) -> dict[str, Path]:
+        return {name: self.folder / self.row(patient)[name] for name in ("pet", "prostate", "lesions", "ct")}
+
+    def clinical(self, patient: str) -> dict[str, float | None]:
+        row = self.row(patient)
+        names = ("psa", "grade_group", "positive_cores_percent", "primary_score", "psma_expression")
+        return {name: float(row[name]) if row[name] else None for name in names}
+
+    def scored(self, patient: str) -> dict:
+        """What the pipeline's own fusion says of him."""
+        import pandas as pd
+
+        table = pd.read_parquet(self.sources.fuse.with_name("predictions.parquet"))
+        return table[table["patient"] == patient].iloc[0].to_dict()
+
+
+def _network(folder: Path, architecture: dict, seed: int) -> None:
+    """The record and the weights of a training that never happened."""
+    import torch
+    from safetensors.torch import save_file
+
+    from promet.core.files import digest_file
+    from promet.core.sidecar import Sidecar
+    from promet.core.stage import versions
+    from promet.network.architecture import build
+    from promet.network.settings import Architecture
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    state = build(Architecture.model_validate(architecture)).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, folder / "model.safetensors")
+    values = {"validation_auc": 0.8 - seed / 10, "validation_loss": 0.5, "best_epoch": 3, "epochs_run": 9}
+    values |= {"fit": "f", "architecture": architecture, "seed": seed}
+    digests = {"model.safetensors": digest_file(folder / "model.safetensors")}
+    software = versions("torch", "monai", "numpy", "safetensors")
+    Sidecar("train", "p", values=values, products=digests, versions=software).write(folder / "train.json")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Study:
+    from promet.cohort import registry, table
+    from promet.core.files import write_json
+    from promet.evaluation.evaluate import evaluate
+    from promet.evaluation.settings import Evaluation
+    from promet.evaluation.survive import survive
+    from promet.fusion.fuse import fuse
+    from promet.fusion.settings import Fusion
+    from promet.imaging import convert, crop, gather, measure, normalise, segment
+    from promet.imaging.settings import Imaging
+    from promet.network.dataset import dataset
+    from promet.network.score import score
+    from promet.network.select import select
+    from promet.phantom.cohort import write_cohort
+
+    folder = tmp_path_factory.mktemp("a study with spaces")
+    write_cohort(
+        folder,
+        development=TRAINING + VALIDATION + TEST,
+        metachronous=4,
+        prospective=len(NEW),
+        seed=3,
+        effect=2.0,
+        small=True,
+    )
+    cohort, patients, settings = folder / "cohort.tsv", folder / "results/patients", Imaging()
+    rows = table.read(cohort)
+    registry.intake(rows, folder, folder / "registry")
+    images = registry.images_path(folder / "registry")
+    names = [row["patient"] for row in rows]
+    for name in names:
+        at = {
+            stage: patients / name / f"{stage}.json"
+            for stage in ("convert", "segment", "crop", "normalise", "measure")
+        }
+        convert.convert(name, images, at["convert"], "p", settings.convert)
+        segment.run(name, images, at["segment"], "p", settings.segment)
+        crop.run(at["crop"], "p", settings.crop)
+        normalise.run(at["normalise"], "p", settings.normalise)
+        measure.run(at["measure"], "p", settings.measure)
+
+    home = folder / "results/study"
+    gather.run(patients, names, home / "gather/gather.json", "p")
+    _write_ledger(folder / "registry/study/ledger.tsv", rows)
+    freeze = folder / "registry/study/freeze.json"
+    write_json(freeze, {"name": "v1", "date": "2026-01-01", "waivers": {"dev001": {"reason": "none"}}})
+    paths = {
+        stage: home / place / "split-00" / f"{stage}.json"
+        for stage, place in (
+            ("dataset", "dataset"),
+            ("select", "select"),
+            ("score", "score"),
+            ("fuse", "fusion"),
+            ("evaluate", "evaluation"),
+            ("survive", "evaluation"),
+        )
+    }
+    dataset(patients, folder / "registry/study/ledger.tsv", cohort, 0, paths["dataset"], "p")
+    seeds = []
+    for seed in range(2):
+        seeds.append(home / f"network/paper/split-00/seed-{seed:02d}")
+        _network(seeds[-1], {"name": "squeezenet", "groups": 8}, seed)
+    gathered = home / "gather/patients.parquet"
+    select(seeds, paths["select"], "p")
+    score(paths["select"].with_name("model.json"), gathered.parent, patients, paths["score"], "p")
+    fuse(
+        cohort=cohort,
+        ledger=folder / "registry/study/ledger.tsv",
+        split=0,
+        scores=paths["score"].with_name("scores.parquet"),
+        measures=gathered,
+        out=paths["fuse"],
+        pin="p",
+        settings=Fusion(),
+    )
+    predictions = paths["fuse"].with_name("predictions.parquet")
+    judge = Evaluation(bootstrap=100)
+    evaluate(cohort, predictions, gathered, paths["evaluate"], "p", judge)
+    survive(cohort, predictions, gathered, paths["survive"], "p", judge)
+    stages = {name: paths[name] for name in ("dataset", "select", "fuse", "evaluate", "survive")}
+    return Study(folder, Sources(**stages, gathered=gathered, patients=patients, freeze=freeze), names)
+
+
+def _write_ledger(path: Path, rows: list[dict[str, str]]) -> None:
+    """Parts in the order of the table within each label, so that every part has both."""
+    path.parent.mkdir(parents=True)
+    lines, count = ["split\tpatient\tpart\tstratum\tfreeze\tdate"], {"0": 0, "1": 0}
+    for row in rows:
+        if row["role"] == "development":
+            label = row["synchronous_metastasis"]
+            number = count[label]
+            count[label] += 1
+            part = ("training", "validation", "training", "training", "validation", "test")[number % 6]
+        else:
+            part = row["role"]
+        if part:
+            lines.append(f"00\t{row['patient']}\t{part}\t-\t\t2026-01-01")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="session")
+def build(study) -> Callable[..., Path]:
+    """Builds the bundle of the study, or of one with other sources, into a folder."""
+    from promet.model.bundle import bundle
+    from promet.model.settings import Bundle, Model
+
+    def make(folder: Path, licence: str = "", splits: int = 1, **sources: Path) -> Path:
+        settings = Bundle(study="study", splits=splits, model=Model(authors="The authors", licence=licence))
+        bundle(replace(study.sources, **sources), folder / "bundle.json", "p", settings)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(build, tmp_path_factory) -> Path:
+    """The bundle, in a place of its own. Do not change it."""
+    return build(tmp_path_factory.mktemp("model") / "locked")
+
+
+@pytest.fixture
+def row_file(tmp_path) -> Callable[..., Path]:
+    """Writes a clinical row as JSON."""
+
+    def write(**values) -> Path:
+        path = tmp_path / "row.json"
+        path.write_text(json.dumps(values))
+        return path
+
+    return write

@@ -1,0 +1,299 @@
+"""Scoring with the bundle alone: the pipeline's own numbers, and a sentence for every input outside the contract."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from promet.core import checksums
+from promet.core.errors import DataError, IntegrityError, PrometError, UsageError
+from promet.core.files import read_json
+from promet.model import clinic, contract
+from promet.model.predict import load, predict
+
+
+def write_contract(folder, change):
+    """A bundle whose contract was changed by its owner, checksums and all."""
+    path = folder / "configs/contract.json"
+    agreed = read_json(path)
+    change(agreed)
+    path.write_text(json.dumps(agreed))
+    checksums.write(folder, list(checksums.read(folder)))
+
+
+@pytest.mark.parametrize("patient", ["pro001", "pro002", "met001"])
+def test_the_score_is_the_pipelines_own(model, study, patient):
+    answer, scored = (
+        predict(load(model), study.files(patient), study.clinical(patient)),
+        study.scored(patient),
+    )
+    for name in ("multimodal", "clinical"):
+        assert answer["models"][name]["log_odds"] == scored[name]
+        assert answer["models"][name]["probability"] == scored[f"{name}_probability"]
+    assert (answer["log_odds"], answer["probability"]) == (
+        scored["multimodal"],
+        scored["multimodal_probability"],
+    )
+    for name, entry in answer["inputs"].items():
+        assert entry["value"] == scored[name] or (entry["value"] is None and math.isnan(scored[name]))
+    prior = read_json(model / "models/naive_bayes.json")["models"]["multimodal"]["prior"]
+    added = sum(entry["log_odds"] for entry in answer["inputs"].values())
+    assert math.log(prior[1] / prior[0]) + added == pytest.approx(scored["multimodal"], rel=1e-12)
+
+
+def test_the_answer_says_what_it_is(model, study):
+    answer = predict(load(model), study.files("pro001"), study.clinical("pro001"))
+    assert "Research use only" in answer["statement"] and "same PSMA PET scan" in answer["statement"]
+    assert set(answer["groups"]) == {"youden", "tertiles", "median"}
+    assert answer["distribution"]["inputs"]["psa"]["percentile"] == pytest.approx(
+        50 * (1 + math.erf(answer["distribution"]["inputs"]["psa"]["z"] / math.sqrt(2)))
+    )
+    assert answer["model"]["digest"][:12] in clinic.sentences(answer)[0]
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    assert "pro001" not in json.dumps(answer)
+
+
+def test_without_a_lesion_the_network_is_not_asked(model, study, tmp_path):
+    files = study.files("pro001")
+    organ = sitk.ReadImage(str(files["prostate"]))
+    sitk.WriteImage(organ * 0, str(tmp_path / "none.nii.gz"))
+    answer = predict(load(model), {**files, "lesions": tmp_path / "none.nii.gz"}, study.clinical("pro001"))
+    assert answer["cnn_score"]["value"] is None and "No lesion" in answer["cnn_score"]["reason"]
+    assert answer["inputs"]["cnn_score"] == {"value": None, "log_odds": 0.0, "source": "network"}
+    assert any("cnn_score" in sentence for sentence in answer["warnings"])
+    assert answer["models"]["clinical"]["log_odds"] == study.scored("pro001")["clinical"]
+
+
+def test_a_missing_value_is_left_out(model, study):
+    row = study.clinical("pro001")
+    with_psa = predict(load(model), study.files("pro001"), row)
+    without = predict(load(model), study.files("pro001"), {**row, "psa": None})
+    assert without["inputs"]["psa"]["value"] is None
+    expected = with_psa["log_odds"] - with_psa["inputs"]["psa"]["log_odds"]
+    assert without["log_odds"] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "words"),
+    [
+        ({"PSA": 7.5}, "E_CLINICAL_KEY", "PSA"),
+        ({"synchronous_metastasis": 0}, "E_CLINICAL_KEY", "synchronous_metastasis"),
+        ({"age": 70}, "E_CLINICAL_KEY", "age"),
+        ({"psa": 0}, "E_CLINICAL_VALUE", "above 0"),
+        ({"psa": -3}, "E_CLINICAL_VALUE", "ng/ml"),
+        ({"psa": "7,5"}, "E_CLINICAL_VALUE", "7,5"),
+        ({"psa": "7.5 ng/ml"}, "E_CLINICAL_VALUE", "7.5 ng/ml"),
+        ({"psa": True}, "E_CLINICAL_VALUE", "True"),
+        ({"psa": [7.5]}, "E_CLINICAL_VALUE", "psa"),
+        ({"psa": float("inf")}, "E_CLINICAL_VALUE", "psa"),
+        ({"grade_group": 6}, "E_CLINICAL_VALUE", "1 to 5"),
+        ({"grade_group": 2.5}, "E_CLINICAL_VALUE", "1 to 5"),
+        ({"positive_cores_percent": 101}, "E_CLINICAL_VALUE", "0 to 100"),
+        ({"primary_score": 0}, "E_CLINICAL_VALUE", "1 to 5"),
+        ({"psma_expression": 4}, "E_CLINICAL_VALUE", "0 to 3"),
+        ([7.5], "E_CLINICAL_FORMAT", "object"),
+    ],
+)
+def test_clinical_values_outside_the_contract(model, study, row, code, words):
+    with pytest.raises(UsageError) as error:
+        predict(load(model), study.files("pro001"), row)
+    assert error.value.code == code and words in str(error.value)
+
+
+@pytest.mark.parametrize("text", ['{"psa": 7.5, "psa": 75}', "{psa: 7.5}", ""])
+def test_a_row_that_is_no_json(tmp_path, text):
+    (tmp_path / "row.json").write_text(text)
+    with pytest.raises(UsageError) as error:
+        contract.read_clinical(tmp_path / "row.json")
+    assert error.value.code == "E_CLINICAL_FORMAT"
+
+
+def volume(study, factor=1.0, spacing=None):
+    """The PET of a patient as a volume: converted, multiplied, with another spacing."""
+    from promet.imaging.convert import convert_source
+
+    image = convert_source(study.files("pro001")["pet"]).image * factor
+    if spacing is not None:
+        image = sitk.Resample(
+            image,
+            [
+                max(2, int(n * old / spacing))
+                for n, old in zip(image.GetSize(), image.GetSpacing(), strict=True)
+            ],
+            sitk.Transform(),
+            sitk.sitkLinear,
+            image.GetOrigin(),
+            [spacing] * 3,
+            image.GetDirection(),
+        )
+    return image
+
+
+def images(study, tmp_path, case):
+    files = study.files("pro001")
+    path = tmp_path / "image.nii.gz"
+    if case == "unit":
+        sitk.WriteImage(volume(study, 5000.0), str(path))
+        return {**files, "pet": path}
+    if case == "spacing":
+        sitk.WriteImage(volume(study, spacing=13.0), str(path))
+        return {**files, "pet": path}
+    if case == "modality":
+        return {**files, "pet": files["ct"]}
+    if case == "empty mask":
+        sitk.WriteImage(sitk.ReadImage(str(files["prostate"])) * 0, str(path))
+        return {**files, "prostate": path}
+    if case == "broken mask":
+        path.write_bytes(b"no image")
+        return {**files, "prostate": path}
+    if case == "no such file":
+        return {**files, "pet": tmp_path / "nowhere"}
+    return {name: file for name, file in files.items() if name != case}
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "words"),
+    [
+        ("unit", "E_PET_NOT_SUV", "SUV by body weight"),
+        ("spacing", "E_PET_SPACING", "13 x 13 x 13 mm"),
+        ("modality", "E_PET_MODALITY", "PT"),
+        ("empty mask", "E_MASK_EMPTY", "prostate"),
+        ("broken mask", "E_IMAGE_FORMAT", "prostate"),
+        ("no such file", "E_SOURCE_MISSING", "pet"),
+        ("prostate", "E_SOURCE_NOT_GIVEN", "--prostate"),
+        ("pet", "E_SOURCE_NOT_GIVEN", "--pet"),
+    ],
+)
+def test_images_outside_the_contract(model, study, tmp_path, case, code, words):
+    with pytest.raises((UsageError, DataError)) as error:
+        predict(load(model), images(study, tmp_path, case), {})
+    assert error.value.code == code and words in str(error.value)
+    assert "pro001" not in str(error.value)
+
+
+def test_another_voxel_size_is_told(model, study, tmp_path):
+    sitk.WriteImage(volume(study, spacing=4.0), str(tmp_path / "pet.nii.gz"))
+    answer = predict(load(model), {**study.files("pro001"), "pet": tmp_path / "pet.nii.gz"}, {})
+    assert any("4 x 4 x 4 mm; in training they had 6 x 6 x 6" in s for s in answer["warnings"])
+
+
+@pytest.mark.parametrize("rule", ["given", "watershed"])
+def test_lesion_maps_of_another_kind_than_in_training(model, study, tmp_path, rule):
+    folder = shutil.copytree(model, tmp_path / "model")
+    write_contract(folder, lambda agreed: agreed["lesions"].update(rule=rule))
+    files = study.files("pro001")
+    if rule == "watershed":
+        answer = predict(load(folder), files, {})
+        assert any("watershed" in sentence for sentence in answer["warnings"])
+        return
+    with pytest.raises(UsageError) as error:
+        predict(load(folder), {name: path for name, path in files.items() if name != "lesions"}, {})
+    assert error.value.code == "E_LESIONS_NOT_GIVEN"
+
+
+def test_another_nuclide_is_told(model, study, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    write_contract(folder, lambda agreed: agreed["pet"].update(half_lives_s=[4057.7]))
+    answer = predict(load(folder), study.files("pro001"), {})
+    assert any("nuclide" in sentence for sentence in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["models/model.safetensors", "models/naive_bayes.json", "models/thresholds.json", "docs/README.md"],
+)
+def test_one_changed_byte_is_refused(model, tmp_path, name, capsys):
+    folder = shutil.copytree(model, tmp_path / "model")
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(bytes(content))
+    assert clinic.verify(folder) == 2
+    assert f"{name}: changed" in capsys.readouterr().out
+    with pytest.raises(IntegrityError) as error:
+        load(folder)
+    assert error.value.code == "E_MODEL_CHANGED" and name in str(error.value)
+
+
+def test_an_added_file_is_refused(model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / "models/other.safetensors").write_text("")
+    with pytest.raises(IntegrityError, match="not listed"):
+        load(folder)
+
+
+def test_a_promet_that_computes_otherwise_is_refused(model, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    write_contract(folder, lambda agreed: agreed["stages"].update(segment=99))
+    with pytest.raises(IntegrityError) as error:
+        load(folder)
+    assert error.value.code == "E_MODEL_VERSION" and "segment" in str(error.value)
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(PrometError) as error:
+        load(tmp_path)
+    assert error.value.code == "E_CHECKSUMS_MISSING"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--pet", "a", "--cohort", "b", "-o", "c"],
+        ["--cohort", "b"],
+        ["--pet", "a", "--lesion", "b"],
+    ],
+)
+def test_unclear_calls_are_refused(model, words):
+    done = promet("predict", str(model), *words)
+    assert done.returncode == 2 and "promet predict --help" in done.stderr
+
+
+def promet(*words, cwd=None):
+    command = [sys.executable, "-m", "promet.cli", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_where_the_training_was_never_seen(model, study, tmp_path, row_file):
+    """Only the bundle and the patient are there; the answer is that of the pipeline, and leaves nothing behind."""
+    folder, files = shutil.copytree(model, tmp_path / "clinic/model"), study.files("pro002")
+    words = []
+    for name in ("pet", "ct"):
+        words += [f"--{name}", str(shutil.copytree(files[name], tmp_path / "clinic" / name))]
+    for name in ("prostate", "lesions"):
+        target = tmp_path / "clinic" / f"{name}{''.join(files[name].suffixes)}"
+        words += [f"--{name}", str(shutil.copy(files[name], target))]
+    row = row_file(**study.clinical("pro002"))
+    before = sorted((tmp_path / "clinic").rglob("*"))
+    done = promet("predict", str(folder), *words, "--clinical", str(row), "--json", cwd=tmp_path / "clinic")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["log_odds"] == study.scored("pro002")["multimodal"]
+    assert sorted((tmp_path / "clinic").rglob("*")) == before
+    bad = promet("predict", str(folder), *words, "--clinical", str(row_file(psa=-1)))
+    assert bad.returncode == 2 and bad.stdout == ""
+    assert bad.stderr.startswith("promet: E_CLINICAL_VALUE: psa is -1.")
+
+
+def test_verify_and_a_refusal_load_no_torch(model):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom promet.model import clinic\nfrom promet.model.predict import load, predict\n"
+        f"model = Path({str(model)!r})\nclinic.verify(model)\n"
+        "try:\n    predict(load(model), {}, {'x': 1})\nexcept Exception as error:\n    print(error.code)\n"
+        "print(sorted({'torch', 'monai', 'SimpleITK', 'pydicom', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["E_CLINICAL_KEY", "[]"]
+
+
+def test_the_tensor_is_read_as_it_was_written(model, study):
+    """score_tensor on the pipeline's own tensor is the pipeline's score: no rounding between the two ways."""
+    from promet.network.score import score_tensor
+
+    tensor = np.load(study.sources.patients / "pro001/tensor.npy", allow_pickle=False)
+    assert score_tensor(model / "models/model.json", tensor) == study.scored("pro001")["cnn_score"]

@@ -1,0 +1,84 @@
+"""profiles/slurm as Snakemake reads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yte
+
+ROOT = Path(__file__).parents[2]
+PROFILE = ROOT / "profiles/slurm/config.yaml"
+ALONE = {"train", "bucket", "organs"}
+TARGETS = {"all", "prepare", "lock"}
+NAMES = ("ACCOUNT", "PARTITION", "GPU_PARTITION", "GRES", "QOS", "JOBS", "PATIENTS", "STATUS", "POLL")
+
+
+@pytest.fixture
+def profile(monkeypatch):
+    """The profile's values with these PROMET_SLURM_ names set."""
+    for name in NAMES:
+        monkeypatch.delenv(f"PROMET_SLURM_{name}", raising=False)
+
+    def read(**names: str) -> dict:
+        for name, value in names.items():
+            monkeypatch.setenv(f"PROMET_SLURM_{name}", value)
+        return yte.process_yaml(PROFILE.read_text(), require_use_yte=True)
+
+    return read
+
+
+def rules() -> set[str]:
+    files = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
+    return {name for path in files for name in re.findall(r"^\s*rule (\w+):", path.read_text(), re.MULTILINE)}
+
+
+def test_every_rule_has_its_place(profile):
+    values = profile()
+    assert set(values["groups"]) | ALONE == rules() - TARGETS
+    assert set(values["groups"]) <= set(values["set-resources"])
+    assert {name for name, asked in values["set-resources"].items() if asked.get("serial")} == set(
+        values["groups"]
+    )
+
+
+def test_a_retry_gets_more_and_never_more_than_the_cap(profile):
+    values = profile()
+    for name, asked in {**values["set-resources"], "default": values["default-resources"]}.items():
+        for kind in ("mem_mb", "runtime"):
+            if kind in asked:
+                first, second, last = (eval(asked[kind], {"attempt": n, "min": min}) for n in (1, 2, 99))
+                assert first < second <= last < 50_000, (name, kind)
+
+
+def test_retries_are_in_the_profile_and_in_no_rule(profile):
+    assert profile()["retries"] == 2
+    for path in (ROOT / "workflow").rglob("*.smk"):
+        assert "retries:" not in path.read_text()
+
+
+def test_account_and_partition_are_enough(profile):
+    values = profile(ACCOUNT="mine", PARTITION="short")
+    assert values["default-resources"]["slurm_account"] == "mine"
+    assert values["default-resources"]["slurm_partition"] == "short"
+    assert "slurm_partition" not in values["set-resources"]["train"]
+    assert "gres" not in values["set-resources"]["train"]
+
+
+def test_a_site_without_names_sends_none(profile, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert not {"slurm_account", "slurm_partition"} & set(profile()["default-resources"])
+
+
+def test_a_login_node_without_sacct(profile, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    values = profile()
+    assert values["slurm-status-command"] == "squeue"
+    assert values["slurm-efficiency-report"] is False
+    assert values["default-resources"]["slurm_account"] == "none"
+
+
+def test_gpu_words_of_the_site(profile):
+    train = profile(GPU_PARTITION="gpus", GRES="gpu:1")["set-resources"]["train"]
+    assert (train["slurm_partition"], train["gpu"], train["gres"]) == ("gpus", 0, "gpu:1")

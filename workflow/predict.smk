@@ -1,0 +1,67 @@
+# Scores the patients of a table with a locked model, on a machine that has never seen the training data:
+#   snakemake --snakefile workflow/predict.smk --cores 4 --config model=FOLDER cohort=new.tsv out=FOLDER
+# promet predict FOLDER --cohort new.tsv --out FOLDER registers the images first and then does the same.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
+
+from promet.core.environment import own_commands_first
+from promet.model.plan import Predictions
+
+own_commands_first()
+plan = Predictions(config)
+
+
+wildcard_constraints:
+    patient="[A-Za-z0-9][A-Za-z0-9_-]*",
+
+
+rule all:
+    input:
+        f"{plan.out}/predictions.parquet",
+
+
+# One job per patient; who is refused ends as a record with the reason.
+rule predict:
+    input:
+        images=ancient(plan.images),
+        cohort=ancient(plan.cohort),
+    output:
+        record=plan.record(),
+    log:
+        f"{plan.out}/logs/{{patient}}.log",
+    threads: 1
+    resources:
+        mem_mb=lambda wc, attempt: 3000 * attempt,
+        runtime=lambda wc, attempt: 5 * attempt,
+    params:
+        pin=lambda wc: plan.pin(wc.patient),
+        model=plan.model,
+    shell:
+        "promet model predict {params.model:q} --cohort {input.cohort:q} --registry {input.images:q}"
+        " --patient {wildcards.patient} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
+
+
+rule collect:
+    input:
+        expand(plan.record(), patient=plan.patients),
+    output:
+        parquet=f"{plan.out}/predictions.parquet",
+        tsv=f"{plan.out}/predictions.tsv",
+    log:
+        f"{plan.out}/logs/collect.log",
+    params:
+        patients=[f"--patient={name}" for name in plan.patients],
+        folder=f"{plan.out}/patients",
+    shell:
+        "promet model collect {params.patients:q} --folder {params.folder:q} --out {output.parquet:q} >> {log:q} 2>&1"
+
+
+localrules:
+    all,
+    collect,
