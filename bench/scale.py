@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort import ledger, registry, table
-from promet.cohort.buckets import PATIENT_STAGES, stages
+from promet.cohort.buckets import ABOVE, PATIENT_STAGES, stages
 from promet.cohort.plan import Plan
 from promet.config import load
 from promet.core import bucket
@@ -32,7 +32,7 @@ from promet.core.sidecar import Sidecar
 
 ROOT = Path(__file__).parents[1]
 SIZES = (100, 1000, 10_000, 50_000)
-REPEATS = 5
+REPEATS = 3
 SEEDS = 50
 AFTER = {
     "segment": "convert",
@@ -204,7 +204,7 @@ def main(sizes: tuple[int, ...] = SIZES, repeats: int = REPEATS) -> None:
     """Prepare, measure in turn, print and write."""
     work = Path(tempfile.mkdtemp(prefix="scale-"))
     try:
-        cases = {f"{n}": (n, "auto") for n in sizes}
+        cases = {f"{n}": (n, "auto" if n > ABOVE else 0) for n in sizes}
         if 1000 in sizes:
             cases["1000, in buckets"] = (1000, 128)
         about = {name: prepare(work / str(i), *case) for i, (name, case) in enumerate(cases.items())}

@@ -164,7 +164,13 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def retry(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
+def retry(
+    ctx: typer.Context,
+    configfile: ConfigFiles = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Whom: the quarantined, with or without this word.")
+    ] = True,
+) -> None:
     """Try every quarantined patient again, for instance with a newer promet.
 
     Any Snakemake option may follow.

@@ -1,4 +1,5 @@
-"""Files generated from the code: the default configuration, its schema, the table's schema, config/README.md.
+"""Files generated from the code: the default configuration, its schema, the table's schema, config/README.md,
+docs/troubleshooting.md.
 
 Run ``python -m promet.documents`` after a change of settings; a test compares.
 """
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from promet.cohort.table import COLUMNS
 from promet.config import Config
+from promet.messages import page
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
@@ -180,6 +182,7 @@ def program(name: str) -> str:
 FILES = {
     "config/config.yaml": default_yaml,
     "config/README.md": readme,
+    "docs/troubleshooting.md": page,
     "workflow/schemas/config.schema.json": config_schema,
     "workflow/schemas/cohort.schema.json": cohort_schema,
     **{f"envs/{room}.yaml": partial(environment, room) for room in ENVIRONMENTS},

@@ -154,3 +154,9 @@ def test_nothing_readable_about_a_patient_is_kept(paper):
     paper.finish()
     kept = words.path(paper.plan()).read_text()
     assert "44.75" not in kept and "Northern" not in kept
+
+
+def test_a_single_network_is_named_by_split_and_seed(paper):
+    paper.finish()
+    (paper.folder / "results/s/network/paper/split-00/seed-01/train.json").unlink()
+    assert "train (variant paper, split 00, seed 01) is missing: not made yet" in status(paper)

@@ -35,6 +35,9 @@ OUTSIDE = (
     "apptainer",
     "docker",
     "apt-get",
+    "tmux",
+    "mamba",
+    "nvidia-smi",
     "Rscript",
     "conda",
 )
@@ -45,14 +48,14 @@ make() {{ command make --dry-run --directory {root} "$@" > /dev/null; }}
 {outside}
 promet() {{
   local word=$1
-  case " $* " in *profiles/slurm*) return 0;; esac
+  case " $* " in *slurm*) return 0;; esac
   case $word in check|intake|status|run|retry|freeze|waive|verify|prune)
     case " $* " in *" -c "*|*model*) ;; *) set -- "$@" -c config.yaml;; esac;;
   esac
   command promet "$@"
 }}
 snakemake() {{
-  case " $* " in *profiles/slurm*) return 0;; esac
+  case " $* " in *slurm*) return 0;; esac
   command snakemake --snakefile {root}/Snakefile --configfile config.yaml --cores 1 "$@"
 }}
 set -x
@@ -61,7 +64,9 @@ set -x
 
 def script(page: str) -> str:
     """The page's sh blocks, one after the other."""
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL))
+    return "\n".join(
+        re.findall(r"^```(?:sh|bash)\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    )
 
 
 @pytest.fixture

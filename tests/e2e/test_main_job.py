@@ -22,7 +22,7 @@ def test_status_says_all_is_fresh(study):
     assert "everything is fresh" in study.promet("status").stdout
     jobs = json.loads(study.promet("status", "--json").stdout)
     assert {job["state"] for job in jobs} == {"fresh"}
-    assert len(jobs) == 20 * 6 + 2 + 2 + 11
+    assert len(jobs) == 20 * 6 + 2 + 2 + 12
 
 
 def test_every_part_has_a_prediction(study):
@@ -90,7 +90,7 @@ def test_no_pickle(study):
 
 def test_few_files_per_patient_and_seed(study):
     patient = list((study.folder / "results/patients/dev001").iterdir())
-    assert len(patient) <= 14
+    assert len(patient) <= 12
     seed = list((study.results / "network/paper/split-00/seed-00").iterdir())
     assert len(seed) <= 6
 

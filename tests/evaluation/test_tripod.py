@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation import evaluate, tripod
+from promet.evaluation import evaluate, pool, tripod
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
 
@@ -111,6 +111,19 @@ def test_an_ensemble_is_said_to_be_one(tmp_path) -> None:
     for said in (text["12c"], card["Model"]):
         assert "50" in said and "mean logit of the 5 best" in said
     assert "resnet18" in card["Model"] and "1,007,105 parameters" in card["Model"]
+
+
+def test_several_splits_are_told_together(tmp_path) -> None:
+    metrics = study_folder(tmp_path, splits=3)
+    others = [json.loads(json.dumps(metrics)) for _ in range(3)]
+    for k, other in enumerate(others):
+        other["sections"]["synchronous"]["scores"]["cnn_score"]["auc"] = 0.6 + 0.1 * k
+    found = pool.pool(others)
+    write_json(tmp_path / "evaluation/pooled.json", found)
+    text = {row["item"]: row["text"] for row in tripod.checklist(tripod.facts(tmp_path, {}))}["23a"]
+    record = found["sections"]["synchronous"]["scores"]["cnn_score"]
+    assert f"3 splits together, cnn_score: mean AUC 0.70 ({record['low']:.2f} to {record['high']:.2f}" in text
+    assert "together, multimodal" not in text  # it does not differ between these splits: no interval
 
 
 def test_places_are_headings_of_the_report(tmp_path) -> None:

@@ -209,6 +209,8 @@ def test_disk_full(tmp_path):
     """
     subprocess.run(["unshare", "-rm", "bash", "-c", script], check=True)
     assert (tmp_path / "full").read_text() == "1\n"
+    said = (tmp_path / "full.txt").read_text()
+    assert "Traceback" not in said and said.splitlines()[-1].startswith("E_DISK_FULL: There is no room left")
     assert (tmp_path / "room").read_text() == "0\n", (tmp_path / "room.txt").read_text()
     assert study.promet(*RUN).returncode == 0
     shutil.copytree(tmp_path / "made", tmp_path / "there/results")

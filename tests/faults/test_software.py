@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
+DOOR = SCRIPTS / "promet/cli.py"  # the commands behind it are imported when they are called
 # What the rules of an environment run; of the model room only the bundle is a rule.
 RUN = {
     "imaging": ["imaging/*.py"],
@@ -47,9 +48,10 @@ def file_of(module: str) -> Path:
 
 
 def imported(path: Path) -> set[str]:
-    """Modules a file imports anywhere; of promet's packages also the modules taken from them."""
+    """Modules a file imports anywhere (of the common door: at its top); also the modules taken from a package."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if path == DOOR else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -59,7 +61,7 @@ def imported(path: Path) -> set[str]:
 
 def needed(start: list[Path]) -> dict[str, str]:
     """Third-party module -> a file that imports it, over all that these files reach."""
-    left, seen, third = [*start, SCRIPTS / "promet/cli.py"], set(), {}
+    left, seen, third = [*start, DOOR], set(), {}
     while left:
         path = left.pop()
         if path in seen or not path.exists():

@@ -62,6 +62,25 @@ def test_clinical_model_is_scikit_learns_on_training_and_validation(study) -> No
     np.testing.assert_allclose(table["clinical"], joint[:, 1] - joint[:, 0], rtol=1e-11, atol=1e-11)
 
 
+def test_a_locked_model_stays_when_a_fitted_patient_is_gone(study, tmp_path) -> None:
+    _, before, model = run(study)
+    locked = tmp_path / "locked.json"
+    locked.write_bytes(model)
+    gone = study.of("training")[0]
+    study.cohort[:] = [row for row in study.cohort if row["patient"] != gone]
+    paths = study.write("without")
+    record = fuse.fuse(**paths, split=0, pin="p", settings=Fusion(), locked=locked)
+    home = paths["out"].parent
+    after = pd.read_parquet(home / "predictions.parquet")
+    assert (home / "naive_bayes.json").read_bytes() == model
+    kept = before[before["patient"] != gone].reset_index(drop=True)
+    pd.testing.assert_frame_equal(after[["patient", "multimodal"]], kept[["patient", "multimodal"]])
+    assert any(sentence.startswith("1 of the ") and "waiver" in sentence for sentence in record.warnings)
+    assert run(study, "fitted anew")[2] != model  # what the waiver prevents
+    with pytest.raises(UsageError, match="that a waiver keeps"):
+        fuse.fuse(**paths, split=0, pin="p", settings=Fusion(log=[]), locked=locked)
+
+
 @pytest.mark.parametrize("part", ["test", "metachronous", "prospective"])
 def test_other_parts_never_touch_the_fit(study, part: str) -> None:
     _, _, before = run(study)

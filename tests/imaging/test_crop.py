@@ -251,3 +251,19 @@ def test_a_left_handed_grid_gives_the_same_cuboid(axis):
     )
     onto = to_grid(backwards(lesions), pet)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(onto), sitk.GetArrayFromImage(lesions))
+
+
+def test_masks_by_the_nearest_voxel_if_asked():
+    """As other programs do; the default keeps the volume instead."""
+    grid = Grid((4.0, 4.0, 3.0), 120, angles=(0.2, -0.1, 0.3))
+    organ, lesions = (
+        grid.ellipsoid(np.zeros(3), (22, 20, 21)),
+        grid.ellipsoid(np.array([5.0, 3, -4]), (6, 5, 7)),
+    )
+    box = box_grid(centroid_mm(organ), Crop())
+    expected = sitk.Resample(lesions, box, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    nearest, _, _ = crop(organ, organ, lesions, Crop(masks="nearest"))
+    np.testing.assert_array_equal(nearest[1], sitk.GetArrayFromImage(expected))
+    kept, _, _ = crop(organ, organ, lesions, Crop())
+    native = np.count_nonzero(sitk.GetArrayViewFromImage(lesions)) * 48
+    assert abs(kept[1].sum() * 5 * 1.37**2 - native) <= 5 * 1.37**2 / 2

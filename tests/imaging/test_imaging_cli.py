@@ -88,10 +88,14 @@ def test_the_chain(cohort):
         "cuboid.npy",
         "tensor.npy",
         "picture.png",
-        "excerpt_pet.nii.gz",
-        "excerpt_masks.nii.gz",
     }
     assert {path.name for path in folder.iterdir()} == products | {f"{stage}.json" for stage in records}
+    excerpts = {"excerpt_pet.nii.gz", "excerpt_masks.nii.gz"}
+    for volumes, more in (("true", excerpts), ("false", set())):
+        words = ("--settings", f'{{"volumes": {volumes}}}', "--pin", "")
+        promet("picture", *words, "--out", folder / "picture.json")
+        assert Sidecar.read(folder / "picture.json").products.keys() == {"picture.png"} | more
+        assert excerpts & {path.name for path in folder.iterdir()} == more
     tensor = np.load(folder / "tensor.npy", allow_pickle=False)
     assert (tensor.shape, tensor.dtype) == ((2, 10, 20, 20), np.float32)
     assert tensor[1].any()

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 from dicom_series import CT_CLASS, circle, write, write_rtstruct
 
 from promet.cohort.buckets import PATIENT_STAGES, ImagePins
+from promet.cohort.public import write_table
 from promet.config import load
 from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
@@ -344,3 +346,52 @@ def test_the_region_has_to_hold_the_box():
     with pytest.raises(ValueError, match="more than segment"):
         Imaging(convert=Convert(keep_pet=False), segment=Segment(region_mm=30.0))
     Imaging(segment=Segment(region_mm=30.0))
+
+
+def test_the_pipeline_calls_it_where_a_mask_is_missing(tmp_path):
+    """The real Snakefile, asked what it would do: one job for the man without a mask, none for the other or when off."""
+    root = Path(__file__).parents[2]
+    rows = []
+    for name, mask in (("A", ""), ("B", "images/B/prostate")):
+        for source in ("pet", "ct", "prostate"):
+            path = tmp_path / "images" / name / source / "1"
+            path.parent.mkdir(parents=True)
+            path.write_text(f"{name} {source}")
+        rows.append(
+            {"patient": name, "pet": f"images/{name}/pet", "ct": f"images/{name}/ct", "prostate": mask}
+        )
+    write_table(tmp_path / "cohort.tsv", rows)
+    (tmp_path / "off.yaml").write_text('{"study": "tiny", "cohort": "cohort.tsv"}')
+    (tmp_path / "on.yaml").write_text('{"imaging": {"totalsegmentator": {"use": true}}}')
+    promet = [sys.executable, "-m", "promet.cli", "intake", "-c", "off.yaml"]
+    subprocess.run(promet, cwd=tmp_path, check=True, capture_output=True)
+
+    def planned(*configfiles):
+        words = [
+            "--snakefile",
+            str(root / "Snakefile"),
+            "--configfile",
+            *configfiles,
+            "--cores",
+            "1",
+            "-n",
+            "-p",
+        ]
+        targets = [f"results/patients/{name}/segment.json" for name in "AB"]
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", *words, "--", *targets],
+            cwd=tmp_path, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        shown = done.stdout + done.stderr
+        return [
+            line.partition("promet imaging ")[2] for line in shown.splitlines() if "promet imaging " in line
+        ]
+
+    called = planned("off.yaml", "on.yaml")
+    (organs_of,) = [line for line in called if line.startswith("organs ")]
+    assert "--patient A " in organs_of and "--weights= --device cpu" in organs_of
+    segments = {
+        line.split("--patient ")[1][0]: "--organs" in line for line in called if line.startswith("segm")
+    }
+    assert segments == {"A": True, "B": False}
+    assert not any("organs" in line for line in planned("off.yaml"))

@@ -149,10 +149,10 @@ def test_stage(tmp_path):
         sitk.WriteImage(image(array), str(folder / f"{name}.nii.gz"))
     Sidecar("convert", "c", digest="1").write(folder / "convert.json")
     Sidecar("segment", "s", digest="2").write(folder / "segment.json")
-    record = run(folder / "picture.json", "pin", Picture(), Crop())
+    record = run(folder / "picture.json", "pin", Picture(volumes=True), Crop())
     assert record.ok
     assert record.products == {name: digest_file(folder / name) for name in ("picture.png", *EXCERPT)}
-    again = run(folder / "picture.json", "pin", Picture(), Crop())
+    again = run(folder / "picture.json", "pin", Picture(volumes=True), Crop())
     assert again.products == record.products
     assert set(chunks(folder / "picture.png")) <= {"IHDR", "pHYs", "IDAT", "IEND"}
 

@@ -137,10 +137,15 @@ def test_an_ensemble_scores_the_mean_logit(make_fit, tmp_path) -> None:
     for seed, run in enumerate(runs):
         train(fit, patients, seed, run, "pin", settings)
     out = tmp_path / "select/split-00/select.json"
-    select(runs, out, "pin", Select(rule="ensemble_mean"))
+    chosen = select(runs, out, "pin", Select(rule="ensemble_mean"))
     table = parquet.read_table(out.with_name("candidates.parquet")).to_pydict()
     assert table["device"] == ["cpu"] * 3
-    assert all(seconds > 0 for seconds in table["seconds_per_epoch"])
+    assert [row["seed"] for row in chosen.notes["durations"]] == table["seed"]
+    assert all(row["seconds_per_epoch"] > 0 for row in chosen.notes["durations"])
+    record = Sidecar.read(runs[0])
+    record.notes["seconds"] *= 2  # a slower machine, the same networks
+    record.write(runs[0])
+    assert select(runs, out, "pin", Select(rule="ensemble_mean")).digest == chosen.digest
     volumes = torch.from_numpy(np.stack([np.load(path) for path in sorted(patients.glob("*/tensor.npy"))]))
     singles = []
     for seed in range(3):

@@ -1,6 +1,7 @@
 """What a person changes in a study, and names for the jobs that follow."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 
@@ -97,7 +98,7 @@ def own_workflow(study: Study) -> None:
         (code / name).symlink_to(ROOT / name)
     (code / "Snakefile").write_text("# why\n" + (ROOT / "Snakefile").read_text().replace("\n\n", "\n\n\n"))
     for path in (code / "workflow/rules").glob("*.smk"):
-        path.write_text(path.read_text().replace("rule ", "# of this rule\nrule ", 1))
+        path.write_text(re.sub(r"^rule ", "# of this rule\nrule ", path.read_text(), flags=re.MULTILINE))
 
 
 def profile(study: Study) -> None:
@@ -130,6 +131,7 @@ def second_freeze(study: Study) -> None:
     study.add("D8", role="development", synchronous_metastasis="1")
     study.intake()
     assert study.promet("run", "--cores", "4").returncode == 0
+    study.ran()
     assert study.promet("freeze", "v2", "--into", "second").returncode == 0
     study.configure(study="second")
 

@@ -13,6 +13,7 @@ STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py"
 
 def maker(images, imaging):
     def make(stage, patient, out, pin):
+        out.parent.mkdir(parents=True, exist_ok=True)  # Snakemake does it for a job of his own
         words = {"patient": patient, "registry": images, "out": out, "pin": pin}
         if stage in imaging:
             words["settings"] = canonical(imaging[stage])

@@ -233,6 +233,7 @@ def networks(
                 "selected": False,
                 **{k: values[k] for k in ("seed", "validation_auc", "validation_loss", "best_epoch")},
                 "epochs": length,
+                "device": "cpu",
             }
         )
     candidates = pd.DataFrame(rows).sort_values(

@@ -198,6 +198,19 @@ def test_poor_study_says_what_is_missing(blank):
     assert not re.search(r"\b(None|nan|NaN|null|undefined)\b", page.text.replace("None of the", ""))
 
 
+def test_methods_name_every_parameter_of_the_augmentation(made):
+    settings = json.loads(made[0].config)["network"]["augmentation"]
+    text = made[3].text
+    for name in settings["transforms"]:
+        for key in settings.get(name) or {}:
+            assert re.search(rf"{name.replace('_', ' ')} \[[^\]]*{key.replace('_', ' ')} ", text), (name, key)
+    assert (
+        "rotation [degrees 20]" in text
+        and "the fullest voxels" in text
+        and "200 permutations of the labels" in text
+    )
+
+
 def test_sections_come_with_their_records(made, blank, full, tmp_path):
     titles = {"Attention", "Locked model", "TRIPOD+AI and model card"}
     shown = [

@@ -97,10 +97,12 @@ GPUS = "AutoDetect=off\nNodeName=gpu1 Name=gpu File={state}/gpus/nvidia[0-1]\n"
 
 
 def install() -> str:
-    """Install the missing packages; why not, or nothing."""
+    """Install the missing packages; why there can be no cluster here, or nothing."""
     missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if os.geteuid() != 0:
         return "a SLURM of one's own needs root"
+    if any((ETC / name).exists() for name in ("slurm.conf", "slurmdbd.conf")):
+        return f"{ETC} holds the configuration of a SLURM already; it is left alone"
     if not missing:
         return ""
     if not shutil.which("apt-get"):
@@ -173,8 +175,6 @@ class Cluster:
         self.stop()
 
     def _start(self) -> None:
-        if any((ETC / name).exists() for name in ("slurm.conf", "slurmdbd.conf")):
-            raise RuntimeError(f"{ETC} holds the configuration of a SLURM already; it is left alone")
         (self.state / "gpus").mkdir()
         (self.state / "ctld").mkdir()
         for number in (0, 1):

@@ -47,6 +47,8 @@ def cluster() -> Iterator[Cluster]:
     reason = install()
     if reason:
         pytest.skip(reason)
+    # The daemons must not outlive a test run that is ended from outside.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("SIGTERM"))
     with Cluster() as running:
         yield running
 

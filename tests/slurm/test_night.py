@@ -74,7 +74,8 @@ def night(cluster: Cluster, undisturbed: Study, tmp_path_factory) -> Night:
 
 def misfortunes(study: Study, cluster: Cluster) -> dict[str, int]:
     left = set(range(NIGHT))
-    waiting = wait("a job in the queue", lambda: jobs_in("PENDING"), 120)
+    # With both GPUs taken, who waits goes on waiting.
+    waiting = wait("a queue", lambda: len(jobs_in("RUNNING")) == 2 and jobs_in("PENDING"), 120)
     starved = max(waiting)
     call("scontrol", "update", f"jobid={waiting[starved]}", "MinMemoryNode=450")
     seed_of = {"starved": starved}

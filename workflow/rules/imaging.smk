@@ -43,7 +43,7 @@ rule organs:
         settings=lambda wc: plan.settings("organs"),
     shell:
         "promet imaging organs --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --weights {resources.weights:q} --device {resources.device}"
+        " --weights={resources.weights:q} --device {resources.device}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from promet.cohort.plan import PATIENT_STAGES, Plan
+from promet.cohort.plan import ORGANS, PATIENT_STAGES, Plan
 from promet.core import checksums
 from promet.core.bucket import TABLE
 from promet.core.errors import IntegrityError
@@ -68,7 +68,9 @@ def prune(plan: Plan) -> list[Path]:
     """Delete the folders and logs of patients that the table no longer holds; returns what was deleted."""
     gone = []
     for folder in abandoned(plan):
-        logs = [Path(plan.logs, "imaging", stage, f"{folder.name}.log") for stage in PATIENT_STAGES]
+        logs = [
+            Path(plan.logs, "imaging", stage, f"{folder.name}.log") for stage in (ORGANS, *PATIENT_STAGES)
+        ]
         shutil.rmtree(folder)
         for path in (path for path in logs if path.exists()):
             path.unlink()
@@ -89,7 +91,7 @@ def quarantined(plan: Plan) -> list[str]:
     """Records of the stages that quarantined a patient first; running these again tries the patients again."""
     found = []
     for patient in plan.patients:
-        for stage in PATIENT_STAGES:
+        for stage in (*([ORGANS] if plan.organ_records([patient]) else []), *PATIENT_STAGES):
             path = Path(plan.sidecar(stage, patient=patient))
             if path.exists():
                 record = Sidecar.read(path)

@@ -69,6 +69,7 @@ def _stale(jobs: list[Job]) -> Iterator[str]:
     """A sentence per reason; of a patient only his first stage, since the later ones follow from it."""
     patients: dict[tuple[str, str, str], list[str]] = {}
     others: dict[tuple[str, str], Counter] = {}
+    seeds: dict[tuple[str, str], str] = {}
     seen = set()
     for job in jobs:
         patient = job.at.get("patient")
@@ -79,10 +80,13 @@ def _stale(jobs: list[Job]) -> Iterator[str]:
             patients.setdefault((job.stage, WORD[job.state], job.why), []).append(patient)
         else:
             others.setdefault((WORD[job.state], job.why), Counter())[job.stage] += 1
+            if "seed" in job.at:
+                seeds[WORD[job.state], job.why] = job.name
     for (stage, word, why), names in patients.items():
         yield f"{stage} is {word} for {named(names, NAMED)}: {why}"
     for (word, why), stages in others.items():
-        yield f"{counted(stages)} {'is' if stages.total() == 1 else 'are'} {word}: {why}"
+        which = f" ({seeds[word, why]})" if stages["train"] == 1 else ""
+        yield f"{counted(stages)}{which} {'is' if stages.total() == 1 else 'are'} {word}: {why}"
 
 
 def _quarantined(jobs: list[Job]) -> Iterator[str]:

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 TARGETS = {"all", "prepare", "lock"}  # rules that only name what is wanted
 CALM = 60.0  # seconds between two lines of progress in a log file
 # Snakemake's own words that say nothing more than the lines of this module.
-NOISE = ("Exiting because a job execution failed", "Complete log", "At least one job did not complete")
+NOISE = (
+    "Exiting because a job execution failed",
+    "Complete log",
+    "At least one job did not complete",
+    "RuleException:\nCalledProcessError",
+    "Ignore corrupted or currently written metadata",  # the records of promet stand in for it
+)
 
 
 @dataclass
@@ -100,6 +106,8 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         """Choose between a live line and calm lines."""
+        # On a full disk Snakemake's log file fails too, and each of its lines would become a traceback.
+        logging.raiseExceptions = bool(os.environ.get("PROMET_DEBUG"))
         self.phase = os.environ.get("PROMET_PHASE", "jobs")
         self.tally = Tally()
         self.said: set[str] = set()

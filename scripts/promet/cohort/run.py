@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ PHASES = ("prepare", "lock", "all")
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
 # Stages in the order in which they read each other's records, as far as they end a phase.
 ORDER = (("normalise", "measure", "bucket"), ("gather", "dataset"), ("train",), ("select",))
+FULL = 2**20  # bytes; with less than this left a disk is called full
 NAMED = 3  # patients named in a line of the plan
 # What Snakemake says on its own, before its logger is there.
 NOISE = ("Using workflow specific profile", "Using profile")
@@ -59,6 +61,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         plan = _plan(config)
         jobs = inspect(plan)
         words.remember(plan, jobs)
+        _bring_to_now(plan, jobs)
         _adopt(jobs, snakemake)
         print_plan(jobs)
         code = _phases(plan, snakemake, jobs, again or [])
@@ -106,7 +109,8 @@ class Snakemake:
         self.native = bool(names & NATIVE)
         self.options = [*options, *([] if self.native else ["--logger", "promet"])]
         self.fixed = ["--snakefile", str(Path(__file__).parents[3] / "Snakefile")]
-        self.fixed += [part for path in configfiles for part in ("--configfile", str(path))]
+        if configfiles:  # once for all: of several, Snakemake takes the last
+            self.fixed += ["--configfile", *map(str, configfiles)]
         self.lock: Lock | None = None
         self.stopped = False
 
@@ -174,6 +178,22 @@ def _unlock(snakemake: Snakemake) -> None:
     snakemake("--unlock", "--quiet", "all", *_profile(snakemake.options))
 
 
+def _bring_to_now(plan: Plan, jobs: list[Job]) -> None:
+    """Files from the future, written under a wrong clock, get today's time: Snakemake refuses products older than them."""
+    now = time.time()
+
+    def ahead(path: str | Path) -> bool:
+        return os.path.isfile(path) and os.stat(path).st_mtime > now
+
+    folders = {Path(job.path).parent for job in jobs if ahead(job.path)}
+    paths = [path for folder in folders for path in folder.iterdir() if ahead(path)]
+    paths += [Path(path) for path in (plan.cohort, plan.images, plan.ledger) if ahead(path)]
+    for path in paths:
+        os.utime(path, (now, now))
+    if paths:
+        print(f"{count(len(paths), 'file')} had times in the future; they are set to now", flush=True)
+
+
 def _adopt(jobs: list[Job], snakemake: Snakemake) -> None:
     """Let Snakemake take over results whose history it has lost: file times are put in order, nothing runs.
 
@@ -216,10 +236,17 @@ def _phases(
         if code:
             if snakemake.native:
                 print_reasons(Path(plan.logs), start)
-            print("What is done is kept: put right what is named above, then promet run again", flush=True)
+            print(_help(plan), flush=True)
             return abs(code)
         jobs = inspect(plan)
     return EXIT_OK
+
+
+def _help(plan: Plan) -> str:
+    """The line that a failed run ends with."""
+    if shutil.disk_usage(plan.results).free < FULL:
+        return f"E_DISK_FULL: There is no room left on the disk of {plan.results}. Make room, then promet run again"
+    return "What is done is kept: put right what is named above, then promet run again"
 
 
 def _up_to_date(jobs: list[Job]) -> bool:

@@ -84,8 +84,10 @@ def survival_file(
         p = tables.numbers(table, probability)
         gaps["a probability from 0 to 1"] = ~((p >= 0) & (p <= 1))
     keep = ~np.any(list(gaps.values()), axis=0)
+    counts = {what: int(bad.sum()) for what, bad in gaps.items() if bad.any()}
     excluded = [
-        f"{int(bad.sum())} rows without {what} are left out." for what, bad in gaps.items() if bad.any()
+        f"{n} {'row' if n == 1 else 'rows'} without {what} {'is' if n == 1 else 'are'} left out."
+        for what, n in counts.items()
     ]
     if group is None:
         found = survive.analyse(t[keep], e[keep], s[keep], level, (cut,))

@@ -322,6 +322,13 @@ def performance(known: Facts) -> str:
             low, high = record[prefer]["low"], record[prefer]["high"]
             interval = f" ({low:.2f} to {high:.2f}, {prefer})" if low is not None else " (no interval)"
             said.append(f"{part['title']}, {name}: AUC {record['auc']:.2f}{interval}, n = {record['n']}.")
+    together = known.get("pooled", "sections", "synchronous", "scores") or {}
+    for name, record in together.items():
+        if known.splits > 1 and record["low"] is not None:
+            said.append(
+                f"Test parts of {record['n']} splits together, {name}: mean AUC {record['mean']:.2f} ({record['low']:.2f} to "
+                f"{record['high']:.2f}, corrected for the patients they share)."
+            )
     return " ".join(said)
 
 

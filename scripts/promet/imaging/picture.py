@@ -1,6 +1,6 @@
 """The picture for quality control: three planes through the hottest lesion voxel and the whole scan, with outlines.
 
-Beside it the excerpt: the neighbourhood of the prostate as two small volumes, for a viewer.
+Beside it, if asked for, the excerpt: the neighbourhood of the prostate as two small volumes, for a viewer.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def _caption(pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image) -> str:
 
 
 def run(out: Path, pin: str, settings: Picture, box: Crop) -> Sidecar:
-    """The stage ``picture``: picture.png and the excerpt beside ``out``; also for patients without lesions.
+    """The stage ``picture``: picture.png and, if asked for, the excerpt beside ``out``; also for patients without lesions.
 
     The title is the name of the folder, which is the pseudonym. The files hold no text besides.
     """
@@ -261,10 +261,14 @@ def run(out: Path, pin: str, settings: Picture, box: Crop) -> Sidecar:
         figure = draw(pet, organ, lesions, folder.name, settings, box)
         with atomic(folder / PRODUCT) as temporary:
             figure.savefig(temporary, metadata={"Software": None})
-        *volumes, step = excerpt(pet, organ, lesions, box, settings.suv_max)
-        paths = [folder / name for name in EXCERPT]
-        for volume, path, unit in zip(volumes, paths, (step, 1.0), strict=True):
-            write_excerpt(volume, path, unit)
+        paths = [folder / name for name in EXCERPT] if settings.volumes else []
+        if paths:
+            *volumes, step = excerpt(pet, organ, lesions, box, settings.suv_max)
+            for volume, path, unit in zip(volumes, paths, (step, 1.0), strict=True):
+                write_excerpt(volume, path, unit)
+        else:
+            for name in EXCERPT:
+                (folder / name).unlink(missing_ok=True)
         return Outcome(products={path.name: path for path in (folder / PRODUCT, *paths)})
 
     return run_stage(

@@ -143,6 +143,10 @@ class Picture(Settings):
     """Quality-control picture."""
 
     suv_max: Positive = Field(15.0, description="top of the grey scale in SUV")
+    volumes: bool = Field(
+        False,
+        description="also write the neighbourhood of the prostate as two small volumes; with report.patient_level the report then opens them in a viewer",
+    )
 
 
 class Imaging(Settings):

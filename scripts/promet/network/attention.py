@@ -127,7 +127,7 @@ def shares(maps: dict[str, np.ndarray], volume: np.ndarray) -> dict[str, float]:
 def picture(
     path: Path, maps: dict[str, np.ndarray], volume: np.ndarray, spacing: tuple[float, float, float]
 ) -> Path:
-    """Overlays on the PET in three planes through the middle of the largest lesion slice, or the hottest voxel."""
+    """Overlays (red to yellow) on the PET in three planes through the middle of the largest lesion slice, or the hottest voxel."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -138,6 +138,8 @@ def picture(
     planes = (("axial", 0, 1, 2), ("coronal", 1, 0, 2), ("sagittal", 2, 0, 1))
     figure, axes = plt.subplots(len(maps), 3, figsize=(9, 3 * len(maps)), layout="constrained")
     for row, (name, attribution) in zip(axes, maps.items(), strict=True):
+        # full colour from the highest hundredth on: of some maps a single voxel would outshine all
+        highest = np.percentile(attribution[attribution > 0], 99) if attribution.any() else 1.0
         for axis, (plane, across, vertical, horizontal) in zip(row, planes, strict=True):
             cut = [image.take(centre[across], across) for image in (volume[0], attribution, volume[1])]
             shown = {
@@ -145,8 +147,8 @@ def picture(
                 "aspect": spacing[vertical] / spacing[horizontal],
             }
             axis.imshow(cut[0], cmap="gray_r", vmin=0, vmax=1, **shown)
-            highest = attribution.max() or 1.0
-            axis.imshow(cut[1], cmap="inferno", vmin=0, vmax=highest, alpha=0.6 * cut[1] / highest, **shown)
+            seen = np.minimum(cut[1] / highest, 1)
+            axis.imshow(seen, cmap="autumn", vmin=0, vmax=1, alpha=0.8 * seen, **shown)
             if cut[2].any():
                 axis.contour(cut[2], levels=[0.5], colors="tab:cyan", linewidths=1)
             axis.set(xticks=[], yticks=[], title=f"{name.replace('_', ' ')}, {plane}")

@@ -25,8 +25,6 @@ CANDIDATES = {
     "validation_loss": "float64",
     "best_epoch": "int64",
     "epochs": "int64",
-    "seconds": "float64",
-    "seconds_per_epoch": "float64",
     "device": "string",
     "selected": "bool",
 }
@@ -71,7 +69,8 @@ def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
 def select(candidates: list[Path], out: Path, pin: str, settings: Select | None = None) -> Sidecar:
     """Rank by validation AUC, ties by validation loss, then by variant and seed; choose the first, the first k, or all.
 
-    Writes candidates.parquet (every run, best first) and model.json (path of the weights relative to it, their digest,
+    Writes candidates.parquet (every run, best first; how long each took is in the record's notes, since it differs from
+    run to run) and model.json (path of the weights relative to it, their digest,
     architecture) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
     same byte for byte while the choice does.
 
@@ -137,6 +136,9 @@ def select(candidates: list[Path], out: Path, pin: str, settings: Select | None 
             "lowest_validation_auc": areas[-1],
             "tied": sum(area == areas[0] for area in areas),
         }
-        return Outcome({"candidates": table, "model": model}, values)
+        durations = [
+            {name: run[name] for name in ("variant", "seed", "seconds", "seconds_per_epoch")} for run in runs
+        ]
+        return Outcome({"candidates": table, "model": model}, values, notes={"durations": durations})
 
     return run_stage("select", out, pin, work, packages=("pyarrow",))

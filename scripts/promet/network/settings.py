@@ -309,7 +309,7 @@ class Network(Settings):
     )
     select: Select = Select()
     hindsight: bool = Field(
-        False,
+        True,
         description="after the choice, score every patient with every trained network: what another seed, variant or rule would have given",
     )
     attention: Attention = Attention()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 DRAWS = 200_000
 
 
+@cache
 def null_aucs(positives: int, negatives: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Sorted AUCs, shape (draws,), of scores that know nothing: the Mann-Whitney null distribution.
 

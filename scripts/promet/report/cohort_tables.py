@@ -58,10 +58,12 @@ def characteristics(study: Study) -> Table | None:
             rows.append([title, *[""] * (len(cells) - 1), cells.pop()])
             cells.append("")
         rows.append([EM + row["level"], *cells])
-    groups = [f"{group['name']}, n = {group['n']}" for group in told["groups"]]
+    groups = [f"{group['name']}, n{NBSP}={NBSP}{group['n']}" for group in told["groups"]]
     n = sum(group["n"] for group in told["groups"])
     caption = "Who the men are, by cohort and outcome. Median [quartiles], or n (%)."
-    return Table(caption, ["", f"All, n = {n}", *groups, "Missing"], rows, told["notes"], compact=True)
+    return Table(
+        caption, ["", f"All, n{NBSP}={NBSP}{n}", *groups, "Missing"], rows, told["notes"], compact=True
+    )
 
 
 def missing(study: Study) -> Table | None:
@@ -70,7 +72,7 @@ def missing(study: Study) -> Table | None:
     rows = [row for row in (told or {}).get("missing", []) if row["n"]]
     if not told or not rows:
         return None
-    groups = [f"{group['name']}, n = {group['n']}" for group in told["groups"]]
+    groups = [f"{group['name']}, n{NBSP}={NBSP}{group['n']}" for group in told["groups"]]
     cells = [
         [row["title"], f"{row['n']} of {row['total']}", *map(str, row["groups"]), p_value(row["p"], "")]
         for row in rows

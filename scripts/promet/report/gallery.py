@@ -77,7 +77,7 @@ def thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
         small = picture.convert("RGB")
         small.thumbnail((THUMBNAIL, THUMBNAIL))
     data = io.BytesIO()
-    small.save(data, "WEBP", quality=QUALITY, method=6)
+    small.save(data, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode(), small.size
 
 

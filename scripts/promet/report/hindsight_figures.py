@@ -82,7 +82,7 @@ def look_back(
     runs: pd.DataFrame, rules: pd.DataFrame, men: int, positives: int
 ) -> tuple[Figure, list[style.Point]]:
     """A: piles of dots with the rules as lines. B: validation against test."""
-    fig = style.figure(2.7)
+    fig = style.figure(2.8)
     left, right = fig.subplots(1, 2, width_ratios=[1.5, 1])
     piles: dict[int, int] = defaultdict(int)
     points: list[style.Point] = []
@@ -121,7 +121,7 @@ def look_back(
     left.set(xlabel="Test AUC", ylabel="Runs", ylim=(0, max([*piles.values(), 4]) * 1.1))
     left.yaxis.get_major_locator().set_params(integer=True)
     left.set_title(f"A   {len(runs)} runs, after the fact\nn = {men}, {positives} with metastases")
-    left.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    fig.legend(handles=left.get_legend_handles_labels()[0], loc="outside lower left", ncols=4)
     low = min(runs["validation_auc"].min(), runs["test_auc"].min()) - 0.03
     right.plot([low, 1.02], [low, 1.02], color=style.LIGHT, linewidth=0.8, zorder=0)
     right.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="Validation AUC", ylabel="Test AUC")

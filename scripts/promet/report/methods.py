@@ -55,12 +55,17 @@ def _images(told: dict[str, Any]) -> str:
         if crop["mask_outside"]
         else "PET outside the prostate mask was kept"
     )
+    onto = (
+        "the fullest voxels, as many as its volume needs"
+        if crop["masks"] == "volume"
+        else "nearest neighbour"
+    )
     return (
         "PET was converted to SUV by body weight. Where no lesion mask was given, lesions were found by watershed in "
         f"the prostate (dilated by {lesions['organ_margin_mm']:g} mm) after smoothing with sigma {lesions['smooth_mm']:g} mm, "
         f"with a floor of SUV {lesions['floor_suv']:g}, down to {lesions['fraction_of_max']:g} of a lesion's own maximum and "
         f"from {lesions['min_volume_ml']:g} ml on. A box of {size} voxels (z, y, x) of {step} mm ({mm} mm), "
-        f"centred on the centroid of the prostate, was resampled from PET (linear) and lesion mask (nearest neighbour). {outside}, "
+        f"centred on the centroid of the prostate, was resampled from PET (linear) and lesion mask ({onto}). {outside}, "
         f"then the PET was scaled to [0, 1] per volume ({told['normalise']['method']}). SUVpeak is the highest mean in a sphere of "
         f"{told['measure']['suv_peak_ml']:g} ml, {'voxels weighted by their share inside it' if told['measure']['suv_peak_weights'] == 'partial' else 'voxels whose centre lies inside'}. The run stops when more than "
         f"{100 * told['max_quarantine']:g} % of a fitted part is quarantined."
@@ -73,9 +78,14 @@ def _network(told: dict[str, Any], split: Split) -> str:
     net, fit, noise = told["architecture"], told["training"], told["augmentation"]
     size = split.runs[0].record.values.get("parameters") if split.runs else None
     parameters = f" ({size:,} parameters)" if size else ""
-    names = [str(name).replace("_", " ") for name in noise.get("transforms", [])]
+    names = [_transform(str(name), noise.get(name) or {}) for name in noise.get("transforms", [])]
     pool = f" of {len(names)} ({', '.join(names)})" if names else ""
-    variants = told["variants"]
+    variants, rule = told["variants"], told["select"]
+    chosen = {
+        "best": "the run with the best validation AUC was chosen",
+        "ensemble_mean": "the mean logit of all runs is the score",
+        "ensemble_top_k": f"the mean logit of the {rule['k']} runs with the best validation AUC is the score",
+    }[rule["rule"]]
     return (
         f"A {net['name']} in 3D on two channels, PET and lesion map, with {net['groups']} groups and dropout {net['dropout']:g}"
         f"{parameters}. Loss: binary cross-entropy weighted by the class sizes of the training part. Adam, learning rate "
@@ -84,9 +94,20 @@ def _network(told: dict[str, Any], split: Split) -> str:
         f"{fit['epochs']} epochs, stopped after {fit['patience']} without a better validation AUC; the epoch with the "
         f"best validation AUC is kept, ties by validation loss. Augmentation of the training part: {noise['count']} transforms"
         f"{pool} per sample and epoch, in random order, by {noise['engine']}. {count(told['seeds'], 'seed')} of {count(len(variants), 'variant')} "
-        f"({', '.join(sorted(variants))}); the run with the best validation {told['select']['metric'].upper()} was chosen, ties by "
-        "validation loss."
+        f"({', '.join(sorted(variants))}); {chosen}, ties by validation loss."
     )
+
+
+def _transform(name: str, parameters: dict[str, Any]) -> str:
+    """``rotation [degrees 20]``: a transform of the augmentation with everything that can be set of it."""
+    told = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in sorted(parameters.items())]
+    return name.replace("_", " ") + (f" [{', '.join(told)}]" if told else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return (" to " if len(value) == 2 else " × ").join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _fusion(told: dict[str, Any]) -> str:
@@ -106,7 +127,8 @@ def _fusion(told: dict[str, Any]) -> str:
         f"Gaussian naive Bayes fitted on training and validation ({models}). Logarithms of {logged or 'no input'}. A "
         "missing value drops its factor in fitting and in predicting. The densities of the CNN score were fitted on "
         f"{source}. {told['var_smoothing']:g} of the largest variance is added to each. Inputs are ranked by mean absolute "
-        "Shapley value of the log-odds (exact enumeration)."
+        f"Shapley value of the log-odds (exact enumeration). The fusion was fitted again on {count(told['permutations'], 'permutation')} of the "
+        f"labels (seed {told['permutation_seed']})."
     )
 
 
@@ -117,7 +139,7 @@ def _statistics(told: dict[str, Any]) -> str:
         f"AUCs with {level(told['confidence'])} DeLong intervals (symmetric, clipped to [0, 1]) and percentile intervals from "
         f"{told['bootstrap']} bootstrap resamples within each class (seed {told['seed']}). Two p values against AUC 0.5 are given "
         "under their names: DeLong, and the normal approximation of the Mann-Whitney test without tie or continuity "
-        "correction. Scores of the same men are compared by the paired DeLong test. Metachronous progression counts within "
+        "correction. The band of a ROC curve is pointwise, from 1000 bootstrap resamples. Scores of the same men are compared by the paired DeLong test. Metachronous progression counts within "
         f"{told['horizon_months']:g} months. Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "
         "tests, hazard ratio per standard deviation (Cox), Harrell's C; AUC over time and Uno's C with weights for censoring. Calibration "
         "of unseen men: logistic intercept and slope, lowess curve, ICI, Brier score, before and after logistic recalibration on "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from promet.report.table import Table
-from promet.report.text import fixed
+from promet.report.text import fixed, seconds
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -17,9 +17,11 @@ def candidates(split: Split) -> Table | None:
     if table is None or table.empty:
         return None
     rows, marked = [], set()
+    notes = {(run.variant, run.seed): run.record.notes for run in split.runs}
     for row in table.to_dict("records"):
         if row["selected"]:
             marked.add(len(rows))
+        took = notes.get((row["variant"], row["seed"]), {}).get("seconds")
         cells = [
             row["variant"],
             str(row["seed"]),
@@ -27,9 +29,16 @@ def candidates(split: Split) -> Table | None:
             fixed(row["validation_loss"], 3),
         ]
         rows.append(
-            [*cells, str(row["best_epoch"]), str(row["epochs"]), "selected" if row["selected"] else ""]
+            [
+                *(*cells, str(row["best_epoch"]), str(row["epochs"])),
+                *("" if took is None else seconds(took), str(row.get("device") or "")),
+                "selected" if row["selected"] else "",
+            ]
         )
-    head = ["Variant", "Seed", "Validation AUC", "Validation loss", "Epoch kept", "Epochs run", ""]
+    head = [
+        *("Variant", "Seed", "Validation AUC", "Validation loss", "Epoch kept", "Epochs run"),
+        *("Duration", "Device", ""),
+    ]
     return Table(
         f"All {len(rows)} runs, best first." if len(rows) > 1 else "The only run.",
         head,

@@ -10,11 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from promet.report import roc_figures, shap_figures, style, survival_figures
+from promet.report.text import level
 from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
+NETWORKS = {
+    "squeezenet": "SqueezeNet",
+    "resnet18": "ResNet18",
+    "mobilenet": "MobileNet",
+    "shufflenet": "ShuffleNet",
+}
 LEADING = ["multimodal", "cnn_score"]
 
 
@@ -44,7 +51,7 @@ def overview(study: Study, split: Split) -> Figure:
 
 def _pipeline(axes: Axes, config: dict[str, Any]) -> None:
     """Boxes from the PET to the multimodal score, in units of a panel 100 wide."""
-    axes.set(xlim=(0, 100), ylim=(0, 100))
+    axes.set(xlim=(0, 100), ylim=(-2, 96))
     axes.axis("off")
     axes.set_title("A   From the scan to the score")
     imaging, network = config.get("imaging") or {}, config.get("network") or {}
@@ -55,7 +62,7 @@ def _pipeline(axes: Axes, config: dict[str, Any]) -> None:
     rows = (
         (88, style.BLUE, "PSMA PET with masks of prostate and lesions"),
         (68, style.BLUE, f"Box on the prostate, {shape}\nPET (prostate only) and lesion map, two channels"),
-        (48, style.VERMILION, f"{name} in 3D: CNN score"),
+        (48, style.VERMILION, f"{NETWORKS.get(name, name)} in 3D: CNN score"),
         (24, style.GREEN, "Naive Bayes of the CNN score and\n" + _folded(others, 46)),
         (4, style.BLACK, "Multimodal score"),
     )
@@ -81,15 +88,23 @@ def result(metrics: dict[str, Any], key: str, found: tuple[Any, list[dict[str, A
     """A: ranking of the inputs. B: ROC of the multimodal score. C: every score with interval and p."""
     _, ranking, where = found
     names = [n for n in metrics["order"] if n in metrics["sections"][key]["scores"]]
-    fig = style.figure(4.6)
-    bars, axes = (fig.add_subplot(2, 2, k) for k in (1, 2))
+    fig = style.figure(4.9)
+    upper, lower = fig.subfigures(2, 1, height_ratios=[1.15, 1])
+    bars, axes = upper.subplots(1, 2)
+    below = lower.subplots()
     shap_figures.ranked(bars, ranking, where)
     style.letter(bars, "A")
     roc_figures.curves(axes, metrics, key, ["multimodal"])
     axes.set_box_aspect(1)
-    axes.legend(loc="lower right", fontsize=6.2)
+    axes.legend(loc="lower right", fontsize=6.2, handlelength=1)
     style.letter(axes, "B")
-    below = fig.add_subplot(2, 1, 2)
     roc_figures.areas(below, metrics, key, names, tests=True)
+    below.text(
+        1.04,
+        len(names) - 0.35,
+        f"AUC ({level(metrics['confidence'])} CI, DeLong), Mann-Whitney p",
+        va="center",
+        fontsize=6.5,
+    )
     style.letter(below, "C")
     return fig

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from promet.report import style
 from promet.report.text import fixed, known, short
@@ -161,10 +162,21 @@ def effects(
         )
         if dots:
             axes.plot(
-                values, mine["shap"], "o", color=style.VERMILION, markersize=2.2, markeredgewidth=0, alpha=0.8
+                values,
+                mine["shap"],
+                "o",
+                zorder=3,
+                color=style.VERMILION,
+                markersize=2.2,
+                markeredgewidth=0,
+                alpha=0.8,
             )
         if name in logged:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(3))
         unit = f" ({UNITS[name]})" if name in UNITS else ""
         axes.set_xlabel(heading(name) + unit)
         axes.set_title(f"{'ABCDEFGH'[place]}   n = {sum(entry['seen'])}")

@@ -137,6 +137,7 @@ class Figures:
 
     def _write(self, fig: Figure, name: str, kind: str) -> bytes:
         data = render(fig, kind)
+        fig.set_layout_engine("none")  # the panels stay where the first rendering put them
         path = self.paths[f"{name}.{kind}"] = self.folder / f"{name}.{kind}"
         with atomic(path) as temporary:
             temporary.write_bytes(data)
