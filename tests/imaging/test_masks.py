@@ -11,7 +11,8 @@ from skimage.draw import polygon2mask
 from promet.core.errors import DataError, UsageError
 from promet.imaging import dicom, geometry, rtstruct, seg
 from promet.imaging.convert import convert_source
-from promet.imaging.masks import Chooser, read_mask
+from promet.imaging.masks import read_mask
+from promet.imaging.roi import Chooser
 
 SMALL = SHARED_DATA / "small_dicom"
 GE, SARCOMA = SHARED_DATA / "ge_wholebody_pelvis", SHARED_DATA / "sarcoma_fdg_cohort/nifti"

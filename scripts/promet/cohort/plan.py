@@ -13,6 +13,7 @@ from typing import Any
 
 from promet.cohort import buckets, ledger, registry, table
 from promet.cohort.buckets import ORGANS, PATIENT_STAGES
+from promet.cohort.concerns import USED, flat, stage_settings
 from promet.core.errors import UsageError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
@@ -21,37 +22,6 @@ from promet.core.stage import STAGES
 
 STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
 FIT = ("training", "validation")
-# Columns by concern: an edit of one makes stale what uses it and nothing else.
-CLINICAL = (
-    "psa",
-    "grade_group",
-    "positive_cores_percent",
-    "suv_peak_reader",
-    "primary_score",
-    "psma_expression",
-)
-OUTCOME = ("synchronous_metastasis", "progression", "months")
-COMPARATOR = ("gleason_primary", "gleason_secondary", "clinical_t", "age", "ucla_psma_risk")
-DESCRIPTION = ("site", "tracer")
-CHARACTERISTIC = ("age", "clinical_t", *DESCRIPTION)
-USED = {
-    "dataset": OUTCOME[:1],
-    "fuse": (*CLINICAL, *OUTCOME[:1]),
-    "permute": (*CLINICAL, *OUTCOME[:1]),
-    "evaluate": (*OUTCOME, *CLINICAL, *COMPARATOR),
-    "survive": OUTCOME,
-    "table1": ("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
-    "report": ("role", *DESCRIPTION),
-}
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping, keys joined by dots."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        nested = isinstance(value, dict) and value
-        found |= flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
-    return found
 
 
 class Plan:
@@ -243,49 +213,7 @@ class Plan:
 
     def settings(self, stage: str, variant: str = "", bucket: str = "") -> str:
         """The part of the configuration that a stage uses, as canonical JSON."""
-        return canonical(self._settings(stage, variant, bucket))
-
-    def _settings(self, stage: str, variant: str = "", bucket: str = "") -> dict[str, Any]:
-        imaging, network = self.config["imaging"], self.config["network"]
-        if stage == "bucket":
-            return buckets.settings(bucket, imaging)
-        if stage in imaging:
-            return imaging[stage]
-        if stage == "dataset":
-            return {"max_quarantine": imaging["max_quarantine"]}
-        if stage == "train":
-            sections = {name: dict(network[name]) for name in ("architecture", "training", "augmentation")}
-            for key, value in network["variants"][variant].items():
-                section, _, name = key.partition(".")
-                if section not in sections or name not in sections[section]:
-                    raise UsageError(
-                        "E_VARIANT_KEY",
-                        f"The variant {variant} sets {key}",
-                        "section.key of network, e.g. architecture.groups or training.learning_rate",
-                    )
-                sections[section][name] = value
-            return sections
-        if stage == "select":
-            return network["select"]
-        if stage == "fuse":  # the permutation null is a command of its own
-            return {k: v for k, v in self.config["fusion"].items() if not k.startswith("permutation")}
-        if stage == "permute":
-            return self.config["fusion"]
-        if stage == "table1":
-            return {"horizon_months": self.config["evaluation"]["horizon_months"]}
-        if stage == "tripod":  # what it names
-            return {"split": {"ratios": self.config["split"]["ratios"]}, "imaging": {"crop": imaging["crop"]}}
-        if stage in ("evaluate", "survive"):
-            return self.config["evaluation"]
-        prepared = {name: imaging[name] for name in ("segment", "crop", "normalise", "measure")}
-        prepared["convert"] = {"keep_pet": imaging["convert"]["keep_pet"]}
-        papers = {"study": self.study, "splits": len(self.splits), "model": self.config["model"]}
-        named = {"report": self.config["report"], "bundle": {**papers, "imaging": prepared}}
-        return {
-            **named,
-            "hindsight": {"k": network["select"]["k"]},
-            "attention": {"spacing_mm": imaging["crop"]["spacing_mm"]},
-        }.get(stage, {})
+        return canonical(stage_settings(self.config, stage, variant, bucket))
 
     def pin(self, stage: str, **at: str) -> str:
         """Hash of exactly what a job uses beyond its declared inputs."""
@@ -293,13 +221,13 @@ class Plan:
             return self._image_pins.pin(stage, self._images.get(at["patient"], {}))
         job = (stage, *at.values())
         if job not in self._pins:
-            settings = self._settings(stage, at.get("variant", ""), at.get("bucket", ""))
+            settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
             self._pins[job] = make_pin([STAGES[stage], settings, self._uses(stage, **at)])
         return self._pins[job]
 
     def shared_parts(self, stage: str, **at: str) -> dict[str, Any]:
         """What the pins of a stage have in common, by name: its version and each of its settings."""
-        settings = self._settings(stage, at.get("variant", ""), at.get("bucket", ""))
+        settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
         return {"version": STAGES[stage], **flat(settings, "setting ")}
 
     def own_parts(self, stage: str, **at: str) -> dict[str, Any]:

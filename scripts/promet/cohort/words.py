@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promet.cohort.plan import flat
+from promet.cohort.concerns import flat
 from promet.cohort.table import COLUMNS
 from promet.core.files import read_json, write_json
 from promet.core.pin import pin as hash_of

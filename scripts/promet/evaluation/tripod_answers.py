@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from promet.evaluation.tripod import Facts
+    from promet.evaluation.tripod_facts import Facts
 
 
 def answers(known: Facts) -> dict[str, tuple[str, str]]:

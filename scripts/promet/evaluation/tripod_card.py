@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from promet.evaluation import tripod_answers as say
 
 if TYPE_CHECKING:
-    from promet.evaluation.tripod import Facts
+    from promet.evaluation.tripod_facts import Facts
 
 
 def card(known: Facts) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,15 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from promet.core.errors import DataError, PrometError, UsageError
+from promet.core.errors import DataError, PrometError
 from promet.imaging import dicom, geometry
+from promet.imaging.roi import Chooser, Contoured, missing
 
 log = logging.getLogger("promet")
 IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 # A lesion mask without any voxel, contour or frame is a reader's word that there is no lesion.
 NOTHING_MARKED = ("E_MASK_EMPTY", "E_MASK_NO_CONTOUR", "E_MASK_NO_FRAME")
 IDENTITY = ["SOPInstanceUID", "FrameOfReferenceUID", "Modality", "PatientID"]
-
-
-@dataclass
-class Contoured:
-    """What a DICOM mask file gives before it meets the PET grid.
-
-    Attributes:
-        image: 0/1 on its own grid.
-        frame: its FrameOfReferenceUID, or None.
-        instances: SOPInstanceUIDs it was drawn on.
-        patient: its PatientID, compared and never shown.
-    """
-
-    image: sitk.Image
-    frame: str | None
-    instances: set[str] = field(default_factory=set)
-    patient: str = ""
 
 
 def read_mask(
@@ -132,41 +115,6 @@ def mask_by_hand(
         "centroid_mm": [round(value, 4) for value in centre],
         "warnings": told,
     }
-
-
-class Chooser:
-    """A test of (number, name) made from ``roi``, and the choice among all names of a file."""
-
-    def __init__(self, roi: str) -> None:
-        self.name = roi.strip()
-        match = re.fullmatch(r"label=(\d+|any)", self.name)
-        self.label = match[1] if match else ""
-        try:
-            self.pattern = re.compile(roi)
-        except re.error:
-            raise UsageError(
-                "E_CONFIG_VALUE", "An roi setting is no valid regular expression", "e.g. (?i)prostate"
-            ) from None
-
-    def __call__(self, number: int, name: str) -> bool:
-        if self.label:
-            return self.label == "any" or number == int(self.label)
-        return name.strip() == self.name or self.pattern.search(name) is not None
-
-    def pick(self, names: dict[int, str]) -> set[int]:
-        """Numbers of what fits; a name that is exactly ``roi`` wins over longer ones that contain it."""
-        exact = {number for number, name in names.items() if not self.label and name.strip() == self.name}
-        return exact or {number for number, name in names.items() if self(number, name)}
-
-
-def missing(count: int, kind: str) -> DataError:
-    """No ROI fits; the names of the others stay in the file."""
-    return DataError(
-        "E_MASK_ROI_MISSING",
-        f"None of the {count} {kind} of the mask file has a name that fits the roi setting",
-        "one that fits",
-        "Set imaging.segment.prostate_roi or lesions_roi to fit your names",
-    )
 
 
 def _from_volume(source: Path, roi: str, by_name: bool) -> sitk.Image:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header, files_of, read_header
-from promet.imaging.masks import Chooser, Contoured, missing
+from promet.imaging.roi import Chooser, Contoured, missing
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 MOST_VOXELS = 2e8

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header, frames_of, pixels
-from promet.imaging.masks import Chooser, Contoured, missing
+from promet.imaging.roi import Chooser, Contoured, missing
 
 
 def read(

@@ -16,10 +16,11 @@ from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, OK, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, to_grid, write_nifti
-from promet.imaging.masks import NOTHING_MARKED, Chooser, names_in, read_mask
+from promet.imaging.masks import NOTHING_MARKED, names_in, read_mask
 from promet.imaging.measure import count, surroundings
 from promet.imaging.organs import NAMES
 from promet.imaging.organs import PRODUCT as ORGANS
+from promet.imaging.roi import Chooser
 from promet.imaging.settings import Lesions, Segment
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
