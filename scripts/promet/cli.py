@@ -73,14 +73,23 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
-def check(configfile: ConfigFiles = None, json: JsonFlag = False) -> None:
+def check(
+    configfile: ConfigFiles = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Also read the headers of all images: what would be quarantined.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
     """Every fault of the cohort table and its folders at once.
 
-    Example: promet check -c config/demo.yaml
+    Example: promet check --images -c config/demo.yaml
     """
     from promet.cohort.commands import check as run
 
-    raise typer.Exit(run(configfile or [], json))
+    look = None
+    if images:
+        from promet.imaging.check import check_images as look
+    raise typer.Exit(run(configfile or [], json, look))
 
 
 @app.command()

@@ -154,7 +154,7 @@ def _texts(node: ast.expr, names: Names) -> list[str]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [a + b for a, b in product(_texts(node.left, names), _texts(node.right, names))]
     if isinstance(node, ast.FormattedValue):
-        return _texts(node.value, names)
+        return [text or GAP for text in _texts(node.value, names)]
     if isinstance(node, ast.JoinedStr):
         return ["".join(parts) for parts in product(*(_texts(part, names) for part in node.values))]
     return [GAP]

@@ -35,6 +35,17 @@ def test_check_names_line_and_patient_and_what_stops_and_what_does_not(paper, ca
     assert said(capsys).splitlines()[-1] == "Next: promet intake -c config.yaml"
 
 
+def test_check_can_look_into_the_images(paper, capsys):
+    from promet.imaging.check import check_images
+
+    assert commands.check(paper.configfiles, False, check_images) == 0
+    lines = said(capsys).splitlines()
+    assert re.search(r"^quarantine +D0 +pet +E_\w+: .*\.", lines[0])
+    assert "7 patients to be quarantined" in lines[-2]
+    commands.check(paper.configfiles, True, check_images)
+    assert {row["severity"] for row in json.loads(said(capsys))} == {"quarantine"}
+
+
 def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     assert commands.intake(paper.configfiles, False, False) == 0
     lines = said(capsys).splitlines()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import json as jsonlib
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, table, words
 from promet.cohort import run as runs
@@ -22,13 +24,23 @@ def _command(name: str, configfiles: list[Path]) -> str:
     return " ".join(["promet", name, *(f"-c {path}" for path in configfiles)])
 
 
-def check(configfiles: list[Path], as_json: bool) -> int:
-    """Print every fault of the table; exit 2 when there is an error among them."""
+def check(
+    configfiles: list[Path], as_json: bool, look: Callable[[Path, Any], Iterable[Any]] | None = None
+) -> int:
+    """Print every fault of the table; exit 2 when there is an error among them.
+
+    Args:
+        configfiles: laid over the defaults.
+        as_json: print JSON.
+        look: what looks into the images (``imaging.check.check_images``); without it only the table is checked.
+    """
     config = load(configfiles)
     faults = table.check(config.cohort)
     number = Counter(fault.severity for fault in faults)
+    refused = list(look(Path(config.cohort), config.imaging)) if look and not number["error"] else []
     if as_json:
-        print(jsonlib.dumps([asdict(fault) for fault in faults], indent=2))
+        images = [asdict(fault) | {"severity": "quarantine"} for fault in refused]
+        print(jsonlib.dumps([*(asdict(fault) for fault in faults), *images], indent=2))
         return EXIT_REFUSED if number["error"] else EXIT_OK
     for fault in faults:
         found = f"found '{fault.value}'" if fault.value else "found nothing"
@@ -36,7 +48,12 @@ def check(configfiles: list[Path], as_json: bool) -> int:
             f"{fault.severity:10} line {fault.line:<4} {fault.patient or '-':12} {fault.column:24}"
             f" {found}; expected {fault.expected}"
         )
-    lost = len({fault.patient for fault in faults if fault.severity == "quarantine"})
+    for image in refused:
+        print(f"quarantine {image.patient:22} {image.column:24} {image.code}: {image.sentence}")
+    lost = len(
+        {image.patient for image in refused}
+        | {fault.patient for fault in faults if fault.severity == "quarantine"}
+    )
     print(
         f"{config.cohort}: {count(number['error'], 'error')}, {count(lost, 'patient')} to be quarantined, "
         f"{count(number['warning'], 'warning')}"
