@@ -104,7 +104,7 @@ def readme() -> str:
         "(`snakemake`); it needs only the keys that differ. An entry of a mapping such as `fusion.models` is\n"
         "switched off with `null`. Unknown keys are refused. This page is generated from the code.\n\n"
         "## The cohort table\n\n"
-        "Tab-separated UTF-8, one row per patient. Only `patient`, `role` and `pet` are needed (an empty `role` means\n"
+        "Tab-separated UTF-8, one row per patient. Every column must be there; only `patient` and `pet` need a value (an empty `role` means\n"
         "prospective); an empty cell means missing. Paths start at the table's own folder.\n\n"
         "| column | meaning | a value must be |\n|---|---|---|\n" + "\n".join(columns) + "\n\n"
         "## The keys\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(keys) + "\n"

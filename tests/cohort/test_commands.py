@@ -46,6 +46,28 @@ def test_check_can_look_into_the_images(paper, capsys):
     assert {row["severity"] for row in json.loads(said(capsys))} == {"quarantine"}
 
 
+def test_run_refuses_a_table_that_check_would(paper):
+    commands.intake(paper.configfiles, False, False)
+    paper.put("D0", psa="820000")
+    with pytest.raises(UsageError, match="1 error, the first on line 2, column psa"):
+        commands.run(paper.configfiles, ["-n"])
+
+
+def test_freeze_names_who_stays_out(paper, capsys):
+    commands.intake(paper.configfiles, False, False)
+    ledger_file = next((paper.folder / "registry").rglob("ledger.tsv"))
+    man = next(line.split("\t")[1] for line in ledger_file.read_text().splitlines() if "training" in line)
+    record = Sidecar("normalise", "p", "quarantined", code="E_PET_NAN", reason="x.", origin="convert")
+    record.write(paper.folder / f"results/patients/{man}/normalise.json")
+    said(capsys)
+    commands.freeze(paper.configfiles, "v1", "")
+    lines = said(capsys).splitlines()
+    assert lines[1] == f"quarantined now, so only scored even if cured later: {man}"
+    assert lines[-1] == "Next: promet run -c config.yaml"
+    freeze = next((paper.folder / "registry").rglob("freeze.json"))
+    assert json.loads(freeze.read_text())["excluded"] == [man]
+
+
 def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     assert commands.intake(paper.configfiles, False, False) == 0
     lines = said(capsys).splitlines()

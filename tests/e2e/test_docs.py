@@ -5,11 +5,13 @@ fifty seeds take a night), make only prints what it would do, and programs of ot
 builder) are not called; what these do on a cluster is tested in tests/slurm.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,19 @@ OUTSIDE = (
     "Rscript",
     "conda",
 )
+# What stands for a file or folder of the reader's own.
+NAMES = {
+    "FILE": "scores.csv",
+    "MODEL_DIR ... --json": "MODEL_DIR --pet PT_SERIES --prostate prostate.nii.gz"
+    " --lesions lesions.nii.gz --clinical row.json --json",
+    "cd MODEL_DIR && sha256sum -c SHA256SUMS": "(cd MODEL_DIR && sha256sum -c SHA256SUMS)",
+    "MODEL_DIR": "results/small/model",
+    "PT_SERIES": "export/PAT-0001/PT",
+    "--prostate prostate.nii.gz": "--prostate export/PAT-0001/prostate.nii.gz",
+    "--lesions lesions.nii.gz": "--lesions $(ls -d export/PAT-0001/lesions*)",
+}
+# Their input is public data that lie elsewhere; tests/cohort makes small ones. The examples have a test of their own.
+ELSEWHERE = ("docs/public-data.md", "docs/how-to-add.md")
 HEAD = """
 set -eu -o pipefail
 source() {{ :; }}
@@ -75,27 +90,32 @@ def desk(study, tmp_path) -> Path:
     folder = tmp_path / "desk"
     shutil.copytree(study.folder, folder)
     table = pd.read_csv(folder / "cohort.tsv", sep="\t", dtype=str).fillna("")
-    row = next(row for _, row in table.iterrows() if row["prostate"].endswith(".nii.gz"))
+    row = next(row for _, row in table.iterrows() if row["prostate"].endswith(".nii.gz") and row["lesions"])
     (folder / "export").mkdir()
     shutil.copytree((folder / row["pet"]).parent, folder / "export/PAT-0001")
-    shutil.copy(folder / row["prostate"], folder / "export/PAT-0001/prostate.nii.gz")
+    for name in ("prostate", "lesions"):
+        suffix = "".join(Path(row[name]).suffixes)
+        shutil.copy(folder / row[name], folder / f"export/PAT-0001/{name}{suffix}")
+    table.head(2).to_csv(folder / "new.tsv", sep="\t", index=False)
+    (folder / "row.json").write_text(json.dumps({"psa": 7.5, "grade_group": 2, "primary_score": None}))
     random = np.random.default_rng(1)
     scores = pd.DataFrame({"y": random.integers(0, 2, 60), "t": random.uniform(3, 60, 60)})
     scores = scores.assign(a=random.normal(scores["y"], 1), b=random.normal(size=60), e=scores["y"])
-    scores.assign(p=1 / (1 + np.exp(-scores["a"])), g=scores["a"] > 0).to_csv(
-        folder / "scores.csv", index=False
-    )
+    scores = scores.assign(c=-scores["b"], p=1 / (1 + np.exp(-scores["a"])), q=0.4, g=scores["a"] > 0)
+    capra = {"psa": 7.5, "gleason_primary": 3, "gleason_secondary": 4, "clinical_t": "T2a"}
+    scores = scores.assign(**capra, positive_cores_percent=30, age=61)
+    scores.to_csv(folder / "scores.csv", index=False)
     return folder
 
 
 @pytest.mark.e2e
 @pytest.mark.xdist_group("e2e")
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if script(p) and p != "docs/how-to-add.md"]
-)  # has its own test
+@pytest.mark.parametrize("page", [p for p in PAGES if script(p) and p not in ELSEWHERE])
 def test_commands_run(page, desk):
     outside = "\n".join(f"{name}() {{ :; }}" for name in OUTSIDE)
-    text = HEAD.format(root=ROOT, outside=outside) + script(page)
+    text = HEAD.format(root=ROOT, outside=outside) + reduce(
+        lambda t, n: t.replace(*n), NAMES.items(), script(page)
+    )
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-c", text],

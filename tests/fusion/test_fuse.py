@@ -236,3 +236,11 @@ def test_command_line_is_light() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "set()\n"
     )
+
+
+def test_who_was_quarantined_at_the_freeze_is_prospective(tmp_path) -> None:
+    rows = ["split\tpatient\tpart", "0\tP1\ttraining", "0\tP2\ttraining", ""]
+    (tmp_path / "ledger.tsv").write_text("\n".join(rows))
+    assert inputs.parts(tmp_path / "ledger.tsv", 0) == {"P1": "training", "P2": "training"}
+    (tmp_path / "freeze.json").write_text('{"name": "v1", "excluded": ["P2"]}')
+    assert inputs.parts(tmp_path / "ledger.tsv", 0) == {"P1": "training"}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from promet.core import checksums
-from promet.core.errors import IntegrityError
+from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
 from promet.core.sidecar import Sidecar
 from promet.phantom.series import planted_markers
@@ -105,6 +105,21 @@ def test_new_patients_leave_it_as_it_is(model, build, study, tmp_path):
     assert times(folder) == before and content(folder) == content(model)
 
 
+def test_another_model_does_not_take_its_name(model, build, study, tmp_path):
+    fuse = shutil.copytree(study.sources.fuse.parent, tmp_path / "fuse")
+    fitted = read_json(fuse / "naive_bayes.json")
+    fitted["models"]["multimodal"]["prior"] = [0.4, 0.6]
+    (fuse / "naive_bayes.json").write_text(json.dumps(fitted))
+    record = Sidecar.read(fuse / "fuse.json")
+    record.products["naive_bayes.json"] = digest_file(fuse / "naive_bayes.json")
+    record.write(fuse / "fuse.json")
+    folder = shutil.copytree(model, tmp_path / "model")
+    with pytest.raises(UsageError, match="fusion of this run would replace the locked model v1") as caught:
+        build(folder, fuse=fuse / "fuse.json")
+    assert caught.value.code == "E_MODEL_LOCKED" and content(folder) == content(model)
+    build(tmp_path / "free", fuse=fuse / "fuse.json")
+
+
 def test_what_the_card_says(model, study):
     card = (model / "docs/README.md").read_text()
     assert "Research use only" in card and "The authors" in card and "v1" in card
@@ -187,6 +202,7 @@ def test_an_ensemble_keeps_all_its_members(build, study, ensemble, tmp_path):
     scores = pd.read_parquet(tmp_path / "scores.parquet").set_index("patient")["cnn_score"]
     answer = predict(load(folder), study.files("pro001"), study.clinical("pro001"))
     assert answer["cnn_score"]["value"] == scores["pro001"] != study.scored("pro001")["cnn_score"]
+    (folder / "SHA256SUMS").unlink()  # no longer a locked model
     build(folder)  # and back to one
     assert [path.name for path in folder.glob("models/*.safetensors")] == ["model.safetensors"]
 

@@ -95,6 +95,14 @@ def test_frozen_member_that_turns_bad_stops_the_run(study) -> None:
     assert caught.value.code == "E_FROZEN_MEMBER"
 
 
+def test_who_was_bad_at_the_freeze_stays_out_when_cured(study) -> None:
+    before = study()
+    write_json(study.folder / "registry/freeze.json", {"name": "v1", "excluded": ["P02"]})
+    after = study()
+    assert after.values["training"] == before.values["training"] - 1
+    assert any("P02" in sentence and "frozen" in sentence for sentence in after.warnings)
+
+
 def test_missing_label(study) -> None:
     cohort = study.folder / "cohort.tsv"
     cohort.write_text(cohort.read_text().replace("P04\tdevelopment\t0", "P04\tdevelopment\t"))

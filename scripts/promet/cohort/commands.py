@@ -15,8 +15,9 @@ from promet.cohort import run as runs
 from promet.cohort.plan import Plan
 from promet.cohort.status import inspect
 from promet.cohort.words import count
-from promet.config import load
+from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from promet.core.sidecar import QUARANTINED, Sidecar
 
 
 def _command(name: str, configfiles: list[Path]) -> str:
@@ -65,17 +66,21 @@ def check(
     return EXIT_OK
 
 
-def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
-    """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
-    config = load(configfiles)
+def _require_sound_table(config: Config, configfiles: list[Path]) -> None:
     faults = [fault for fault in table.check(config.cohort) if fault.severity == "error"]
     if faults:
         raise UsageError(
             "E_COHORT_FAULTS",
             f"The cohort table has {count(len(faults), 'error')}, the first on line {faults[0].line}, "
             f"column {faults[0].column}",
-            remedy=f"{_command('check', configfiles)} lists them all; nothing was registered",
+            remedy=f"{_command('check', configfiles)} lists them all; nothing was done",
         )
+
+
+def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
+    """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
+    config = load(configfiles)
+    _require_sound_table(config, configfiles)
     rows = table.read(config.cohort)
     path = ledger.ledger_path(config.registry, config.study)
     if ledger.mend(path):
@@ -161,8 +166,12 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     config = load(configfiles)
     ledger.mend(ledger.ledger_path(config.registry, config.study))
     if not into:
-        ledger.close(config.registry, config.study, name)
+        unused = _unused(Plan(config, lenient=True))
+        ledger.close(config.registry, config.study, name, unused)
         print(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
+        if unused:
+            print(f"quarantined now, so only scored even if cured later: {words.named(unused, 8)}")
+        print(f"Next: {_command('run', configfiles)}")
         return EXIT_OK
     if not ledger.freeze_name(config.registry, config.study):
         raise UsageError(
@@ -189,6 +198,17 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     print(f"Next: write 'study: {into}' into a configuration of its own and promet run -c it")
     print(f"study {config.study} stays as it is and keeps scoring")
     return EXIT_OK
+
+
+def _unused(plan: Plan) -> list[str]:
+    """Members of the fit parts who are quarantined."""
+    found = set()
+    for split in plan.splits:
+        for patient in plan.fit_members(split):
+            record = Path(plan.sidecar("normalise", patient=patient))
+            if record.exists() and Sidecar.read(record).status == QUARANTINED:
+                found.add(patient)
+    return sorted(found)
 
 
 def waive(configfiles: list[Path], patient: str, reason: str) -> int:
@@ -249,7 +269,9 @@ def prune(configfiles: list[Path], yes: bool) -> int:
 
 def run(configfiles: list[Path], options: list[str]) -> int:
     """Bring everything up to date."""
-    return runs.run(load(configfiles), configfiles, options)
+    config = load(configfiles)
+    _require_sound_table(config, configfiles)
+    return runs.run(config, configfiles, options)
 
 
 def retry(configfiles: list[Path], options: list[str]) -> int:

@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import io
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
@@ -282,8 +283,14 @@ def append(path: str | Path, added: list[Entry]) -> None:
     write_text(path, text.getvalue())
 
 
-def close(registry: str | Path, study: str, name: str) -> None:
-    """Freeze a study: from now on new patients are scored, never trained on."""
+def close(registry: str | Path, study: str, name: str, excluded: Iterable[str] = ()) -> None:
+    """Freeze a study: from now on new patients are scored, never trained on.
+
+    Args:
+        registry, study: whose ledger.
+        name: of the freeze.
+        excluded: members of the fit parts whose images could not be used so far; they stay out, even when cured.
+    """
     path = freeze_path(registry, study)
     if path.exists():
         raise UsageError(
@@ -295,7 +302,8 @@ def close(registry: str | Path, study: str, name: str) -> None:
         raise UsageError(
             "E_LEDGER_EMPTY", "The study has no patients to freeze", remedy="Run promet intake first"
         )
-    write_json(path, {"name": name, "date": datetime.date.today().isoformat()})
+    date = datetime.date.today().isoformat()
+    write_json(path, {"name": name, "date": date, "excluded": sorted(excluded)})
 
 
 def seal(registry: str | Path, study: str, fusions: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
+from promet.core.files import read_json
 from promet.core.rows import number, read_table
 from promet.core.sidecar import QUARANTINED
 from promet.fusion.settings import Input
@@ -24,7 +25,7 @@ FIT_PARTS = ("training", "validation")
 
 
 def parts(ledger: str | Path, split: int) -> dict[str, str]:
-    """Patient -> part of one split, from the ledger."""
+    """Patient -> part of one split, from the ledger; who was quarantined when the study was frozen is prospective."""
     found: dict[str, str] = {}
     for row in read_table(ledger):
         if int(row["split"]) != split:
@@ -36,7 +37,9 @@ def parts(ledger: str | Path, split: int) -> dict[str, str]:
                 "one part per patient and split",
                 "Restore the ledger; it is append-only",
             )
-    return found
+    freeze = Path(ledger).with_name("freeze.json")
+    out = set(read_json(freeze).get("excluded", [])) if freeze.exists() else set()
+    return {patient: part for patient, part in found.items() if patient not in out}
 
 
 def gather(

@@ -19,11 +19,12 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promet.core import checksums
-from promet.core.errors import IntegrityError
+from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import atomic, digest_file, read_json, write_text_if_changed
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
@@ -58,6 +59,7 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
 
     Raises:
         IntegrityError: weights, or the parameters of the fusion, are not the recorded ones.
+        UsageError: another network or fusion is locked there under the same freeze.
     """
     folder = Path(out).parent
 
@@ -111,6 +113,7 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
             "models/distribution.json": spread,
             "docs/metrics.json": shown,
         }
+        _refuse_another_model(folder, texts)
         for name, content in texts.items():
             _write_json(folder / name, content)
         write_text_if_changed(folder / "docs/README.md", card.readme(training, agreed, shown, cuts, authors))
@@ -135,6 +138,28 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
 
     upstream = {name: getattr(sources, name) for name in ("dataset", "select", "fuse", "evaluate", "survive")}
     return run_stage("bundle", out, pin, work, upstream=upstream, packages=("numpy", "pandas", "pyarrow"))
+
+
+def _refuse_another_model(folder: Path, texts: dict[str, Any]) -> None:
+    """A model that is out in the world keeps its name: what differs from it is not written over it."""
+    if not (folder / checksums.NAME).exists():
+        return
+    locked = "configs/training.json", "models/model.json", "models/naive_bayes.json"
+    try:
+        training, *before = (read_json(folder / name) for name in locked)
+    except (OSError, ValueError):
+        return  # damaged: made again
+    freeze = {name: training.get(name) for name in ("freeze", "date")}
+    now, *after = (loads(dumps(texts[name])) for name in locked)
+    if freeze == {name: now[name] for name in freeze} and before != after:
+        changed = [what for what, a, b in zip(("network", "fusion"), before, after, strict=True) if a != b]
+        raise UsageError(
+            "E_MODEL_LOCKED",
+            f"The {' and the '.join(changed)} of this run would replace the locked model {freeze['freeze']}",
+            "the model as it was locked",
+            "Undo the change of data or settings; or promet freeze NAME --into NEWSTUDY for a new model; "
+            f"or, if nobody has the old one, delete {folder} and run again",
+        )
 
 
 def _product(record: Path, name: str) -> Any:

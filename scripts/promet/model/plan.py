@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort import registry, table
-from promet.cohort.plan import CLINICAL
+from promet.cohort.concerns import CLINICAL
 from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import digest_file

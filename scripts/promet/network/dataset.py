@@ -16,6 +16,7 @@ from promet.network.settings import Dataset
 
 log = logging.getLogger("promet")
 LABEL = "synchronous_metastasis"
+FREEZE = "freeze.json"  # beside the ledger, once the study is frozen
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -37,13 +38,10 @@ def _label(patient: str, text: str | None) -> int:
     return int(float(text))
 
 
-def _frozen(ledger: Path) -> bool:
-    return ledger.with_name("freeze.json").exists()
-
-
 def _excluded_at_freeze(ledger: Path) -> set[str]:
-    """Members that the freeze itself recorded as excluded, if it did."""
-    return set(read_json(ledger.with_name("freeze.json")).get("excluded", []))
+    """Members whose images could not be used when the study was frozen; they stay out."""
+    path = ledger.with_name(FREEZE)
+    return set(read_json(path).get("excluded", [])) if path.exists() else set()
 
 
 def dataset(
@@ -86,12 +84,15 @@ def dataset(
         labels = {row["patient"]: row.get(LABEL) for row in _rows(cohort)}
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], {}
+        excluded = _excluded_at_freeze(ledger)
         for patient in sorted(parts.keys() & labels.keys()):
             if patient in shared:
                 record = bucket.sidecars(shared[patient])["normalise"]
             else:
                 record = Sidecar.read(Path(patients) / patient / "normalise.json")
-            if record.ok:
+            if record.ok and patient in excluded:
+                lost[patient] = "usable now, but was not when the study was frozen"
+            elif record.ok:
                 label = _label(patient, labels[patient])
                 members.append(Member(patient, parts[patient], label, record.products["tensor.npy"]))
             else:
@@ -122,7 +123,7 @@ def dataset(
 
 
 def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings: Dataset) -> None:
-    frozen = sorted(bad - _excluded_at_freeze(ledger)) if _frozen(ledger) else []
+    frozen = sorted(bad - _excluded_at_freeze(ledger)) if ledger.with_name(FREEZE).exists() else []
     if frozen:
         raise UsageError(
             "E_FROZEN_MEMBER",
