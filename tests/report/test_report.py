@@ -11,7 +11,7 @@ from fake_study import configuration
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
-from promet.report import flow, read, record_tables
+from promet.report import calibrated, flow, read, record_tables
 from promet.report.build import build
 from promet.report.draw import draw
 from promet.report.page import context, render
@@ -108,6 +108,11 @@ def test_answer_is_the_one_of_the_metrics(made):
         f"n = {section['n']}: {section['positives']} with progression, {section['negatives']} without."
         in page.text
     )
+    kind = section["interval_advice"]["prefer"]
+    quoted = section["scores"]["multimodal"][kind]
+    assert kind != "delong" and f"CI ({calibrated.INTERVALS[kind]}), n" in page.text
+    box = page.text[: page.text.index("What speaks against believing it")]
+    assert f"{quoted['low']:.2f} to {quoted['high']:.2f}, n" in box  # the one that holds at this size
     assert f"{delong['low']:.2f} to {delong['high']:.2f}" in page.text
     assert "Research use only" in page.text and "Best of 5" in page.text
 

@@ -44,12 +44,14 @@ def answer(split: Split) -> dict[str, Any] | None:
         return None
     key, section = found
     confidence = split.metrics["confidence"]
+    # The interval whose coverage is nearest to its level in a cohort of this size.
+    kind = (section.get("interval_advice") or {}).get("prefer") or "delong"
     rows = []
     for name in words.LEADING:
         record = section["scores"].get(name)
         if record is None or not known(record["auc"]):
             continue
-        low, high = record["delong"]["low"], record["delong"]["high"]
+        low, high = record[kind]["low"], record[kind]["high"]
         rows.append(
             {
                 "title": words.title_of(split.metrics, name),
@@ -78,6 +80,7 @@ def answer(split: Split) -> dict[str, Any] | None:
         "no": f"{section['negatives']} {no}",
         "level": numbers.level(confidence),
         "rows": rows,
+        "interval": calibrated.INTERVALS[kind],
         "sentences": [s for s in sentences if s],
         "advice": calibrated.advice(section),
         "instead": instead,
