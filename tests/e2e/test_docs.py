@@ -46,6 +46,7 @@ OUTSIDE = (
 # What stands for a file or folder of the reader's own.
 NAMES = {
     "FILE": "scores.csv",
+    "workflow/predict.smk": f"'{ROOT}/workflow/predict.smk'",
     "MODEL_DIR ... --json": "MODEL_DIR --pet PT_SERIES --prostate prostate.nii.gz"
     " --lesions lesions.nii.gz --clinical row.json --json",
     "cd MODEL_DIR && sha256sum -c SHA256SUMS": "(cd MODEL_DIR && sha256sum -c SHA256SUMS)",
@@ -70,7 +71,7 @@ promet() {{
   command promet "$@"
 }}
 snakemake() {{
-  case " $* " in *slurm*) return 0;; esac
+  case " $* " in *slurm*) return 0;; *--snakefile*) command snakemake "$@"; return;; esac
   command snakemake --snakefile {root}/Snakefile --configfile config.yaml --cores 1 "$@"
 }}
 set -x
