@@ -29,18 +29,12 @@ from promet.core import bucket
 from promet.core.files import write_json
 from promet.core.pin import canonical
 from promet.core.sidecar import Sidecar
+from promet.core.stage import AFTER
 
 ROOT = Path(__file__).parents[1]
 SIZES = (100, 1000, 10_000, 50_000)
 REPEATS = 3
 SEEDS = 50
-AFTER = {
-    "segment": "convert",
-    "crop": "segment",
-    "normalise": "crop",
-    "measure": "segment",
-    "picture": "segment",
-}
 # What the rules declare beside the records.
 BESIDE = {
     "gather": ("tensors.json", "measures.json"),

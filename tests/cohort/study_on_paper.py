@@ -6,10 +6,11 @@ from pathlib import Path
 
 from promet.cohort import commands, words
 from promet.cohort.plan import Plan
-from promet.cohort.status import AFTER, inspect
+from promet.cohort.status import inspect
 from promet.cohort.table import COLUMNS
 from promet.config import load
 from promet.core.sidecar import Sidecar
+from promet.core.stage import AFTER
 
 
 class Paper:

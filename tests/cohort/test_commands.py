@@ -66,6 +66,8 @@ def test_freeze_names_who_stays_out(paper, capsys):
     assert lines[-1] == "Next: promet run -c config.yaml"
     freeze = next((paper.folder / "registry").rglob("freeze.json"))
     assert json.loads(freeze.read_text())["excluded"] == [man]
+    commands.freeze(paper.configfiles, "v2", "next")
+    assert json.loads((paper.folder / "registry/next/freeze.json").read_text())["excluded"] == [man]
 
 
 def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):

@@ -12,7 +12,7 @@ from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, table, words
 from promet.cohort import run as runs
-from promet.cohort.plan import Plan
+from promet.cohort.plan import FIT, Plan
 from promet.cohort.status import inspect
 from promet.cohort.words import count
 from promet.config import Config, load
@@ -166,7 +166,8 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     config = load(configfiles)
     ledger.mend(ledger.ledger_path(config.registry, config.study))
     if not into:
-        unused = _unused(Plan(config, lenient=True))
+        plan = Plan(config, lenient=True)
+        unused = _quarantined(plan, {man for split in plan.splits for man in plan.fit_members(split)})
         ledger.close(config.registry, config.study, name, unused)
         print(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
@@ -192,7 +193,8 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
         split.salt,
     )
     ledger.append(path, entries)
-    ledger.close(config.registry, into, name)
+    fitted = {entry.patient for entry in entries if entry.part in FIT}
+    ledger.close(config.registry, into, name, _quarantined(Plan(config, lenient=True), fitted))
     parts = Counter(entry.part for entry in entries if entry.split == "00")
     print(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
     print(f"Next: write 'study: {into}' into a configuration of its own and promet run -c it")
@@ -200,15 +202,12 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     return EXIT_OK
 
 
-def _unused(plan: Plan) -> list[str]:
-    """Members of the fit parts who are quarantined."""
-    found = set()
-    for split in plan.splits:
-        for patient in plan.fit_members(split):
-            record = Path(plan.sidecar("normalise", patient=patient))
-            if record.exists() and Sidecar.read(record).status == QUARANTINED:
-                found.add(patient)
-    return sorted(found)
+def _quarantined(plan: Plan, patients: set[str]) -> list[str]:
+    """Those of the patients who are quarantined, sorted."""
+    records = {man: Path(plan.sidecar("normalise", patient=man)) for man in patients}
+    return sorted(
+        m for m, path in records.items() if path.exists() and Sidecar.read(path).status == QUARANTINED
+    )
 
 
 def waive(configfiles: list[Path], patient: str, reason: str) -> int:

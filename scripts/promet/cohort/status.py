@@ -8,15 +8,7 @@ from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.words import Reasons
 from promet.core.bucket import Records
 from promet.core.errors import IntegrityError
-
-# Upstream stages of a patient's stage, in the words of the sidecars' "inputs".
-AFTER = {
-    "segment": "convert",
-    "crop": "segment",
-    "normalise": "crop",
-    "measure": "segment",
-    "picture": "segment",
-}
+from promet.core.stage import AFTER
 
 
 @dataclass

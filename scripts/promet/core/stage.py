@@ -47,6 +47,14 @@ STAGES: dict[str, int] = {
     "report": 1,
     "bundle": 1,
 }
+# The record that each of a patient's stages reads before it starts, in the words of the sidecars' "inputs".
+AFTER = {
+    "segment": "convert",
+    "crop": "segment",
+    "normalise": "crop",
+    "measure": "segment",
+    "picture": "segment",
+}
 
 
 @dataclass

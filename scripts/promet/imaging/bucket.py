@@ -16,17 +16,9 @@ from promet.core.files import write_text
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
-from promet.core.stage import STAGES, Outcome, run_stage
+from promet.core.stage import AFTER, STAGES, Outcome, run_stage
 
 log = logging.getLogger("promet")
-# The record that each stage reads before it starts.
-AFTER = {
-    "segment": "convert",
-    "crop": "segment",
-    "normalise": "crop",
-    "measure": "segment",
-    "picture": "segment",
-}
 
 # Makes one record: (stage, patient, record to write, pin).
 Maker = Callable[[str, str, Path, str], None]
