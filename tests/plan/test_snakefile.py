@@ -69,3 +69,14 @@ def test_rule_files_are_short():
     assert {
         path.name: n for path in RULES.glob("*.smk") if (n := len(path.read_text().splitlines())) > 150
     } == {}
+
+
+def test_the_checklist_waits_for_every_record_it_reads():
+    from promet.evaluation.tripod import RECORDS
+    from promet.evaluation.tripod_facts import FILES
+
+    [text] = [text for _, name, text in rules() if name == "tripod"]
+    declared = set(re.findall(r'plan\.sidecar\("(\w+)"\)', text.partition("output:")[0]))
+    product_of = {"model": "select", "bayes": "fuse", "permutation": "permute", "metrics": "evaluate"}
+    product_of |= {"survival": "survive", "pooled": "pool"}
+    assert {product_of.get(name, name) for name in FILES} == declared == set(RECORDS)

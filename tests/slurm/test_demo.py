@@ -65,8 +65,9 @@ def test_number_of_submissions(jobs):
     kinds = Counter(job.comment.removeprefix("rule_").partition("_")[0] for job in jobs)
     assert kinds["patient"] == -(-patients // TOGETHER)
     assert kinds["train"] == SEEDS
-    assert kinds["collect"] == kinds["select"] == kinds["analysis"] == kinds["report"] == 1
-    assert kinds.total() == 2 + SEEDS + 4
+    assert kinds["collect"] == kinds["select"] == kinds["report"] == 1
+    assert kinds["analysis"] == 2  # scores to survival, and hindsight beside them
+    assert kinds.total() == 2 + SEEDS + 5
     assert {job.state for job in jobs} == {"COMPLETED"}
 
 

@@ -102,6 +102,7 @@ rule tripod:
                 plan.sidecar("dataset"),
                 plan.sidecar("select"),
                 plan.sidecar("fuse"),
+                plan.sidecar("explain"),
                 plan.sidecar("permute"),
                 plan.sidecar("evaluate"),
                 plan.sidecar("survive"),

@@ -32,8 +32,10 @@ STANDARD = "TRIPOD+AI, 27 items: Collins et al., BMJ 2024;385:e078378. The items
 UNKNOWN = "promet does not know: "
 RECORDS = {
     "gather": "gather/gather.json",
+    "dataset": "dataset/{}/dataset.json",
     "select": "select/{}/select.json",
     "fuse": "fusion/{}/fuse.json",
+    "explain": "fusion/{}/explain.json",
     "permute": "fusion/{}/permute.json",
     "evaluate": "evaluation/{}/evaluate.json",
     "survive": "evaluation/{}/survive.json",
