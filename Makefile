@@ -27,7 +27,7 @@ test: env
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # A real SLURM for the time of the test: two CPU nodes and a node with two GPUs, all on this machine. Needs root, and apt for
-# what is missing of SLURM; says so and skips where there is neither. On a busy machine of two cores it takes over half an hour.
+# what is missing of SLURM; says so and skips where there is neither.
 test-slurm: env
 	PROMET_TEST_SLURM=1 $(BIN)/python -m pytest tests/slurm -n 0 -rs --durations 5
 

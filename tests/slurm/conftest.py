@@ -140,7 +140,7 @@ def local(raw, tmp_path_factory) -> Study:
 @pytest.fixture(scope="session")
 def undisturbed(local, tmp_path_factory) -> Study:
     """All seeds of the night, trained on this machine."""
-    study = copied(local, tmp_path_factory.mktemp("undisturbed"))
+    study = copied(local, tmp_path_factory.mktemp("undisturbed"), "select")
     with_seeds(study, NIGHT)
     study.done(study.snakemake("lock", "--cores", "2"))
     return study

@@ -101,13 +101,15 @@ def misfortunes(study: Study, cluster: Cluster) -> dict[str, int]:
     seed_of["hung"] = catch(study, left)
     freeze(study, seed_of["hung"])
     left.remove(seed_of["hung"])
-    set_limit(jobs_in("RUNNING")[seed_of["hung"]], 1)
+    hung = jobs_in("RUNNING")[seed_of["hung"]]
+    set_limit(hung, 1)
     # SLURM looks at the limits every half minute; the first of the two is only held until the signal is there.
     wait("the warning", lambda: warned(study, seed_of["warned"]), 120)
     let_go(study, seed_of["warned"])
 
     hurry()
     seed_of["unplugged"] = catch(study, left)
+    wait("the end of what hangs", lambda: not call("squeue", "-h", "-j", hung, "-t", "R,CG"), 180)
     cluster.kill_node("gpu1")
     cluster.start_node("gpu1")
     works("scontrol", "update", "nodename=gpu1", "state=resume")  # unless it has already come back by itself
