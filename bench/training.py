@@ -4,8 +4,9 @@ The plain loop comes in four forms: as written with torch's own number of thread
 jobs side by side use the cores best); and with monai's metadata switched off as well, the fastest plain loop we know.
 
 The main measure is CPU seconds of all processes per epoch, since the machine may be shared; medians of interleaved rounds. The floor is the
-convolutions and matrix products of an epoch at the speed of one large matrix product, measured in the same rounds. Writes
-bench/results/training.json and prints a table.
+convolutions and matrix products of an epoch at the speed of one large matrix product, measured in the same rounds. The throughput of the
+same two cores is measured as well, in wall time: as written with the machine to itself, against two of ours side by side, as the pipeline's
+jobs run. Writes bench/results/training.json and prints a table.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from promet.core.files import write_json
 
 SHAPE, TRAINING, VALIDATION, BATCH = (2, 14, 54, 54), 47, 19, 8
 SEEDS, EPOCHS, CORES = 50, 300, 2
+BESIDE = "ours, 2 jobs side by side"
 KINDS = {
     "as written, no workers": ("plain", 0, 0, 1),
     "as written, 2 workers": ("plain", 2, 0, 1),
@@ -181,27 +183,42 @@ def serve(kind: str, workers: int, threads: int, metadata: int) -> None:
         print(json.dumps({**taken, "memory_mb": memory, "flops": getattr(epochs, "flops", None)}), flush=True)
 
 
+def _start(arguments: tuple[Any, ...]) -> subprocess.Popen[str]:
+    """A process that serves, when it is ready, so that none starts while another is measured."""
+    command = [sys.executable, "-W", "ignore", "-m", "bench.training", *map(str, arguments)]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while (line := server.stdout.readline()) and line.strip() != "ready":
+        pass
+    return server
+
+
+def _ask(servers: list[subprocess.Popen[str]], count: int) -> list[dict[str, float]]:
+    """The answers of servers that work at the same time."""
+    for server in servers:
+        server.stdin.write(f"{count}\n")
+        server.stdin.flush()
+    return [json.loads(server.stdout.readline()) for server in servers]
+
+
+def _beside(servers: list[subprocess.Popen[str]], count: int) -> dict[str, float]:
+    """Jobs side by side: CPU seconds per epoch, wall seconds in which the machine gets through one epoch, memory of all."""
+    start = time.perf_counter()
+    answers = _ask(servers, count)
+    wall = (time.perf_counter() - start) / (count * len(servers))
+    cpu = statistics.mean(one["cpu"] for one in answers)
+    return {"cpu": cpu, "wall": wall, "memory_mb": sum(one["memory_mb"] for one in answers)}
+
+
 def main(rounds: int = 5, count: int = 1) -> None:
     """Measure, print the table, write the JSON."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.training"]
-    servers = {}
-    for (
-        name,
-        arguments,
-    ) in KINDS.items():  # one after the other, so that none starts while another is measured
-        server = subprocess.Popen(
-            [*command, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        while (line := server.stdout.readline()) and line.strip() != "ready":
-            pass
-        servers[name] = server
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in KINDS}
+    servers = {name: _start(arguments) for name, arguments in KINDS.items()}
+    pair = [servers["ours"], *(_start(KINDS["ours"]) for _ in range(CORES - 1))]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in [*KINDS, BESIDE]}
     for _ in range(rounds):
         for name, server in servers.items():
-            server.stdin.write(f"{count}\n")
-            server.stdin.flush()
-            found[name].append(json.loads(server.stdout.readline()))
-    for server in servers.values():
+            found[name] += _ask([server], count)
+        found[BESIDE].append(_beside(pair, 4 * count))  # several epochs, so that both work all the time
+    for server in [*servers.values(), *pair[1:]]:
         server.stdin.close()
         server.wait()
 
@@ -209,15 +226,18 @@ def main(rounds: int = 5, count: int = 1) -> None:
         name: {key: statistics.median(one[key] for one in rows) for key in ("cpu", "wall", "memory_mb")}
         for name, rows in found.items()
     }
-    cheapest = {
-        form: min(middle[name]["cpu"] for name in KINDS if name.startswith(form))
+    best = {
+        (form, key): min(middle[name][key] for name in KINDS if name.startswith(form))
         for form in ("plain", "as written")
+        for key in ("cpu", "wall")
     }
     for row in middle.values():
-        row["faster_than_best_plain"] = cheapest["plain"] / row["cpu"]
-        row["faster_than_as_written"] = cheapest["as written"] / row["cpu"]
+        row["faster_than_best_plain"] = best["plain", "cpu"] / row["cpu"]
+        row["faster_than_as_written"] = best["as written", "cpu"] / row["cpu"]
         row["times_floor"] = row["cpu"] / middle["floor"]["cpu"]
         row["hours_full_protocol"] = row["cpu"] * SEEDS * EPOCHS / CORES / 3600
+        row["epochs_per_wall_second"] = 1 / row["wall"]
+        row["throughput_to_as_written"] = best["as written", "wall"] / row["wall"]
     peak = found["floor"][0]["flops"] / middle["floor"]["cpu"] / 1e9
     write_json(
         "bench/results/training.json",
@@ -235,13 +255,19 @@ def main(rounds: int = 5, count: int = 1) -> None:
         f"matrix peak {peak:.0f} GFLOP/s on one thread; h = {SEEDS} seeds x {EPOCHS} epochs on {CORES} cores"
     )
     print(
-        f"{'':28} {'CPU s':>7} {'wall s':>7} {'x written':>9} {'x plain':>8} {'x floor':>8} {'h':>6} {'MB':>6}"
+        f"{'':28} {'CPU s':>7} {'x written':>9} {'x plain':>8} {'x floor':>8} {'h':>6} {'MB':>6} {'wall s':>7} {'x written':>9}"
     )
     for name, row in middle.items():
         print(
-            f"{name:28} {row['cpu']:7.3f} {row['wall']:7.3f} {row['faster_than_as_written']:9.2f} {row['faster_than_best_plain']:8.2f}"
+            f"{name:28} {row['cpu']:7.3f} {row['faster_than_as_written']:9.2f} {row['faster_than_best_plain']:8.2f}"
             f" {row['times_floor']:8.2f} {row['hours_full_protocol']:6.2f} {row['memory_mb']:6.0f}"
+            f" {row['wall']:7.3f} {row['throughput_to_as_written']:9.2f}"
         )
+    written, ours = best["as written", "wall"], middle[BESIDE]["wall"]
+    print(
+        f"throughput of the same {CORES} cores: as written with all of torch's threads {1 / written:.2f} epochs per second,"
+        f" {CORES} jobs of ours side by side {1 / ours:.2f}: {written / ours:.2f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from promet.core import errors
+from promet.core.words import typed
 
 ROOMS = {
     "imaging": "DICOM and masks to tensors, measures and pictures.",
@@ -61,8 +62,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
-    epilog="Exit codes: 0 done; 1 a job failed, or an error promet did not foresee; 2 refused, with what to do about it; "
-    "75 interrupted, the same command goes on where it was.",
+    epilog="Exit codes: 0 done; 1 a job of a run failed, its message is above; 2 refused or faults found, with what to do "
+    "about it; 70 an error promet did not foresee; 75 interrupted, or no room on the disk: the same command goes on where it was.",
 )
 
 ConfigFiles = Annotated[
@@ -84,7 +85,7 @@ def check(
 
     Example: promet check --images -c config/demo.yaml
     """
-    from promet.cohort.commands import check as run
+    from promet.cohort.check import check as run
 
     look = None
     if images:
@@ -262,19 +263,19 @@ def main() -> None:
     try:
         app()
     except errors.Interrupted as error:
-        print(f"promet: {error.code}: {error}", file=sys.stderr)
+        print(typed(f"promet: {error.code}: {error}"), file=sys.stderr)
         sys.exit(errors.EXIT_RESUMABLE)
     except errors.PrometError as error:
-        print(f"promet: {error.code}: {error}", file=sys.stderr)
+        print(typed(f"promet: {error.code}: {error}"), file=sys.stderr)
         sys.exit(errors.EXIT_REFUSED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(errors.EXIT_BUG)
+        sys.exit(errors.EXIT_PIPE)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             full = "E_DISK_FULL: There is no room left to write. Make room; then the same command goes on"
             print(f"promet: {full}.", file=sys.stderr)
-            sys.exit(errors.EXIT_BUG)
+            sys.exit(errors.EXIT_RESUMABLE)
         if os.environ.get("PROMET_DEBUG"):
             raise
         print(_unforeseen(error), file=sys.stderr)

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from promet.cohort.settings import Split
 from promet.core.errors import UsageError
 from promet.core.settings import Settings
+from promet.core.words import given
 from promet.evaluation.settings import Evaluation
 from promet.fusion.settings import Fusion
 from promet.imaging.settings import Imaging
@@ -65,11 +66,12 @@ def merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(configfiles: list[Path] | tuple[Path, ...] = ()) -> Config:
-    """The shipped defaults with ``configfiles`` laid over them, validated.
+    """The shipped defaults with ``configfiles`` laid over them, validated; hints repeat ``configfiles`` from now on.
 
     Raises:
         UsageError: a file is missing, is no YAML mapping, or has an unknown key or a bad value.
     """
+    given(configfiles)
     layers = []
     for path in (DEFAULTS, *configfiles):
         try:

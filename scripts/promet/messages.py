@@ -41,9 +41,10 @@ the cause lay outside the data (a folder that was not readable for an hour), `pr
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | an error that promet did not foresee: please report it, with the text after `PROMET_DEBUG=1` |
-| 2 | refused, with one of the messages below |
-| 75 | interrupted with its state saved: start the same command again |
+| 1 | a job of a run failed; its message stands on the terminal and ends its log |
+| 2 | refused, or faults found, with one of the messages below |
+| 70 | an error that promet did not foresee: please report it, with the text after `PROMET_DEBUG=1` |
+| 75 | interrupted with its state saved, or no room on the disk: start the same command again |
 """
 
 
@@ -157,6 +158,9 @@ def _texts(node: ast.expr, names: Names) -> list[str]:
         return [text or GAP for text in _texts(node.value, names)]
     if isinstance(node, ast.JoinedStr):
         return ["".join(parts) for parts in product(*(_texts(part, names) for part in node.values))]
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "count" and len(node.args) > 1:
+        nouns = [_texts(argument, names)[0] for argument in node.args[1:]]
+        return [f"{GAP} {nouns[1] if len(nouns) > 1 else nouns[0] + 's'}"]
     return [GAP]
 
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from promet.cli import ROOMS, app
 from promet.cohort import commands, ledger
+from promet.cohort.check import check
 from promet.config import parse
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
@@ -24,25 +25,25 @@ def test_check_names_line_and_patient_and_what_stops_and_what_does_not(paper, ca
     paper.rows["D1"]["pet"] = "nowhere"
     paper.rows["D2"]["synchronous_metastasis"] = ""
     paper.save()
-    assert commands.check(paper.configfiles, False) == 2
+    assert check(paper.configfiles, False) == 2
     lines = said(capsys).splitlines()
     assert re.search(r"^error +line 2 +D0 +psa +found '-1'; expected above 0", lines[0])
     assert re.search(r"^quarantine +line 3 +D1 +pet +found 'nowhere'", lines[1])
     assert re.search(r"^warning +line 4 +D2 +synchronous_metastasis", lines[2])
     assert lines[3] == "cohort.tsv: 1 error, 1 patient to be quarantined, 1 warning"
     paper.put("D0", psa="1")
-    assert commands.check(paper.configfiles, False) == 0
+    assert check(paper.configfiles, False) == 0
     assert said(capsys).splitlines()[-1] == "Next: promet intake -c config.yaml"
 
 
 def test_check_can_look_into_the_images(paper, capsys):
     from promet.imaging.check import check_images
 
-    assert commands.check(paper.configfiles, False, check_images) == 0
+    assert check(paper.configfiles, False, check_images) == 0
     lines = said(capsys).splitlines()
     assert re.search(r"^quarantine +D0 +pet +E_\w+: .*\.", lines[0])
     assert "7 patients to be quarantined" in lines[-2]
-    commands.check(paper.configfiles, True, check_images)
+    check(paper.configfiles, True, check_images)
     assert {row["severity"] for row in json.loads(said(capsys))} == {"quarantine"}
 
 
@@ -81,10 +82,36 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     paper.drop("P0")
     commands.intake(paper.configfiles, False, False)
     lines = said(capsys).splitlines()
-    assert lines[:2] == ["2 changed: D1, D2", "1 no longer in the table: P0"]
+    assert lines[:2] == ["1 changed: D1", "1 no longer in the table: P0"]
     assert lines[2].startswith("missing: pet of D2")
     commands.intake(paper.configfiles, False, False)
     assert "1 no longer" not in said(capsys)
+
+
+def test_a_development_man_after_the_freeze_is_told_that_he_does_not_train(paper, capsys):
+    paper.intake()
+    commands.freeze(paper.configfiles, "v1", "")
+    paper.put("D8", role="development", synchronous_metastasis="1")
+    paper.put("P8")
+    capsys.readouterr()
+    commands.intake(paper.configfiles, False, False)
+    lines = said(capsys).splitlines()
+    assert lines[1] == "dealt: 2 prospective"
+    assert lines[2] == (
+        "1 development man after the freeze: scored, not trained on "
+        "(promet freeze NAME --into NEWSTUDY -c config.yaml makes a new study with him)"
+    )
+    commands.intake(paper.configfiles, False, False)
+    assert "after the freeze" not in said(capsys)
+
+
+def test_a_faulty_table_is_refused_with_line_column_value_and_what_to_write(paper):
+    paper.put("D3", psa="8,2")
+    with pytest.raises(UsageError) as error:
+        commands.intake(paper.configfiles, False, False)
+    assert "the first on line 5, column psa: found '8,2'. Expected: 8.2, with a decimal point." in str(
+        error.value
+    )
 
 
 def test_same_bytes_under_two_names_register_nothing(paper):
@@ -106,7 +133,7 @@ def test_an_unknown_key_is_told_its_nearest_neighbour():
 def test_a_missing_table_is_named(paper):
     Path("cohort.tsv").unlink()
     with pytest.raises(UsageError, match=r"cohort\.tsv cannot be read"):
-        commands.check(paper.configfiles, False)
+        check(paper.configfiles, False)
 
 
 def test_prune_lists_first_and_only_deletes_who_has_no_row(paper, capsys):
@@ -191,7 +218,9 @@ def test_every_command_has_a_purpose_in_one_line_and_an_example(command):
     assert shown.exit_code == 0
     text = " ".join(shown.output.replace("│", " ").split())
     if command is None:
-        assert "Exit codes: 0 done; 1 a job failed" in text and "75 interrupted" in text
+        assert "Exit codes: 0 done; 1 a job of a run failed" in text
+        for code in ("2 refused", "70 an error promet did not foresee", "75 interrupted"):
+            assert code in text
         assert all(room in text for room in ROOMS)
     else:
         assert f"Example: promet {command}" in text

@@ -100,7 +100,7 @@ def test_table_and_masks(layout):
         "prostate not plausible",
         "no prostate mask",
     ):
-        assert f"1 studies left out: {why}" in shown
+        assert f"1 study left out: {why}" in shown
     assert "2019" not in "".join(rows) and "aa00" not in "".join(rows)
     before = out.read_bytes()
     run(*layout)

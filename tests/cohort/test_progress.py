@@ -8,8 +8,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
 from promet.cohort.progress import LogHandler, Started, Tally
-from promet.cohort.words import count, duration, last_words
+from promet.cohort.words import duration, last_words
 from promet.core.sidecar import Sidecar
+from promet.core.words import count
 
 
 @dataclass

@@ -151,3 +151,81 @@ def test_not_a_table(tmp_path):
         check(path)
     with pytest.raises(UsageError, match="cannot be read"):
         check(tmp_path / "absent.tsv")
+
+
+def said(path, severity="error"):
+    return [
+        (fault.line, fault.column, fault.value, fault.expected)
+        for fault in check(path)
+        if fault.severity == severity
+    ]
+
+
+@pytest.mark.parametrize("sign", [";", ",", " ", "|"])
+def test_another_separator_is_one_sentence(tmp_path, sign):
+    path = tmp_path / "cohort.csv"
+    path.write_text(sign.join(COLUMNS) + "\n" + sign.join(["P1", "development"]) + "\n")
+    for look in (check, read):
+        with pytest.raises(UsageError, match="tabs between the columns") as error:
+            look(path)
+        assert error.value.code == "E_COHORT_SEPARATOR" and "tab-delimited" in str(error.value)
+
+
+def test_a_decimal_comma_is_told_what_to_write(write):
+    path = write({"patient": "P1", "psa": "8,2"}, {"patient": "P2", "grade_group": "2,5"})
+    assert said(path) == [
+        (2, "psa", "8,2", "8.2, with a decimal point"),
+        (3, "grade_group", "2,5", "1 to 5"),  # 2.5 would be none either
+    ]
+
+
+def test_a_doubled_cell_is_one_fault_that_names_it(tmp_path):
+    (tmp_path / "scan").write_text("x")
+    header = ["patient", "role", "pet", "prostate", "psa", "grade_group"]
+    path = tmp_path / "cohort.tsv"
+    lines = [header, ["P1", "", "scan", "scan", "7", "2"], ["P2", "", "scan", "scan", "8.2", "8.2", "2"]]
+    path.write_text("".join("\t".join(line) + "\n" for line in lines))
+    assert [fault for fault in said(path) if fault[0] > 1] == [
+        (
+            3,
+            "psa",
+            "8.2",
+            "6 cells, one per column; this row has 7: this cell stands twice, delete one of them",
+        )
+    ]
+    path.write_text("\t".join(header) + "\nP1\t\tscan\tmask\t7\t2\t3\n")
+    assert [fault for fault in said(path) if fault[0] > 1] == [
+        (2, "grade_group", "2\t3", "6 cells, one per column; this row has 7: a tab too many")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("PSA", "psa"), ("Grade Group", "grade_group"), ("lesion", "lesions"), ("prostat", "prostate")],
+)
+def test_a_column_of_nearly_the_right_name(write, wrong, right):
+    header = [wrong if name == right else name for name in COLUMNS]
+    (fault,) = said(write({"patient": "P1"}, header=header))
+    assert fault == (1, wrong, wrong, f"{right}: rename the column")
+
+
+def test_a_column_that_nobody_knows_is_not_renamed(write):
+    header = [name for name in COLUMNS if name != "psa"] + ["remarks"]
+    assert {fault[1:] for fault in said(write({"patient": "P1"}, header=header))} == {
+        ("psa", "", "a column of this name"),
+        ("remarks", "remarks", "one of the known columns, or delete it"),
+    }
+
+
+@pytest.mark.parametrize(("column", "value"), [("psa", "999"), ("psa", "9999"), ("psa", "999.0")])
+def test_a_number_that_stands_for_missing_is_a_warning(write, column, value):
+    path = write({"patient": "P1", column: value})
+    assert said(path) == []
+    (fault,) = said(path, "warning")
+    assert fault[:2] == (2, column) and "an empty cell" in fault[3]
+
+
+def test_outside_of_the_domain_it_is_an_error_that_says_so(write):
+    (fault,) = said(write({"patient": "P1", "age": "-1"}))
+    assert fault == (2, "age", "-1", "18 to 110, or an empty cell where it is missing")
+    assert said(write({"patient": "P1", "psa": "99.9"}), "warning") == []

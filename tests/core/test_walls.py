@@ -32,8 +32,8 @@ HOMES = {
     "matplotlib": {"report", "imaging", "network"},  # network: attention overlays
     "jinja2": {"report"},
 }
-# cohort/commands.py is the data manager's desk: it reads the whole configuration, which every room describes.
-DESK = {"cohort/commands.py": {"promet.config"}}
+# These are the data manager's desk: they read the whole configuration, which every room describes.
+DESK = {f"cohort/{name}.py": {"promet.config"} for name in ("commands", "check")}
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).glob("*.py"))]
 
 

@@ -107,7 +107,7 @@ def test_follow_up_ends_at_the_horizon() -> None:
             [5, 6, 7, 8],
             [1, 0, 0, 0],
             [4, 2, 3, 1],
-            ["Only 1 events: no hazard", "Only 1 events: no log-rank"],
+            ["Only 1 event: no hazard", "Only 1 event: no log-rank"],
         ),
         ([5, 6, 7, 8], [1, 1, 0, 0], [4, 3, 2, 1], ["infinite", "Group low has no events"]),
         ([5, 6, 7, 8], [1, 1, 0, 0], [1, 2, 3, 4], ["infinite"]),

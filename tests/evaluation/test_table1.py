@@ -74,13 +74,38 @@ def test_groups_medians_and_counts() -> None:
     assert "SUVpeak, reader" in made["notes"][-1]
 
 
-def test_missing_that_tells_the_label_is_said() -> None:
+def test_men_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
+    rows, measures = cohort()
+    ledger = tmp_path / "ledger.tsv"
+    dealt = {
+        p: row["role"].replace("development", "test")
+        for p, row in rows.items()
+        if row["role"] and p != "P000"
+    }
+    lines = [f"{split}\t{p}\t{part}" for split in ("00", "01") for p, part in dealt.items()]
+    ledger.write_text("\n".join(["split\tpatient\tpart", *lines]) + "\n")
+    measures["status"] = "ok"
+    measures.loc[2, "status"] = "quarantined"
+
+    def counts() -> tuple[int, int]:
+        parts = table1.members(ledger, measures)
+        made = table1.study(table1.frame(rows, measures, None, 48.0, parts))
+        by = {g["name"]: g["n"] for g in made["groups"]}
+        return by["Development, no metastasis"], by["Prospective"]
+
+    assert counts() == (19, 6)  # P000 came after the freeze
+    # P002 is still quarantined and keeps his part; P004 was cured after the freeze, which left both out
+    ledger.with_name("freeze.json").write_text(json.dumps({"name": "v1", "excluded": ["P002", "P004"]}))
+    assert counts() == (18, 7)
+
+
+def test_missing_that_differs_with_the_label_is_said() -> None:
     rows, measures = cohort()
     by = {r["variable"]: r for r in found(rows, measures)["missing"]}
     grade = by["grade_group"]
     assert (grade["n"], grade["groups"][:2]) == (12, [0, 12])
     assert grade["p"] == pytest.approx(fisher_exact([[12, 8], [0, 20]]).pvalue)
-    assert "12 of 20 with and 0 of 20 without" in grade["sentence"]
+    assert "missing in 12 of 20 men with and 0 of 20 without metastases" in grade["sentence"]
     assert by["psa"]["p"] is None and by["psa"]["sentence"] == ""
 
 
@@ -141,7 +166,7 @@ def test_command(tmp_path) -> None:
         result = CliRunner().invoke(app, ["table1", *paths, "--out", str(out)])
         assert result.exit_code == 0, result.output
         record = Sidecar.read(out)
-        assert any("tells the label" in sentence for sentence in record.warnings)
+        assert any("Whether the value is missing differs" in sentence for sentence in record.warnings)
         assert len(read_json(out.with_name("characteristics.json"))["groups"]) == 6
         digests.add(record.digest)
     assert len(digests) == 1

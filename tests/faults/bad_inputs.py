@@ -239,7 +239,7 @@ CASES = {
     "wrong-modality": bad_pet("E_PET_MODALITY", "6 CT", {"Modality": "CT", "SOPClassUID": CT_CLASS}),
     "projections": bad_pet("E_PET_PROJECTION", "projections, captures", {"ImageType": ["DERIVED", "SECONDARY", "MIP"]}),
     "two-series": pet(lambda f: (series(f / "a"), series(f / "b", series="1.2.3.6"))[0].parent, "E_PET_AMBIGUOUS", "2 PET series that could be meant"),
-    "missing-slice": bad_pet("E_PET_MISSING_SLICE", "About 1 slices are missing", skip=(3,)),
+    "missing-slice": bad_pet("E_PET_MISSING_SLICE", "About 1 slice missing", skip=(3,)),
     "one-slice": bad_pet("E_PET_SINGLE_SLICE", "only one slice", skip=(1, 2, 3, 4, 5)),
     "duplicated-slice": pet(twice, "E_PET_DUPLICATE_SLICE", "1 of 7 slices lie where another one lies"),
     "two-of-one-identity": pet(lambda f: one_more(series(f), make(1), uptake(1) + 1), "E_PET_DUPLICATE_IDENTITY", "claim to be the same slice"),

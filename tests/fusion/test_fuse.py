@@ -188,7 +188,7 @@ def test_scores_of_other_tensors_are_refused(study) -> None:
 
 def test_label_missing_in_training_is_refused(study) -> None:
     study.row(study.of("training")[0])["synchronous_metastasis"] = ""
-    with pytest.raises(UsageError, match="1 training or validation patients have no label"):
+    with pytest.raises(UsageError, match="1 training or validation patient without a label"):
         run(study)
 
 

@@ -96,7 +96,7 @@ def test_duplicates(tmp_path):
     write(tmp_path, GML)
     shutil.copy(tmp_path / "900.dcm", tmp_path / "copy.dcm")
     result = convert_source(tmp_path)  # the same file twice is harmless
-    assert result.image.GetSize()[2] == 4 and any("copies" in w for w in result.warnings)
+    assert result.image.GetSize()[2] == 4 and any("left out as" in w for w in result.warnings)
     changed = pixels(make(0, GML), stored(0) + 1)
     save(changed, tmp_path / "copy.dcm")
     assert refused(tmp_path) == "E_PET_DUPLICATE_IDENTITY"

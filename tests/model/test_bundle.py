@@ -250,3 +250,23 @@ def test_verifying_the_study_reads_the_whole_bundle(model, tmp_path):
     (folder / "models/thresholds.json").write_text("{}")
     damages = care.verify(Plan())[1]
     assert [(damage.product, damage.what) for damage in damages] == [("models/thresholds.json", "changed")]
+
+
+@pytest.mark.parametrize("name", ["models/naive_bayes.json", "models/model.json", "docs/README.md"])
+def test_a_damaged_file_is_written_again(build, model, tmp_path, name):
+    folder = build(tmp_path / "model")
+    (folder / name).write_bytes(b"\xff\x00 damaged")
+    build(folder)
+    assert content(folder) == content(model)
+
+
+def test_damage_is_no_way_round_the_lock(model, build, study, tmp_path):
+    folder = build(tmp_path / "model")
+    (folder / "models/naive_bayes.json").write_bytes(b"damaged")
+    sums = (folder / checksums.NAME).read_text()
+    (folder / checksums.NAME).write_text(
+        "".join(line if "naive_bayes" not in line else "0" * 64 + line[64:] for line in sums.splitlines(True))
+    )
+    with pytest.raises(UsageError) as caught:
+        build(folder)
+    assert caught.value.code == "E_MODEL_LOCKED" and "The fusion of this run" in str(caught.value)

@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,7 +238,9 @@ def test_a_promet_that_computes_otherwise_is_refused(model, tmp_path):
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(PrometError) as error:
         load(tmp_path)
-    assert error.value.code == "E_CHECKSUMS_MISSING"
+    assert error.value.code == "E_MODEL_MISSING" and str(tmp_path) in str(error.value)
+    with pytest.raises(UsageError, match="There is no folder nowhere"):
+        load(Path("nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -297,3 +300,100 @@ def test_the_tensor_is_read_as_it_was_written(model, study):
 
     tensor = np.load(study.sources.patients / "pro001/tensor.npy", allow_pickle=False)
     assert score_tensor(model / "models/model.json", tensor) == study.scored("pro001")["cnn_score"]
+
+
+def test_a_mask_of_another_man_on_a_grid_like_this_one(model, study):
+    """dev001's PET has the voxels of pro001's, at another place: his masks cannot be pro001's."""
+    for name in ("prostate", "lesions"):
+        files = study.files("pro001") | {name: study.files("dev001")[name]}
+        with pytest.raises(DataError) as error:
+            predict(load(model), files, {})
+        assert error.value.code == "E_MASK_GRID" and str(error.value).startswith(f"{name}: ")
+
+
+def test_flipped_axes_are_the_same_grid(model, study, tmp_path):
+    files = study.files("pro001")
+    for name in ("prostate", "lesions"):
+        flipped = sitk.Flip(sitk.ReadImage(str(files[name])), [True, True, False], flipAboutOrigin=False)
+        sitk.WriteImage(flipped, str(tmp_path / f"{name}.nii.gz"))
+        files[name] = tmp_path / f"{name}.nii.gz"
+    assert predict(load(model), files, study.clinical("pro001"))["log_odds"] == pytest.approx(
+        study.scored("pro001")["multimodal"]
+    )
+
+
+def moved(source, target, shift_mm, pad=0):
+    """The mask elsewhere, with ``pad`` voxels more on each side, so that its grid is its own."""
+    image = sitk.ConstantPad(sitk.ReadImage(str(source)), [pad] * 3, [pad] * 3, 0)
+    image.SetOrigin([a + b for a, b in zip(image.GetOrigin(), shift_mm, strict=True)])
+    sitk.WriteImage(image, str(target))
+    return target
+
+
+def test_a_prostate_that_lies_mostly_beside_the_pet(model, study, tmp_path):
+    files = study.files("pro001")
+    grid = sitk.ReadImage(str(files["prostate"]))
+    marked = np.argwhere(sitk.GetArrayFromImage(grid))
+    # The middle of the mask lands one voxel beyond the last slice.
+    shift = (grid.GetSize()[2] + 0.6 - marked[:, 0].mean()) * grid.GetSpacing()[2]
+    files["prostate"] = moved(files["prostate"], tmp_path / "prostate.nii.gz", (0, 0, shift), pad=3)
+    with pytest.raises(DataError) as error:
+        predict(load(model), files, {})
+    assert error.value.code == "E_MASK_OUTSIDE" and "of the mask's volume lies inside the PET" in str(
+        error.value
+    )
+
+
+def test_lesions_that_lie_all_beside_the_prostate(model, study, tmp_path):
+    files = study.files("pro001")
+    files["lesions"] = moved(files["lesions"], tmp_path / "lesions.nii.gz", (60, 0, 0), pad=3)
+    with pytest.raises(DataError) as error:
+        predict(load(model), files, {})
+    assert error.value.code == "E_MASK_OUTSIDE" and "No voxel of the lesion mask lies in the prostate" in str(
+        error.value
+    )
+
+
+@pytest.mark.parametrize("patient", ["dev003", "dev004"])
+def test_a_dicom_mask_of_another_man(model, study, patient):
+    """A SEG and an RTSTRUCT: their headers name another patient and another frame of reference."""
+    kind = {"dev003": "SEG", "dev004": "RTSTRUCT"}[patient]
+    files = study.files("pro001") | {"prostate": study.folder / "dicom" / patient / kind}
+    assert files["prostate"].is_dir()
+    with pytest.raises(DataError) as error:
+        predict(load(model), files, {})
+    assert error.value.code == "E_MASK_PATIENT"
+
+
+def calibrated(folder, slope):
+    path = folder / "docs/metrics.json"
+    judged = read_json(path)
+    judged["sections"]["synchronous"]["calibration"]["multimodal"]["slope"]["value"] = slope
+    path.write_text(json.dumps(judged))
+    checksums.write(folder, list(checksums.read(folder)))
+
+
+def test_a_probability_that_nobody_compared_with_outcomes(model, study, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    told = {}
+    for slope in (None, 0.9):
+        calibrated(folder, slope)
+        told[slope] = predict(load(folder), study.files("pro001"), {})["warnings"]
+    (lost,) = set(told[None]) - set(told[0.9])
+    assert lost.startswith("The probability is not calibrated")
+
+
+def test_a_wrong_path_is_no_model(tmp_path):
+    for words in (["predict", "nowhere", "--pet", "x"], ["verify", "nowhere"]):
+        done = promet(*words, cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.startswith(
+            "promet: E_MODEL_MISSING: There is no folder nowhere."
+        )
+        assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+def test_warnings_are_said_once(model, study):
+    files = study.files("pro001") | {name: study.files("pro002")[name] for name in ("prostate", "lesions")}
+    done = promet("predict", str(model), *(f"--{name}={path}" for name, path in files.items()))
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.count("of the given lesion voxels lie outside the prostate") == 1

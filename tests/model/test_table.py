@@ -83,3 +83,20 @@ def test_images_that_nobody_registered(place):
     for name in config:
         with pytest.raises(UsageError, match=name):
             Predictions({**config, name: ""})
+
+
+def test_what_is_seen_of_it(place, study, capfd):
+    (place / "broken.nii.gz").write_bytes(b"no image")
+    write_table([study.row("pro001"), {**study.row("pro002"), "prostate": "broken.nii.gz"}])
+    code = clinic.predict_cohort(place / "the model", place / "new.tsv", place / "out", ["--cores", "2"])
+    seen = capfd.readouterr()
+    assert code == 2 and seen.err == ""
+    lines = seen.out.splitlines()
+    assert lines[0] == "predict: 3 jobs (predict 2, collect)"
+    assert sum("pro002" in line for line in lines) == 1
+    assert any(
+        line.startswith("quarantined: pro002 by predict, E_IMAGE_FORMAT: prostate: ") for line in lines
+    )
+    assert lines[-2] == "1 of 2 patients was refused; column reason says why"
+    assert lines[-1] == f"1 patient scored: {place / 'out/predictions.tsv'}"
+    assert not [line for line in lines if "DAG" in line or "Job stats" in line or "steps" in line]

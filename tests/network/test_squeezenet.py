@@ -7,6 +7,8 @@ from promet.network.architecture import build, describe, parameters
 from promet.network.settings import Architecture
 from promet.network.squeezenet import Fire, Pointwise, SqueezeNet
 
+BIASES = ("stem.bias", "squeeze.0.bias", "expand1.0.bias", "expand3.0.bias")
+
 
 @pytest.mark.parametrize(("groups", "count"), [(1, 1_836_545), (2, 1_007_105), (4, 592_385), (8, 385_025)])
 def test_parameters(groups: int, count: int) -> None:
@@ -89,7 +91,7 @@ class Plain(Fire):
 
 
 def test_the_fast_graph_is_the_plain_one() -> None:
-    """ReLU after pooling and batch norms side by side change no number but by rounding: outputs, gradients, running statistics."""
+    """The fused stem, ReLU after pooling and batch norms side by side change no number but by rounding: outputs, gradients, running statistics."""
     torch.manual_seed(0)
     fast, plain = SqueezeNet().double(), SqueezeNet().double()
     plain.load_state_dict(fast.state_dict())
@@ -101,6 +103,13 @@ def test_the_fast_graph_is_the_plain_one() -> None:
             layer.norm.weight.copy_(torch.linspace(-1, 2, 64))
             layer.norm.bias.copy_(torch.linspace(-0.3, 0.2, 64))
             layer.stem.bias.copy_(torch.linspace(0.4, -1, 64))
+            torch.manual_seed(2)
+            for module in layer[4:].modules():
+                if isinstance(module, nn.BatchNorm3d):
+                    nn.init.normal_(module.weight)
+                    nn.init.normal_(module.bias)
+                elif isinstance(module, nn.Conv3d):
+                    nn.init.normal_(module.bias)
     plain.features.norm.register_forward_hook(lambda _, __, y: y.relu())
     x = torch.randn(5, 2, 14, 54, 54, dtype=torch.float64)
     for model in (fast, plain):
@@ -110,13 +119,15 @@ def test_the_fast_graph_is_the_plain_one() -> None:
         )  # who asks for the input's gradient gets the plain route
         model(given).sigmoid().sum().backward()
     for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
-        if name == "features.stem.bias":  # rounding in the plain graph: the norm takes the bias away
-            assert a.grad.abs().max() == 0
+        if name.endswith(BIASES):  # rounding in the plain graph: the norm takes the bias away
             assert b.grad.abs().max() < 1e-9
-            continue
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-10, msg=name)
+            assert name != "features.stem.bias" or a.grad.abs().max() == 0
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-9, msg=name)
     ours, theirs = fast.state_dict(), plain.state_dict()
     assert ours.keys() == theirs.keys()
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-10, atol=1e-12, msg=name)
-    torch.testing.assert_close(fast.eval()(x), plain.eval()(x), rtol=1e-9, atol=1e-12)
+    expected = plain.eval()(x)
+    torch.testing.assert_close(fast.eval()(x), expected, rtol=1e-9, atol=1e-12)
+    with torch.inference_mode():  # batch norms within the convolutions
+        torch.testing.assert_close(fast(x), expected, rtol=1e-9, atol=1e-12)

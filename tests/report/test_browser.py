@@ -41,6 +41,9 @@ ACTIONS = """
   for (let waited = 0; waited < 600 && /^(Loading)?$/.test(text("#viewer [role=status]")); waited++) await new Promise(done => setTimeout(done, 100));
   found.viewer = text("#viewer [role=status]");
   found.who = text("#viewer-title");
+  document.querySelector("#viewer canvas").dispatchEvent(new KeyboardEvent("keydown", {key: "PageUp", bubbles: true}));
+  for (let k = 0; k < 20; k++) document.querySelector("#viewer canvas").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+  found.moved = text("#viewer [role=status]");
   const form = document.querySelector("#viewer form");
   form.top.value = 5; form.masks.checked = false; form.oninput();
   form.masks.checked = true; form.view.value = "1"; form.oninput();
@@ -97,7 +100,9 @@ def test_everything_works(visited):
     assert len(found["filtered"]) == 14 and set(found["filtered"]) == {"metachronous"}
     assert found["table"] == sorted(found["table"], reverse=True) and found["state"] == "descending"
     assert "sensitivity" in found["point"] and found["mark"]
-    assert found["viewer"].startswith(("Drag", "SUV")), found["viewer"]
+    # the crosshair begins at the hottest voxel of the lesions
+    assert re.match(r"SUV (at least )?\d+\.\d at the crosshair, lesion", found["viewer"]), found["viewer"]
+    assert found["moved"].startswith("SUV") and "outside the prostate" in found["moved"]  # by the keyboard
     assert found["who"].startswith("PH") and found["open"] and found["closed"]
 
 

@@ -11,7 +11,7 @@ from fake_study import configuration
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
-from promet.report import calibrated, flow, read, record_tables
+from promet.report import calibrated, read, record_tables
 from promet.report.build import build
 from promet.report.draw import draw
 from promet.report.page import context, render
@@ -260,6 +260,27 @@ def test_repeated_splits_are_pooled(full, tmp_path):
     assert f"{mean:.3f}" in page.text and "Depends on the split" in page.text
 
 
+ONE = re.compile(
+    r"(?<![\d.,])1 (men|runs|patients|networks|epochs|groups|items|values|warnings|seeds|variants|splits|events|transforms|members"
+    r"|files|pictures|tests|scores|permutations|months|voxels)\b"
+)
+
+
+def test_one_is_not_many(made, blank):
+    assert ONE.search("of 1 runs") and not ONE.search("21 runs")
+    for page in (made[3], blank[3]):
+        assert not (found := ONE.search(page.text)), page.text[found.start() - 60 : found.end() + 20]
+
+
+def test_first_screen_says_whether_to_believe_it(made, blank):
+    for page, words in ((made[3], "Can it be believed?"), (blank[3], "There is no answer yet:")):
+        assert words in page.text[: page.text.index("What speaks against")]
+    lost = (
+        "1 man is excluded because of bad data. 2 men have no lesion in the prostate and so no network score."
+    )
+    assert made[3].text.count(lost) == 3  # the first screen, the doubts, the cohort
+
+
 def test_points_lie_on_the_picture(full, tmp_path):
     whole = read.study(full.study, full.cohort, full.ledger, full.config)
     for name, figure in draw(whole, whole.splits[0], tmp_path, patient_level=True).drawn.items():
@@ -306,23 +327,6 @@ def test_bad_configuration_is_refused(full, tmp_path):
         build(full.study, full.cohort, full.ledger, "{", tmp_path / "r.json", "")
     with pytest.raises(UsageError, match="colour"):
         build(full.study, full.cohort, full.ledger, '{"report": {"colour": 1}}', tmp_path / "r.json", "")
-
-
-def test_flow_holds_every_patient_once(full):
-    study = read.study(full.study, full.cohort, full.ledger, full.config)
-    counted = flow.count_flow(study, study.splits[0])
-    assert sum(box.total for box in counted.boxes) == counted.total == 56
-    assert (
-        (counted.quarantined, counted.no_lesion)
-        == (1, 2)
-        == (
-            sum(b.quarantined for b in counted.boxes),
-            sum(b.no_lesion for b in counted.boxes),
-        )
-    )
-    assert counted.codes == [("E_PET_UNITS", 1)]
-    for box in counted.boxes:
-        assert box.positives + box.negatives + box.unknown == box.total - box.quarantined
 
 
 def test_runs_of_an_older_configuration_are_not_shown(full, tmp_path):

@@ -36,8 +36,15 @@ def test_words():
     assert (
         text.listed([]) == "" and text.listed(["a"]) == "a" and text.listed(["a", "b", "c"]) == "a, b and c"
     )
-    assert text.count(1, "man", "men") == "1 man" and text.count(0, "man", "men") == "0 men"
     assert text.interval(0.1, None) == text.DASH
     assert text.quartiles([1, 2, 3, 4, 5]) == "3.0 (2.0 to 4.0)"
     assert text.percent(1, 0) == text.DASH
     assert [text.seconds(s) for s in (3.21, 600, 9000)] == ["3.2 s", "10 min", "2.5 h"]
+
+
+def test_no_probability_claims_certainty():
+    shown = [
+        text.probability(p).replace(text.NBSP, " ") for p in (0.0, 0.0049, 0.005, 0.32, 0.994, 0.995, 1.0)
+    ]
+    assert shown == ["< 0.01", "< 0.01", "0.01", "0.32", "0.99", "> 0.99", "> 0.99"]
+    assert text.probability(None) == text.DASH

@@ -8,7 +8,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation.auc import paired as paired_test
 from promet.evaluation.auc import record as auc_record
 from promet.evaluation.calibration import record as calibration_record
-from promet.report import calibrated, doubts, result_tables, words
+from promet.report import calibrated, cohort_tables, doubts, result_tables, verdict, words
 from promet.report.read import Split, Study
 from promet.report.text import NBSP
 
@@ -138,15 +138,16 @@ def test_one_split_one_site():
     assert {"One random split", "No second centre"} <= set(titles(*study(site=("A",), splits=1)))
 
 
-def test_missingness_that_knows_the_outcome():
+def test_missingness_that_differs_with_the_outcome():
     table = pd.DataFrame(
         {"patient": [f"P{i}" for i in range(6)], "part": "training", "label": [0.0, 1.0] * 3}
     )
     table["grade_group"] = [1.0, np.nan, 2.0, np.nan, 2.0, 3.0]
     table["psa"] = 5.0
     found = titles(*study(predictions=table))
-    assert "grade group (67 % against 0 %)" in found["Missing values know the outcome"]
-    assert "PSA" not in found["Missing values know the outcome"]
+    said = found["Values are missing unevenly"]
+    assert said.startswith("Whether a value is missing differs between the fitted men with and without")
+    assert "grade group (67 % with, 0 % without)" in said and "PSA" not in said
     table["grade_group"] = [1.0, 1.0, np.nan, np.nan, 2.0, 3.0]
     assert "grade group (2 of 6)" in titles(*study(predictions=table))["Missing values"]
 
@@ -163,8 +164,17 @@ def test_exclusions_and_warnings():
         ("", Sidecar("fuse", "", warnings=["y", "z"])),
     ]
     found = titles(whole, split)
-    assert "1 man excluded because of bad data and 1 man without a lesion" in found["Exclusions"]
-    assert "33 % of 6." in found["Exclusions"]
+    lost = (
+        "1 man is excluded because of bad data. 1 man has no lesion in the prostate and so no network score."
+    )
+    assert found["Exclusions"].startswith(f"{lost} That is 33 % of 6.")
+    assert plain(words.people(whole, split)).endswith(f" {lost}") and words.lost(whole) == lost
+    whole.exclusions = whole.exclusions[1:]
+    found = titles(whole, split)
+    assert "Exclusions" not in found and "Nobody is excluded" in found["Men without a network score"]
+    assert words.lost(whole) in plain(words.people(whole, split))
+    whole.exclusions, whole.gather = [], None
+    assert "not been gathered yet" in words.people(whole, split)
     assert found["Warnings"].startswith("1 man with a warning of an imaging stage and 2 warnings")
     assert "6 in development (6 training)" in words.people(whole, split)
 
@@ -279,3 +289,103 @@ def test_lost_new_men_are_named():
     assert "Of 3 new men, 1 man is excluded because of bad data" in result_tables.lost_prospective(
         whole, split
     )
+
+
+def believed(multimodal, positives, negatives, *doubt, **more):
+    told = metrics(metachronous=section(multimodal, positives=positives, negatives=negatives, **more))
+    return [plain(text) for text in verdict.verdict(told, doubt)]
+
+
+HEAVY = doubts.Doubt("", "", "it is not shown to be better than the clinical score")
+SITE = doubts.Doubt("", "", "no second centre has tested it")
+THIRD = doubts.Doubt("", "", "a third thing")
+LIGHT = doubts.Doubt("One random split", "Another division.")
+
+
+def test_verdict_says_whether_to_believe_it_and_why():
+    assert believed(record(0.84, 0.66, 1.0, 0.0001, 0.0064), 9, 11, LIGHT, HEAVY) == [
+        "As a hint, no more",
+        "the score ranks these men better than chance, but 9 men with progression and 11 without leave any AUC from 0.66 to 1.00 "
+        "possible and it is not shown to be better than the clinical score",
+    ]
+    assert believed(record(0.9, 0.82, 0.97, 0.0001, 0.001), 60, 70)[1].endswith(
+        "but it rests on only 60 men with progression and 70 without"
+    )
+    sure = record(0.84, 0.78, 0.9, 1e-9, 1e-9)
+    assert believed(sure, 200, 300, LIGHT) == [
+        "Yes, in men like these",
+        "the 95 % interval of the AUC (0.78 to 0.90) is narrow and rests on 200 men with progression and 300 without",
+    ]
+    reserved = believed(sure, 200, 300, HEAVY, SITE, THIRD)
+    assert reserved[0] == "With reservations" and reserved[1].endswith(
+        f"but {HEAVY.clause} and {SITE.clause}"
+    )
+    assert believed(record(0.72, 0.45, 1.0, 0.1, 0.2), 1, 13) == [
+        "Not yet",
+        "from 1 man with progression and 13 without the 95 % interval of the AUC (0.45 to 1.00) includes 0.5, so the score is not "
+        "shown to beat chance",
+    ]
+    assert (
+        "the rank test does not exclude chance (p = 0.072)"
+        in believed(record(0.72, 0.51, 0.93, 0.04, 0.072), 10, 13)[1]
+    )
+    assert believed(record(0.2, 0.05, 0.4, 0.001, 0.01), 10, 13)[0] == "No"
+    assert believed(record(1.0), 10, 13)[0] == "Not yet"
+    assert believed(record(None), 10, 13)[0] == verdict.verdict(None, ())[0] == "There is no answer yet"
+
+
+def test_the_names_of_the_answer_are_told():
+    split = study()[1]
+    assert words.key(split).startswith("AUC: how often") and "naive Bayes" not in words.key(split)
+    split.bayes = {"models": {"multimodal": {"order": ["cnn_score", "psa"]}, "clinical": {"order": ["psa"]}}}
+    assert words.key(split).endswith(
+        "Multimodal: naive Bayes of CNN score and PSA. CNN: the network's score alone. Clinical only: naive Bayes of PSA."
+    )
+
+
+def test_one_interval_is_quoted_everywhere():
+    """The one that holds at this size decides; the sentences do not quote another."""
+    given = record(0.75, 0.52, 0.98, 0.03, 0.03) | {"logit": {"low": 0.48, "high": 0.92}}
+    more = {"interval_advice": {"prefer": "logit", "sentence": "Quote it."}}
+    assert believed(given, 10, 13, **more)[0] == "Not yet"
+    assert "down to 0.48" in words.verdict(section(given, **more), 0.95)
+    found = titles(*study(metrics=metrics(metachronous=section(given, **more))))
+    assert "0.48" in found["Chance is not excluded"]
+
+
+def test_men_of_a_role_who_are_in_no_part_are_named():
+    whole, split = study()
+    for row in whole.rows:
+        row["role"] = "development"
+    assert words.latecomers(whole, split) == ""
+    split.parts.pop("P3")
+    whole.freeze = {"name": "v1"}
+    assert words.latecomers(whole, split).startswith(
+        "1 prospective man has the role development in the table"
+    )
+    assert "after the study was frozen" in words.latecomers(whole, split)
+
+
+def grouped(by, flags):
+    return [
+        {by: name, "n": 5, "positives": 2, "negatives": 1, "medians": {"suv_max": 7.0, "uptake_min": None}, "flags": flag}
+        for name, flag in zip(("a", "b"), flags, strict=True)
+    ]  # fmt: skip
+
+
+def test_sites_and_scanners_and_what_a_mark_means():
+    whole = study()[0]
+    whole.characteristics = {
+        "sites": grouped("site", ([], ["suv_max"])),
+        "scanners": grouped("voxel_mm", ([], [])),
+    }
+    sites, scanners = (cohort_tables.compared(whole, by) for by in cohort_tables.GROUPED)
+    assert [row[3] for row in sites.rows] == ["7", "7 *"] and sites.notes[0].startswith(
+        "* differs from all other sites"
+    )
+    assert scanners.head[0].startswith("Voxel") and not any(
+        "*" in cell for row in scanners.rows for cell in row
+    )
+    assert scanners.notes[0].startswith("No median differs from all other voxel sizes")
+    whole.characteristics["scanners"] = whole.characteristics["scanners"][:1]
+    assert cohort_tables.compared(whole, "scanners") is None

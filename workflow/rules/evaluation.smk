@@ -74,6 +74,7 @@ rule table1:
     input:
         gather=plan.sidecar("gather"),
         cohort=ancient(plan.cohort),
+        ledger=ancient(plan.ledger),
     output:
         record=plan.sidecar("table1"),
     log:
@@ -90,7 +91,7 @@ rule table1:
         patients=lambda wc: plan.patients_dir,
     shell:
         "promet evaluation table1 --cohort {input.cohort:q} --measures {params.measures:q}"
-        " --patients {params.patients:q} --out {output.record:q}"
+        " --patients {params.patients:q} --ledger {input.ledger:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 

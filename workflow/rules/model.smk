@@ -1,6 +1,9 @@
 # The locked model of a frozen study: everything a clinic needs to score a patient, and nothing about the men it was
 # fitted on. Of several splits the first is locked: it was fixed before any result was seen.
 
+from promet.cohort.locked import made_from
+from promet.core.pin import canonical
+
 
 rule bundle:
     input:
@@ -23,10 +26,12 @@ rule bundle:
     params:
         pin=lambda wc: plan.pin("bundle"),
         settings=lambda wc: plan.settings("bundle"),
+        made_from=lambda wc: canonical(made_from(plan)),
         gathered=plan.beside("gather", "patients.parquet"),
         patients=lambda wc: plan.patients_dir,
     shell:
         "promet model bundle --dataset {input.dataset:q} --select {input.select:q} --fuse {input.fuse:q}"
         " --evaluate {input.evaluate:q} --survive {input.survive:q} --gathered {params.gathered:q}"
         " --patients {params.patients:q} --freeze {input.freeze:q} --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --pin {params.pin} --settings {params.settings:q}"
+        " --made-from {params.made_from:q} >> {log:q} 2>&1"

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from promet.core.words import count
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make cohort tables from public layouts.")
 
 
@@ -27,7 +29,7 @@ def from_ibsi(
     """
     from promet.cohort.public import from_ibsi as make
 
-    print(f"{make(source, out)} patients written to {out}")
+    print(f"{count(make(source, out), 'patient')} written to {out}")
 
 
 @app.command("from-nnunet")
@@ -55,7 +57,7 @@ def from_nnunet(
 
     made = make(source, out, prostate, masks or out.parent / "masks")
     print(
-        f"{made.patients} patients, {made.metastatic} of them with uptake apart from the prostate, written to {out}"
+        f"{count(made.patients, 'patient')}, {made.metastatic} of them with uptake apart from the prostate, written to {out}"
     )
-    for why, count in sorted(made.left_out.items()):
-        print(f"{count} studies left out: {why}")
+    for why, number in sorted(made.left_out.items()):
+        print(f"{count(number, 'study', 'studies')} left out: {why}")

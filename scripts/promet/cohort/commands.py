@@ -5,86 +5,29 @@ from __future__ import annotations
 import gc
 import json as jsonlib
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, table, words
 from promet.cohort import run as runs
+from promet.cohort.check import require_sound_table, same_images
+from promet.cohort.overview import empty
 from promet.cohort.plan import FIT, Plan
 from promet.cohort.status import inspect
-from promet.cohort.words import count
-from promet.config import Config, load
+from promet.config import load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
-
-
-def _command(name: str, configfiles: list[Path]) -> str:
-    """A command as it has to be typed with these configurations."""
-    return " ".join(["promet", name, *(f"-c {path}" for path in configfiles)])
-
-
-def check(
-    configfiles: list[Path], as_json: bool, look: Callable[[Path, Any], Iterable[Any]] | None = None
-) -> int:
-    """Print every fault of the table; exit 2 when there is an error among them.
-
-    Args:
-        configfiles: laid over the defaults.
-        as_json: print JSON.
-        look: what looks into the images (``imaging.check.check_images``); without it only the table is checked.
-    """
-    config = load(configfiles)
-    faults = table.check(config.cohort)
-    number = Counter(fault.severity for fault in faults)
-    refused = list(look(Path(config.cohort), config.imaging)) if look and not number["error"] else []
-    if as_json:
-        images = [asdict(fault) | {"severity": "quarantine"} for fault in refused]
-        print(jsonlib.dumps([*(asdict(fault) for fault in faults), *images], indent=2))
-        return EXIT_REFUSED if number["error"] else EXIT_OK
-    for fault in faults:
-        found = f"found '{fault.value}'" if fault.value else "found nothing"
-        print(
-            f"{fault.severity:10} line {fault.line:<4} {fault.patient or '-':12} {fault.column:24}"
-            f" {found}; expected {fault.expected}"
-        )
-    for image in refused:
-        print(f"quarantine {image.patient:22} {image.column:24} {image.code}: {image.sentence}")
-    lost = len(
-        {image.patient for image in refused}
-        | {fault.patient for fault in faults if fault.severity == "quarantine"}
-    )
-    print(
-        f"{config.cohort}: {count(number['error'], 'error')}, {count(lost, 'patient')} to be quarantined, "
-        f"{count(number['warning'], 'warning')}"
-    )
-    if number["error"]:
-        print("Put right the errors; promet intake refuses the table until then")
-        return EXIT_REFUSED
-    print(f"Next: {_command('intake', configfiles)}")
-    return EXIT_OK
-
-
-def _require_sound_table(config: Config, configfiles: list[Path]) -> None:
-    faults = [fault for fault in table.check(config.cohort) if fault.severity == "error"]
-    if faults:
-        raise UsageError(
-            "E_COHORT_FAULTS",
-            f"The cohort table has {count(len(faults), 'error')}, the first on line {faults[0].line}, "
-            f"column {faults[0].column}",
-            remedy=f"{_command('check', configfiles)} lists them all; nothing was done",
-        )
+from promet.core.words import count, say, typed
 
 
 def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
     config = load(configfiles)
-    _require_sound_table(config, configfiles)
+    require_sound_table(config)
     rows = table.read(config.cohort)
     path = ledger.ledger_path(config.registry, config.study)
     if ledger.mend(path):
-        print("the split ledger had lost rows; they are back from its copy")
+        say("the split ledger had lost rows; they are back from its copy")
     split = config.split
     frozen = ledger.freeze_name(config.registry, config.study)
     entries = ledger.read(path)
@@ -93,13 +36,7 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     )
     found = registry.intake(rows, Path(config.cohort).parent, config.registry, deep)
     if found.twins:
-        raise UsageError(
-            "E_SAME_IMAGES",
-            f"{count(len(found.twins), 'group')} of patients have identical PET images: "
-            f"{', '.join('='.join(group) for group in found.twins)}",
-            "one pseudonym per patient: the same man in training and in test would leak",
-            "Delete the doubled row, or correct the folder of one of them; nothing was registered",
-        )
+        raise same_images(found.twins)
     ledger.append(path, added)
     plan = Plan(config, lenient=True)
     words.remember(plan, inspect(plan))
@@ -107,8 +44,8 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     if as_json:
         print(jsonlib.dumps({**asdict(found), "dealt": parts}, indent=2))
     else:
-        _print_intake(found, parts)
-        print(f"Next: {_command('run', configfiles)}")
+        _print_intake(found, parts, _late(added, frozen))
+        say("Next: promet run" if rows else empty(config.cohort))
     return EXIT_OK
 
 
@@ -122,7 +59,12 @@ def _dealt(new: list[str], added: list[ledger.Entry], before: list[ledger.Entry]
     }
 
 
-def _print_intake(found: registry.Intake, parts: dict[str, int]) -> None:
+def _late(added: list[ledger.Entry], frozen: str) -> int:
+    """Development men who came after the freeze."""
+    return sum(entry.split == "00" and entry.part == ledger.PROSPECTIVE for entry in added) if frozen else 0
+
+
+def _print_intake(found: registry.Intake, parts: dict[str, int], late: int) -> None:
     def names(patients: list[str]) -> str:
         return ", ".join(patients[:8]) + (f" and {len(patients) - 8} more" if len(patients) > 8 else "")
 
@@ -132,14 +74,20 @@ def _print_intake(found: registry.Intake, parts: dict[str, int]) -> None:
         ("no longer in the table", found.gone),
     ):
         if patients:
-            print(f"{len(patients)} {word}: {names(patients)}")
+            say(f"{len(patients)} {word}: {names(patients)}")
     for patient, source in found.missing:
-        print(f"missing: {source} of {patient} cannot be read; the patient will be quarantined")
+        say(f"missing: {source} of {patient} cannot be read; the patient will be quarantined")
     if parts:
-        print("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
+        say("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
+    if late:
+        whom = "him" if late == 1 else "them"
+        say(
+            f"{count(late, 'development man', 'development men')} after the freeze: scored, not trained on "
+            f"(promet freeze NAME --into NEWSTUDY makes a new study with {whom})"
+        )
     if not (found.new or found.changed or found.gone or found.missing or parts):
-        print("nothing new")
-    print(f"{count(found.files, 'file')} known, {found.hashed} read")
+        say("nothing new")
+    say(f"{count(found.files, 'file')} known, {found.hashed} read")
 
 
 def status(configfiles: list[Path], patient: str, as_json: bool) -> int:
@@ -151,13 +99,9 @@ def status(configfiles: list[Path], patient: str, as_json: bool) -> int:
         chosen = [job for job in jobs if not patient or job.at.get("patient") == patient]
         print(jsonlib.dumps([asdict(job) for job in chosen], indent=2))
         return EXIT_OK
-    shown = (
-        overview.patient_lines(plan, jobs, patient)
-        if patient
-        else overview.lines(plan, jobs, _command("run", configfiles))
-    )
+    shown = overview.patient_lines(plan, jobs, patient) if patient else overview.lines(plan, jobs)
     for line in shown:
-        print(line)
+        say(line)
     return EXIT_OK
 
 
@@ -169,16 +113,16 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
         plan = Plan(config, lenient=True)
         unused = _quarantined(plan, {man for split in plan.splits for man in plan.fit_members(split)})
         ledger.close(config.registry, config.study, name, unused)
-        print(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
+        say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
-            print(f"quarantined now, so only scored even if cured later: {words.named(unused, 8)}")
-        print(f"Next: {_command('run', configfiles)}")
+            say(f"quarantined now, so only scored even if cured later: {words.named(unused, 8)}")
+        say("Next: promet run")
         return EXIT_OK
     if not ledger.freeze_name(config.registry, config.study):
         raise UsageError(
             "E_NOT_FROZEN",
             f"The study {config.study} is still open: new patients are dealt to it anyway",
-            remedy=f"{_command('freeze NAME', configfiles)} closes it",
+            remedy="promet freeze NAME closes it",
         )
     path = ledger.ledger_path(config.registry, into)
     if ledger.read(path):
@@ -196,9 +140,10 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     fitted = {entry.patient for entry in entries if entry.part in FIT}
     ledger.close(config.registry, into, name, _quarantined(Plan(config, lenient=True), fitted))
     parts = Counter(entry.part for entry in entries if entry.split == "00")
-    print(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
-    print(f"Next: write 'study: {into}' into a configuration of its own and promet run -c it")
-    print(f"study {config.study} stays as it is and keeps scoring")
+    say(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
+    more = f"{typed('promet run')} -c {into}.yaml"
+    say(f"Next: write 'study: {into}' into a file of its own, say {into}.yaml; then {more}")
+    say(f"study {config.study} stays as it is and keeps scoring")
     return EXIT_OK
 
 
@@ -228,8 +173,8 @@ def waive(configfiles: list[Path], patient: str, reason: str) -> int:
     if not plan.sealed:
         ledger.seal(config.registry, config.study, kept)
     ledger.waive(config.registry, config.study, patient, reason, table.read(config.cohort))
-    print(f"study {config.study} keeps its model without {patient}: nothing can train or fit it again")
-    print(f"Next: {_command('run', configfiles)}, then {_command('prune --yes', configfiles)}")
+    say(f"study {config.study} keeps its model without {patient}: nothing can train or fit it again")
+    say("Next: promet run, then promet prune --yes")
     return EXIT_OK
 
 
@@ -237,11 +182,11 @@ def verify(configfiles: list[Path]) -> int:
     """Compare every product with its record."""
     read, damages = care.verify(Plan(load(configfiles), lenient=True))
     for damage in damages:
-        print(f"{damage.record}: {damage.product} {damage.what}")
-    print(f"{count(read, 'product')} read, {len(damages)} damaged")
+        say(f"{damage.record}: {damage.product} {damage.what}")
+    say(f"{count(read, 'product')} read, {len(damages)} damaged")
     if damages:
         records = " ".join(sorted({damage.record for damage in damages}))
-        print(f"Next: rm {records} && {_command('run', configfiles)}")
+        say(f"Next: rm {records} && promet run")
         return EXIT_REFUSED
     return EXIT_OK
 
@@ -258,18 +203,16 @@ def prune(configfiles: list[Path], yes: bool) -> int:
         )
     folders = care.prune(plan) if yes else care.abandoned(plan)
     for folder in folders:
-        print(f"{'deleted' if yes else 'would delete'} {folder}")
+        say(f"{'deleted' if yes else 'would delete'} {folder}")
     what = f"{count(len(folders), 'patient')} with results, but no row in {plan.cohort}"
-    print(
-        what if yes or not folders else f"{what}; {_command('prune --yes', configfiles)} deletes their files"
-    )
+    say(what if yes or not folders else f"{what}; promet prune --yes deletes their files")
     return EXIT_OK
 
 
 def run(configfiles: list[Path], options: list[str]) -> int:
     """Bring everything up to date."""
     config = load(configfiles)
-    _require_sound_table(config, configfiles)
+    require_sound_table(config)
     return runs.run(config, configfiles, options)
 
 
@@ -279,9 +222,9 @@ def retry(configfiles: list[Path], options: list[str]) -> int:
     plan = Plan(config)
     records = care.quarantined(plan)
     if not records:
-        print("nobody is quarantined")
+        say("nobody is quarantined")
         return EXIT_OK
-    print(f"{count(len(records), 'patient')} to be tried again")
+    say(f"{count(len(records), 'patient')} to be tried again")
     if plan.buckets:  # a bucket's job makes what is not there
         for path in records:
             Path(path).unlink()

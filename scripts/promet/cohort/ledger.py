@@ -110,6 +110,11 @@ def freeze_name(registry: str | Path, study: str) -> str:
     return _freeze(registry, study).get("name", "")
 
 
+def excluded(registry: str | Path, study: str) -> set[str]:
+    """Members of the fit parts who stay out of a frozen model, since their images could not be used at the freeze."""
+    return set(_freeze(registry, study).get("excluded", []))
+
+
 def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
     """Withdrawn patient -> reason and date of the waiver that keeps the frozen model as it is."""
     return _freeze(registry, study).get("waivers", {})
@@ -210,6 +215,24 @@ def stratum(row: Row, columns: list[str]) -> str:
     return "/".join(row[name] or "-" for name in columns)
 
 
+def require_roles(entries: list[Entry], rows: list[Row]) -> None:
+    """Refuse a patient who is recorded in one role and now stands in another (it would leak).
+
+    Raises:
+        UsageError: E_ROLE_CHANGED.
+    """
+    roles = {row["patient"]: row["role"] for row in rows}
+    for entry in entries:
+        role = roles.get(entry.patient)
+        if role is not None and (entry.part == METACHRONOUS) != (role == METACHRONOUS):
+            raise UsageError(
+                "E_ROLE_CHANGED",
+                f"Patient {entry.patient} is in the ledger as {entry.part} and in the table as '{role}'",
+                "one role for ever within a study: a change would carry what the model saw into its test",
+                "Put the role back, or begin a new study (key 'study')",
+            )
+
+
 def extend(
     entries: list[Entry],
     rows: list[Row],
@@ -229,16 +252,7 @@ def extend(
         UsageError: a patient recorded in one role now stands in another (it would leak).
     """
     today = today or datetime.date.today().isoformat()
-    roles = {row["patient"]: row["role"] for row in rows}
-    for entry in entries:
-        role = roles.get(entry.patient)
-        if role is not None and (entry.part == METACHRONOUS) != (role == METACHRONOUS):
-            raise UsageError(
-                "E_ROLE_CHANGED",
-                f"Patient {entry.patient} is in the ledger as {entry.part} and in the table as '{role}'",
-                "one role for ever within a study: a change would carry what the model saw into its test",
-                "Put the role back, or begin a new study (key 'study')",
-            )
+    require_roles(entries, rows)
     added = []
     for split in range(repeats):
         number = f"{split:02d}"

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
+from promet.cohort import locked, registry
+from promet.cohort.buckets import TENSOR
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job
-from promet.cohort.words import count, counted, named
+from promet.cohort.words import counted, named
 from promet.core.errors import UsageError
 from promet.core.sidecar import QUARANTINED
+from promet.core.words import count
 
 COLUMNS = ("fresh", "stale", "missing", "quarantined")
 NAMED = 6  # patients named in one sentence
+LOOKED = 100  # quarantined patients whose files are looked at: status answers at once
 WORD = {"stale": "stale", "missing": "missing", "lost": "missing"}
 
 
@@ -23,7 +28,7 @@ def state(job: Job) -> str:
     return "missing" if job.state == "lost" else job.state
 
 
-def lines(plan: Plan, jobs: list[Job], next_step: str) -> Iterator[str]:
+def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     """The whole of ``promet status``."""
     yield f"study {plan.study}: {count(len(plan.named), 'patient')}, {_split(plan)}"
     counts: dict[str, Counter] = {}
@@ -34,12 +39,63 @@ def lines(plan: Plan, jobs: list[Job], next_step: str) -> Iterator[str]:
         yield f"{stage:10}" + "".join(f" {number[name]:>11}" for name in COLUMNS)
     stale = list(_stale(jobs))
     yield from stale
+    yield from then_perhaps(plan, jobs)
     yield from _quarantined(jobs)
-    for problem in plan.problems:
+    cured = _touched(plan, jobs)
+    if cured:
+        yield f"the files of {named(cured, NAMED)} (quarantined) changed since: look again with promet intake"
+    refused = problems(plan)
+    for problem in refused:
         yield f"{problem.code}: {problem}"
-    if plan.problems:
+    if refused:
         return
-    yield f"Next: {next_step}" if stale else "everything is fresh"
+    if not plan.named:
+        yield empty(plan.cohort)
+    elif cured:
+        yield "Next: promet intake, then promet run"
+    else:
+        yield "Next: promet run" if stale else "everything is fresh"
+
+
+def empty(cohort: str) -> str:
+    """What is next when the table holds nobody."""
+    return f"Next: add patients to {cohort}, one row each (config/README.md explains the columns), then promet check"
+
+
+def problems(plan: Plan) -> list[UsageError]:
+    """What a run would refuse."""
+    if plan.problems:
+        return plan.problems
+    found = locked.problem(plan)
+    return [found] if found else []
+
+
+def then_perhaps(plan: Plan, jobs: list[Job]) -> Iterator[str]:
+    """How many networks are trained again if what they are trained on comes out otherwise; nothing when it cannot."""
+    stale = [job for job in jobs if job.state != "fresh"]
+    dealt = bool(plan.unregistered) and not plan.frozen
+    unsure = {split for split in plan.splits if dealt or _unsure(stale, split, set(plan.fit_members(split)))}
+    number = sum(job.stage == "train" and job.state == "fresh" and job.at["split"] in unsure for job in jobs)
+    if number:
+        yield (
+            f"then perhaps {count(number, 'training')}: a network is trained again if the list of the men it is trained on, "
+            "or a tensor or label of theirs, comes out otherwise"
+        )
+
+
+def _unsure(stale: list[Job], split: str, members: set[str]) -> bool:
+    return any(
+        (job.stage in TENSOR and job.at["patient"] in members)
+        or (job.stage == "dataset" and job.at["split"] == split)
+        for job in stale
+    )
+
+
+def _touched(plan: Plan, jobs: list[Job]) -> list[str]:
+    """Quarantined patients whose files changed since the last intake; of very many the first ones are looked at."""
+    men = sorted({job.at["patient"] for job in jobs if job.status == QUARANTINED and "patient" in job.at})
+    rows = [plan.rows[man] for man in men[:LOOKED] if man in plan.rows]
+    return registry.touched(rows, Path(plan.cohort).parent, plan.config["registry"])
 
 
 def patient_lines(plan: Plan, jobs: list[Job], patient: str) -> Iterator[str]:

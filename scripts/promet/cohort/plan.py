@@ -19,6 +19,7 @@ from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.settings import Settings
 from promet.core.stage import STAGES
+from promet.core.words import count
 
 STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
 FIT = ("training", "validation")
@@ -162,8 +163,8 @@ class Plan:
             return None
         return UsageError(
             "E_INTAKE_NEEDED",
-            f"{len(self.unregistered)} of {len(self.rows)} patients of the table are not (wholly) in the registry, "
-            f"the first is {self.unregistered[0]}",
+            f"Not (wholly) in the registry: {len(self.unregistered)} of {count(len(self.rows), 'patient')} in the table, the "
+            f"first is {self.unregistered[0]}",
             remedy="Run promet intake",
         )
 
@@ -175,8 +176,8 @@ class Plan:
             return None
         return UsageError(
             "E_WITHDRAWN",
-            f"{len(gone)} of the patients the frozen study {self.study} ({self.frozen}) was fitted on are no longer in "
-            f"the table, the first is {gone[0]}",
+            f"No longer in the table: {count(len(gone), 'patient')} whom the frozen study {self.study} ({self.frozen}) was "
+            f"fitted on, the first is {gone[0]}",
             "every patient of the training and validation parts",
             f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
             "or train without him with promet freeze NAME --into NEWSTUDY",
@@ -260,7 +261,9 @@ class Plan:
         if stage == "bundle":
             return {"freeze": self.frozen}
         members = self.fit_members(split) if stage == "dataset" else self.patients
-        used = self._table(members, split, USED[stage]) if stage in USED else {}
+        # table1 groups everyone by his part in the first split
+        dealt = self.splits[0] if stage == "table1" else split
+        used = self._table(members, dealt, USED[stage]) if stage in USED else {}
         if stage == "dataset":
             return used | self._layout()
         return used | ({"configuration": self.report_config()} if stage == "report" else {})

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from promet.cohort.words import count, duration, last_words
+from promet.cohort.words import duration, last_words
 from promet.core.files import read_json
 from promet.core.sidecar import QUARANTINED
+from promet.core.words import count, typed
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -195,6 +196,7 @@ class LogHandler(LogHandlerBase):
 
     def _say(self, text: str) -> None:
         self.told = time.monotonic()
+        text = typed(text)
         if self.live:
             self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

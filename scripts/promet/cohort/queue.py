@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from promet.cohort.words import count
 from promet.core.errors import UsageError
+from promet.core.words import count
 
 SOURCE = Path(__file__).parents[3]
 PREFIX = "promet_"  # slurm-jobname-prefix of profiles/slurm

@@ -118,10 +118,7 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
     except UsageError:
         before = {}  # damaged, and made again now
     cache_path = registry / "stat.json"
-    try:
-        cache = {} if deep or not cache_path.exists() else read_json(cache_path)
-    except ValueError:
-        cache = {}  # only a cache: hash again
+    cache = {} if deep else _cache(registry)
     named = {(row["patient"], name): str(base / row[name]) for row in rows for name in SOURCES if row[name]}
     result, fresh = Intake(), {}
     # Many at once, since a network disk answers each question late.
@@ -162,6 +159,49 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
     if fresh != cache:
         write_json(cache_path, fresh)
     return result
+
+
+def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
+    """Patients whose PET bytes are the same, before an intake. Only PETs of the same size are read, and none that is known."""
+    pets = {row["patient"]: str(base / row["pet"]) for row in rows if row["pet"]}
+    cache = _cache(registry)
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = dict(zip(pets, pool.map(_look, pets.values()), strict=True))
+        alike: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for patient, look in looks.items():
+            alike[look.files, look.bytes].append(patient)
+        asked = [man for (files, _), men in alike.items() if files and len(men) > 1 for man in men]
+
+        def digest(man: str) -> str:
+            fingerprint, known = cache.get(pets[man], ["", ""])
+            return known if fingerprint == looks[man].fingerprint else _digest(pets[man])
+
+        same: dict[str, list[str]] = defaultdict(list)
+        for man, found in zip(asked, pool.map(digest, asked), strict=True):
+            same[found or man].append(man)
+    return [sorted(men) for men in same.values() if len(men) > 1]
+
+
+def touched(rows: list[Row], base: Path, registry: str | Path) -> list[str]:
+    """Those of the patients whose files no longer look (names, sizes, times) as they did at the last intake."""
+    if not rows:
+        return []
+    cache = _cache(registry)
+
+    def differs(row: Row) -> bool:
+        paths = [str(base / row[name]) for name in SOURCES if row[name]]
+        return any(_look(path).fingerprint != cache.get(path, [""])[0] for path in paths)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [row["patient"] for row, other in zip(rows, pool.map(differs, rows), strict=True) if other]
+
+
+def _cache(registry: str | Path) -> dict[str, list[str]]:
+    """Path -> fingerprint and digest at the last intake; only a cache: lost or damaged, it is empty."""
+    try:
+        return read_json(Path(registry) / "stat.json")
+    except (OSError, ValueError):
+        return {}
 
 
 @dataclass(frozen=True)
@@ -214,7 +254,10 @@ def _compare(before: dict[str, dict[str, Row]], lines: list[Row], result: Intake
     for patient, digests in after.items():
         if patient not in before:
             result.new.append(patient)
-        elif {name: row["digest"] for name, row in before[patient].items()} != digests:
+        elif any(
+            digest != MISSING and digest != before[patient].get(name, {}).get("digest")
+            for name, digest in digests.items()
+        ) or set(before[patient]) - set(digests):
             result.changed.append(patient)
     result.gone = sorted(set(before) - set(after))
     result.twins = [sorted(group) for group in pets.values() if len(group) > 1]

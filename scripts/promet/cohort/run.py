@@ -13,16 +13,19 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from promet.cohort import ledger, queue, words
+from promet.cohort import ledger, locked, queue, words
 from promet.cohort.lock import MARK, Lock, end, held, running, snakemake_here
+from promet.cohort.overview import then_perhaps
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job, inspect, stale_records
-from promet.cohort.words import count, counted, last_words, named
+from promet.cohort.words import counted, last_words, named
 from promet.core.environment import own_commands_first
 from promet.core.errors import EXIT_OK, EXIT_RESUMABLE, UsageError
 from promet.core.settings import Settings
 from promet.core.sidecar import QUARANTINED, Sidecar
+from promet.core.words import count, say
 
+SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
 PHASES = ("prepare", "lock", "all")
 # Options with which Snakemake's own output is what was asked for.
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
@@ -44,14 +47,14 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         again: records to make again although they are fresh.
 
     Returns:
-        0; Snakemake's exit code; or EXIT_RESUMABLE after a signal.
+        0; Snakemake's exit code; or EXIT_RESUMABLE after a signal, or when the disk is full.
     """
     own_commands_first()
     snakemake = Snakemake(configfiles, options)
     if {"-n", "--dry-run", "--dryrun"} & set(options):
         plan = _plan(config)
         jobs = inspect(plan)
-        print_plan(jobs)
+        print_plan(plan, jobs)
         return _phases(plan, snakemake, jobs, again or [], PHASES[-1:])
     with held(config.results) as lock:
         snakemake.lock = lock
@@ -63,7 +66,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         words.remember(plan, jobs)
         _bring_to_now(plan, jobs)
         _adopt(jobs, snakemake)
-        print_plan(jobs)
+        print_plan(plan, jobs)
         code = _phases(plan, snakemake, jobs, again or [])
         if code == EXIT_OK:
             jobs = inspect(plan)
@@ -80,8 +83,11 @@ def _plan(config: Settings) -> Plan:
             f"The table {plan.cohort} holds no patients",
             remedy="Fill it in, or name your configuration with -c",
         )
+    ledger.require_roles(ledger.read(plan.ledger), list(plan.rows.values()))
     if plan.sealed:
         _require_same_networks(plan)
+    if problem := locked.problem(plan):
+        raise problem
     return plan
 
 
@@ -102,13 +108,13 @@ def _require_same_networks(plan: Plan) -> None:
 
 
 class Snakemake:
-    """Calls Snakemake with promet's Snakefile and waits for it."""
+    """Calls Snakemake with promet's Snakefile, or with another, and waits for it."""
 
-    def __init__(self, configfiles: list[Path], options: list[str]) -> None:
+    def __init__(self, configfiles: list[Path], options: list[str], snakefile: Path = SNAKEFILE) -> None:
         names = {option.partition("=")[0] for option in options}
         self.native = bool(names & NATIVE)
         self.options = [*options, *([] if self.native else ["--logger", "promet"])]
-        self.fixed = ["--snakefile", str(Path(__file__).parents[3] / "Snakefile")]
+        self.fixed = ["--snakefile", str(snakefile)]
         if configfiles:  # once for all: of several, Snakemake takes the last
             self.fixed += ["--configfile", *map(str, configfiles)]
         self.lock: Lock | None = None
@@ -236,17 +242,21 @@ def _phases(
         if code:
             if snakemake.native:
                 print_reasons(Path(plan.logs), start)
-            print(_help(plan), flush=True)
-            return abs(code)
+            say(_help(plan))
+            return EXIT_RESUMABLE if code < 0 or _full(plan) else code
         jobs = inspect(plan)
     return EXIT_OK
 
 
 def _help(plan: Plan) -> str:
     """The line that a failed run ends with."""
-    if shutil.disk_usage(plan.results).free < FULL:
+    if _full(plan):
         return f"E_DISK_FULL: There is no room left on the disk of {plan.results}. Make room, then promet run again"
     return "What is done is kept: put right what is named above, then promet run again"
+
+
+def _full(plan: Plan) -> bool:
+    return shutil.disk_usage(plan.results).free < FULL
 
 
 def _up_to_date(jobs: list[Job]) -> bool:
@@ -270,10 +280,10 @@ def print_reasons(logs: Path, start: float) -> None:
     """The last words of the jobs that failed since ``start``."""
     for path in sorted(logs.rglob("*.log")) if logs.is_dir() else []:
         if path.stat().st_mtime >= start and (said := last_words(path)):
-            print(f"{path}: promet: {said}", flush=True)
+            say(f"{path}: promet: {said}")
 
 
-def print_plan(jobs: list[Job]) -> None:
+def print_plan(plan: Plan, jobs: list[Job]) -> None:
     """Why, what, how many, one line per reason; followers run too, if what they read comes out otherwise."""
     stages: dict[str, Counter] = {}
     patients: dict[str, set[str]] = {}
@@ -286,6 +296,8 @@ def print_plan(jobs: list[Job]) -> None:
         print(f"{why} · {counted(found)}{who} · {count(found.total(), 'job')}")
     if any(job.state in ("stale", "lost") for job in jobs):
         print("and what follows from these, as far as they come out otherwise")
+    for line in then_perhaps(plan, jobs):
+        print(line)
     sys.stdout.flush()
 
 
@@ -293,7 +305,7 @@ def _print_end(plan: Plan, jobs: list[Job]) -> None:
     bad = {j.at["patient"] for j in jobs if j.stage in PATIENT_STAGES and j.status == QUARANTINED}
     if bad:
         verb = "is" if len(bad) == 1 else "are"
-        print(
+        say(
             f"{len(bad)} of {count(len(plan.patients), 'patient')} {verb} quarantined; promet status says why"
         )
     print(f"report: {plan.beside('report', 'report.html')}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.words import Reasons
+from promet.core import checksums
 from promet.core.bucket import Records
 from promet.core.errors import IntegrityError
+from promet.core.files import digest_file
+from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER
 
 
@@ -77,6 +81,8 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
             older = [n for n, digest in read.items() if digests.get((patient, n), digest) != digest]
             if older:
                 job.state, job.why = "stale", f"made from an older {older[0]}"
+        elif checksums.NAME in record.products and (damage := _damage(Path(path), record)):
+            job.state, job.why = "stale", damage
     made = {job.at["patient"] for job in jobs if job.stage in PATIENT_STAGES and job.state != "missing"}
     finished = any(job.stage == "report" and job.state != "missing" for job in jobs)
     for job in jobs:
@@ -85,6 +91,18 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         elif job.state == "missing" and finished and "split" in job.at and job.stage != "train":
             job.why = "its record is gone"
     return jobs
+
+
+def _damage(path: Path, record: Sidecar) -> str:
+    """What is not as it was in the folder of a locked model, whose record names only the list of its checksums; '' = nothing."""
+    sums = path.with_name(checksums.NAME)
+    try:
+        faults = [(name, what) for name, what in checksums.compare(path.parent) if what != "not listed"]
+    except IntegrityError:
+        return f"{checksums.NAME} of the locked model is missing or damaged"
+    if digest_file(sums) != record.products[checksums.NAME]:
+        faults.insert(0, (checksums.NAME, "changed"))
+    return f"{faults[0][0]} of the locked model is {faults[0][1]}" if faults else ""
 
 
 def stale_records(plan: Plan, jobs: list[Job]) -> list[str]:

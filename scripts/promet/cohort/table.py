@@ -9,6 +9,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from promet.core.errors import UsageError
 
 Row = dict[str, str]
 
+SEPARATORS = {";": "semicolons", ",": "commas", "|": "bars", "": "blanks"}
+# What other tables write for a missing number.
+SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
 ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -136,6 +140,7 @@ def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, delimiter="\t")
             header = [(name or "").strip() for name in reader.fieldnames or []]
+            _require_tabs(header)
             reader.fieldnames = header
             return header, [(reader.line_num, row) for row in reader]
     except OSError as error:
@@ -152,6 +157,21 @@ def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
             "text saved as 'tab-separated values, UTF-8'",
             "Export it again from the spreadsheet",
         ) from error
+
+
+def _require_tabs(header: list[str]) -> None:
+    """Refuse a table of another kind in one sentence, instead of a fault per column."""
+    if len(header) != 1:
+        return
+    for sign, name in SEPARATORS.items():
+        parts = [part.strip(" \"'") for part in (header[0].split(sign) if sign else header[0].split())]
+        if len(parts) > 1 and {part.lower() for part in parts} & set(COLUMNS):
+            raise UsageError(
+                "E_COHORT_SEPARATOR",
+                f"The columns of the cohort table are separated by {name}",
+                "tabs between the columns",
+                "Save it from the spreadsheet as 'Text (tab-delimited)', or as CSV with the tab as field delimiter, in UTF-8",
+            )
 
 
 def read(path: str | Path) -> list[Row]:
@@ -177,11 +197,16 @@ def check(path: str | Path) -> list[Fault]:
     """Every fault of the table and its folders, in file order."""
     path = Path(path)
     header, raw = _raw(path)
-    faults = [Fault(1, name, "", "a column of this name") for name in COLUMNS if name not in header]
+    absent = [name for name in COLUMNS if name not in header]
+    meant = {name: _meant(name, absent) for name in header if name not in COLUMNS}
+    faults = [
+        Fault(1, name, "", "a column of this name") for name in absent if name not in set(meant.values())
+    ]
     faults += [
-        Fault(1, name, name, "one of the known columns, or delete it")
-        for name in header
-        if name not in COLUMNS
+        Fault(
+            1, name, name, f"{near}: rename the column" if near else "one of the known columns, or delete it"
+        )
+        for name, near in meant.items()
     ]
     faults += [
         Fault(1, name, name, "each column once")
@@ -191,13 +216,40 @@ def check(path: str | Path) -> list[Fault]:
     for line, cells in raw:
         surplus = cells.get(None)
         if surplus:
-            faults.append(Fault(line, "", "\t".join(surplus), f"at most {len(header)} cells"))
+            faults.append(_surplus(line, header, [*(cells[name] or "" for name in header), *surplus]))
+            continue  # the cells of this row stand in wrong columns
         row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
         if any(row.values()):
             found = [*_check_row(line, row, path.parent), *_check_twice(line, row, seen)]
             known = COLUMNS["patient"].valid(row["patient"])
             faults += [replace(fault, patient=row["patient"]) for fault in found] if known else found
     return sorted(faults, key=lambda fault: fault.line)
+
+
+def _meant(name: str, absent: list[str]) -> str:
+    """The missing column that an unknown name stands for, or ''."""
+    plain = "_".join(name.lower().replace("-", " ").split())
+    return next(iter(get_close_matches(plain, absent, 1, 0.75)), "")
+
+
+def _surplus(line: int, header: list[str], cells: list[str]) -> Fault:
+    """A row with more cells than there are columns; where a cell stands twice, that one is named."""
+    number = f"{len(header)} cells, one per column; this row has {len(cells)}"
+    twice = [i for i in range(len(header)) if cells[i].strip() and cells[i] == cells[i + 1]]
+    fitting = [i for i in twice if _valid(header, cells[:i] + cells[i + 1 :])]
+    # Two columns may well name the same file, so a doubled value of another column comes first.
+    fitting.sort(key=lambda i: set(header[i : i + 2]) <= set(SOURCES))
+    if fitting:
+        at = fitting[0]
+        return Fault(line, header[at], cells[at], f"{number}: this cell stands twice, delete one of them")
+    return Fault(line, header[-1], "\t".join(cells[len(header) - 1 :]), f"{number}: a tab too many")
+
+
+def _valid(header: list[str], cells: list[str]) -> bool:
+    return all(
+        not cell or name not in COLUMNS or COLUMNS[name].valid(cell)
+        for name, cell in zip(header, (cell.strip() for cell in cells), strict=False)
+    )
 
 
 def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Iterable[Fault]:
@@ -219,7 +271,15 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
     for name, column in COLUMNS.items():
         value = row[name]
         if value and not column.valid(value):
-            yield Fault(line, name, value, column.expected)
+            yield Fault(line, name, value, _instead(column, value))
+        elif column.numeric and value in SENTINELS:
+            yield Fault(
+                line,
+                name,
+                value,
+                f"a measured value; where {value} stands for missing, an empty cell",
+                "warning",
+            )
     for name in ("patient", "pet"):
         if not row[name]:
             yield Fault(line, name, "", COLUMNS[name].expected)
@@ -228,6 +288,14 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
             yield from _check_source(line, name, row[name], base / row[name])
     yield from _check_outcomes(line, row)
     yield from _check_gleason(line, row)
+
+
+def _instead(column: Column, value: str) -> str:
+    """What to write instead of a value that is none."""
+    point = value.replace(",", ".")
+    if column.numeric and point != value and column.valid(point):
+        return f"{point}, with a decimal point"
+    return column.expected + (", or an empty cell where it is missing" if value in SENTINELS else "")
 
 
 def _check_source(line: int, name: str, value: str, path: Path) -> Iterable[Fault]:

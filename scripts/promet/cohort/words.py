@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promet.cohort.concerns import flat
+from promet.cohort.registry import MISSING
 from promet.cohort.table import COLUMNS
 from promet.core.files import read_json, write_json
 from promet.core.pin import pin as hash_of
@@ -35,6 +37,7 @@ SECTION = {
 }
 SHOWN = 3  # changes named in one sentence, and patients named for one change
 DIGITS = 4
+GONE = hash_of(MISSING)[:8]
 
 
 def path(plan: Plan) -> Path:
@@ -145,7 +148,7 @@ class Reasons:
             names = [
                 name
                 for name in names
-                if name != "parts" and (not name.startswith("column ") or self._who(name[7:]))
+                if name != "parts" and (not name.startswith("column ") or self.who(name[7:]))
             ]
         names.sort(key=lambda name: name != "patients")
         clauses = [self._clause(name, job.stage, before, after) for name in names]
@@ -160,6 +163,10 @@ class Reasons:
             source = SOURCE.get(what, what)
             if name not in before or name not in after:
                 return f"the {source} was {'added' if name in after else 'taken away'}"
+            if after[name] == GONE:
+                return f"the {source} is missing, empty or cannot be read: the patient will be quarantined"
+            if before[name] == GONE:
+                return f"the {source} is there again"
             return f"the bytes of the {source} changed"
         if kind == "key":
             return f"the setting {what} changed"
@@ -169,20 +176,23 @@ class Reasons:
             place = f"{SECTION[stage]}.{what}" if stage in SECTION else f"{_section(stage)}{what}"
             return f"the setting {place} changed"
         if kind == "column":
-            return f"the column {what} changed{self._who(what)}"
+            return f"the column {what} changed{self.who(what)}"
         if kind == "patients":
             return f"who is in the study changed{self._came_and_went()}"
         told = {"parts": "patients changed their part", "images": "images of its patients changed"}
         told["buckets"] = "the number of buckets changed"
         return told.get(kind, f"the list of {kind} changed")
 
-    def _who(self, column: str) -> str:
+    def who(self, column: str, among: Container[str] | None = None) -> str:
+        """Whose value changed since the last run finished, in brackets; '' when nobody is known."""
         at = list(COLUMNS).index(column) * DIGITS
         end = at + DIGITS
         who = [
             name
             for name, row in self._now.items()
-            if name in self._before and self._before[name][at:end] != row[at:end]
+            if name in self._before
+            and self._before[name][at:end] != row[at:end]
+            and (among is None or name in among)
         ]
         return f" ({named(who, SHOWN)})" if who else ""
 
@@ -225,11 +235,6 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun: 1 job, 2 jobs."""
-    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def last_words(log: str | Path) -> str:

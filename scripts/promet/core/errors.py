@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 EXIT_OK = 0
-EXIT_BUG = 1  # an error promet did not foresee
+EXIT_FAILED = 1  # a job of a run failed; Snakemake's own code
 EXIT_REFUSED = 2  # bad input, refused with a sentence
+EXIT_BUG = 70  # an error promet did not foresee (EX_SOFTWARE)
 EXIT_RESUMABLE = 75  # interrupted, state is saved, start the same command again (EX_TEMPFAIL)
+EXIT_PIPE = 141  # whoever read the output went away, as shells count it
 
 
 class PrometError(Exception):

@@ -39,7 +39,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_text_if_changed(path: str | os.PathLike[str], text: str) -> bool:
     """Write only if the content differs, so that file times stay; say whether it did."""
     path = Path(path)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    if path.exists() and path.read_bytes() == text.encode():
         return False
     write_text(path, text)
     return True

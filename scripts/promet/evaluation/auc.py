@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from promet.core.words import count
+
 EXACT_LIMIT = 2500  # exact Mann-Whitney p only up to this many pairs n1 * n0
 FINE = 1e-12  # a standard error below this is zero
 
@@ -301,7 +303,7 @@ def _unusable(score: np.ndarray, n1: int, n0: int) -> str | None:
         group = "without" if n1 == 0 else "with"
         return f"All {n1 + n0} are {group} the outcome: an AUC needs both classes."
     if infinite := int(np.isinf(score).sum()):
-        return f"{infinite} scores are infinite: something before this went wrong, so nothing is computed."
+        return f"{count(infinite, 'score is', 'scores are')} infinite: something before this went wrong, so nothing is computed."
     return None
 
 

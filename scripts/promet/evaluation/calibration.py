@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from promet.core.words import count
 from promet.evaluation.auc import clean, quantile
 
 CURVE_N = 10  # patients below which no smooth curve is drawn
@@ -76,7 +77,9 @@ def record(
         notes.append("Nobody has both a label and a probability: nothing can be computed.")
         return result
     if outside := int(((p < 0) | (p > 1)).sum()):
-        notes.append(f"{outside} values are no probabilities (outside 0 to 1): nothing is computed.")
+        notes.append(
+            f"Outside 0 to 1 and so no probabilities: {count(outside, 'value')}. Nothing is computed."
+        )
         return result
     share = n1 / n
     result |= {"mean_probability": float(p.mean()), "observed": share, "brier": float(((p - y) ** 2).mean())}
@@ -120,7 +123,7 @@ def record(
         }
         result["curve"] = curve(y, p, level, bootstrap, seed)
     if min(n1, n0) < FEW:
-        notes.append(f"With {min(n1, n0)} patients in the smaller class all of this is descriptive.")
+        notes.append(f"With {count(min(n1, n0), 'patient')} in the smaller class all of this is descriptive.")
     return result
 
 

@@ -185,6 +185,9 @@ def table1(
     patients: Path | None = typer.Option(
         None, help="results/patients: adds uptake time and voxel size of every PET"
     ),
+    ledger: Path | None = typer.Option(
+        None, help="split ledger (TSV): groups by part of the study instead of by role"
+    ),
     out: Path = OUT,
     pin: str = PIN,
     settings: str = SETTINGS,
@@ -197,7 +200,7 @@ def table1(
     from promet.evaluation import table1 as module
     from promet.evaluation.settings import Evaluation
 
-    module.table1(cohort, measures, patients, out, pin, from_json(Evaluation, settings))
+    module.table1(cohort, measures, patients, out, pin, from_json(Evaluation, settings), ledger)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from promet.core.words import count
 from promet.evaluation.auc import clean
 
 STEPS = tuple(round(0.01 * k, 2) for k in range(1, 100))
@@ -52,7 +53,7 @@ def curves(
         notes.append(f"All {n} are {'with' if n1 else 'without'} the outcome: no decision curve.")
         return result
     if outside := int(((p < 0) | (p > 1)).sum()):
-        notes.append(f"{outside} values are no probabilities (outside 0 to 1): no decision curve.")
+        notes.append(f"Outside 0 to 1 and so no probabilities: {count(outside, 'value')}. No decision curve.")
         return result
     found = _dca(y, p, thresholds)
     result["treat_all"] = found["all"]
@@ -68,7 +69,9 @@ def curves(
             "better_steps": len(above),
         }
     if min(n1, n - n1) < FEW:
-        notes.append(f"With {min(n1, n - n1)} patients in the smaller class the curves are descriptive.")
+        notes.append(
+            f"With {count(min(n1, n - n1), 'patient')} in the smaller class the curves are descriptive."
+        )
     return result
 
 

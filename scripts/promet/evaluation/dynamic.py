@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from promet.core.words import count
+
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
 CENSORING = (
     "Patients without an event count as event-free up to their last visit (censored); from then on they are unknown, and the "
@@ -67,7 +69,7 @@ def record(
     early = event == 1 if horizon is None else (event == 1) & (time <= horizon)
     if len(time) < 3 or early.sum() < 2:
         notes.append(
-            f"Only {int(early.sum())} events among {len(time)} patients: nothing that depends on time can be given."
+            f"Only {count(int(early.sum()), 'event')} among {count(len(time), 'patient')}: nothing that depends on time can be given."
         )
         return result
     if score.min() == score.max():

@@ -48,6 +48,7 @@ from promet.core.files import write_json
 from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.words import count
 from promet.evaluation import dynamic
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.tables import read_cohort
@@ -116,7 +117,7 @@ def compare(
             "There is only one group: nothing to compare." if groups else "There is nobody to analyse."
         )
     elif event.sum() < 2:
-        notes.append(f"Only {int(event.sum())} events: no log-rank test.")
+        notes.append(f"Only {count(int(event.sum()), 'event')}: no log-rank test.")
     else:
         from lifelines.statistics import multivariate_logrank_test
 
@@ -168,7 +169,7 @@ def cox(
     if len(score) and score.min() == score.max():
         return result, ["The score is the same for everyone: no hazard ratio."]
     if event.sum() < 2:
-        return result, [f"Only {int(event.sum())} events: no hazard ratio."]
+        return result, [f"Only {count(int(event.sum()), 'event')}: no hazard ratio."]
     at_events = [(score[i], score[time >= time[i]]) for i in np.flatnonzero(event)]
     if all(x >= risk.max() for x, risk in at_events) or all(x <= risk.min() for x, risk in at_events):
         return result, ["The score orders the events perfectly: the hazard ratio is infinite, none is given."]
@@ -226,7 +227,7 @@ def analyse(
     result["concordance"], more = concordance(time, event, score)
     result["notes"] = notes + more
     if result["events"] < FEW:
-        result["notes"].append(f"{result['events']} events: all of this is descriptive.")
+        result["notes"].append(f"{count(result['events'], 'event')}: all of this is descriptive.")
     return result
 
 

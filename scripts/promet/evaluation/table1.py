@@ -9,7 +9,7 @@ characteristics.json (written by ``promet evaluation table1``)::
               value, null on all but a variable's first row; overall: text; cells: texts, one per group
     missing: [{variable, title, n, total, groups: [n per group], p, sentence}]
               p: Fisher's exact test of missing against the label in the development cohort, null when that cannot be
-              tested; sentence: "" unless p < 0.05: whether the value is missing then tells the label
+              tested; sentence: "" unless p < 0.05: whether the value is missing then differs with the label
     sites: [{site, n, positives, negatives, medians: {VARIABLE: median | null}, flags: [VARIABLE, ...]}]
               flags: Mann-Whitney of this site against all others, p < 0.01 divided by the number of tests
     scanners: [{voxel_mm, n, ...}]  the same by the voxel of the PET, which stands for scanner and reconstruction
@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.errors import IntegrityError
-from promet.core.files import write_json
-from promet.core.rows import number
+from promet.core.files import read_json, write_json
+from promet.core.rows import number, read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.evaluate import outcome
@@ -74,6 +74,7 @@ MISSABLE = (
     "primary_score",
     "psma_expression",
 )
+DEVELOPMENT = ("training", "validation", "test")
 GROUPS = (
     "Development, no metastasis",
     "Development, metastasis",
@@ -87,15 +88,26 @@ ODD, SITE_P, SMALL_SITE = 3.5, 0.01, 3
 
 
 def frame(
-    cohort: dict[str, dict[str, str]], measures: pd.DataFrame, patients: Path | None, horizon: float
+    cohort: dict[str, dict[str, str]],
+    measures: pd.DataFrame,
+    patients: Path | None,
+    horizon: float,
+    parts: dict[str, str] | None = None,
 ) -> pd.DataFrame:
-    """One row per patient: patient, group, label (of the development cohort, else NaN) and every variable."""
+    """One row per patient: patient, group, label (of the development cohort, else NaN) and every variable.
+
+    ``parts``: patient -> part of the ledger, who is not in it is prospective whatever his role; without it the role counts.
+    """
     import pandas as pd
 
     measured = measures.set_index("patient")
     rows = []
     for patient, given in cohort.items():
-        group, label = _group(given, horizon)
+        role = given.get("role", "")
+        if parts is not None:
+            part = parts.get(patient, "")
+            role = "development" if part in DEVELOPMENT else part
+        group, label = _group(role, given, horizon)
         row: dict[str, Any] = {"patient": patient, "group": group, "label": label}
         for name in NUMBERS:
             known = name in measured and patient in measured.index
@@ -178,7 +190,7 @@ def rows(table: pd.DataFrame, names: list[str], numeric: list[str], empty: list[
 
 
 def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
-    """Missing values per variable and group, and whether being missing tells the label."""
+    """Missing values per variable and group, and whether being missing differs with the label."""
     from scipy.stats import fisher_exact
 
     found = []
@@ -201,9 +213,9 @@ def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
             row["p"] = float(fisher_exact(cells).pvalue)
             if row["p"] < 0.05:
                 row["sentence"] = (
-                    f"{row['title']} is missing in {cells[0][0]} of {sums[0]} with and {cells[1][0]} of {sums[1]} without "
-                    "metastases: whether it is missing tells the label, so it must never become a feature (naive Bayes "
-                    "leaves a missing value out)."
+                    f"{row['title']}: missing in {cells[0][0]} of {sums[0]} men with and {cells[1][0]} of {sums[1]} without "
+                    "metastases. Whether the value is missing differs between the two, so that alone must never become an "
+                    "input (naive Bayes leaves a missing value out)."
                 )
         found.append(row)
     return found
@@ -267,14 +279,22 @@ def outliers(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def table1(
-    cohort: Path, measures: Path, patients: Path | None, out: Path, pin: str, settings: Evaluation
+    cohort: Path,
+    measures: Path,
+    patients: Path | None,
+    out: Path,
+    pin: str,
+    settings: Evaluation,
+    ledger: Path | None = None,
 ) -> Sidecar:
-    """Write characteristics.json beside ``out``, and the sidecar ``out`` last."""
+    """Write characteristics.json beside ``out``, and the sidecar ``out`` last; ``ledger``: see ``frame``'s parts."""
 
     def work() -> Outcome:
         import pandas as pd
 
-        table = frame(read_cohort(cohort), pd.read_parquet(measures), patients, settings.horizon_months)
+        measured = pd.read_parquet(measures)
+        parts = members(ledger, measured) if ledger else None
+        table = frame(read_cohort(cohort), measured, patients, settings.horizon_months, parts)
         found = study(table)
         product = out.with_name(PRODUCT)
         write_json(product, found)
@@ -306,9 +326,22 @@ def table1(
     )
 
 
-def _group(row: dict[str, str], horizon: float) -> tuple[str, float]:
+def members(ledger: Path, measures: pd.DataFrame) -> dict[str, str]:
+    """Patient -> part of the first split; who was quarantined at the freeze and is usable now is in none, as in fusion."""
+    rows = read_table(ledger)
+    first = min((row["split"] for row in rows), default="")
+    freeze = ledger.with_name("freeze.json")
+    out = set(read_json(freeze).get("excluded", [])) if freeze.exists() else set()
+    usable = set(measures.loc[measures["status"] != "quarantined", "patient"]) if out else set()
+    return {
+        row["patient"]: row["part"]
+        for row in rows
+        if row["split"] == first and row["patient"] not in out & usable
+    }
+
+
+def _group(role: str, row: dict[str, str], horizon: float) -> tuple[str, float]:
     """Column of table 1, and the label of a development patient (NaN otherwise)."""
-    role = row.get("role", "")
     if role == "metachronous":
         value, _ = outcome(row, "progression", horizon)
         return GROUPS[5] if math.isnan(value) else GROUPS[4] if value == 1 else GROUPS[3], math.nan

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
+
 if TYPE_CHECKING:
     from promet.evaluation.tripod_facts import Facts
 
@@ -52,7 +54,7 @@ def limits(known: Facts) -> list[str]:
     test = known.get("metrics", "sections", "synchronous") or {}
     if test.get("n"):
         said.append(
-            f"The test part has {test['n']} patients, {test['positives']} with metastases: every interval is wide."
+            f"The test part has {count(test['n'], 'patient')}, {test['positives']} with metastases: every interval is wide."
         )
     if known.splits == 1:
         said.append("There is one split: the figures hold for it, and another one would give others.")
@@ -86,7 +88,7 @@ def _left_out(known: Facts) -> str:
     if not gathered:
         return ""
     return (
-        f"Of {gathered.get('patients')} patients in the table {gathered.get('quarantined', 0)} were quarantined for a fault of "
+        f"Of {count(gathered.get('patients', 0), 'patient')} in the table {gathered.get('quarantined', 0)} were quarantined for a fault of "
         f"their files and {gathered.get('no-lesion', 0)} had no lesion in the prostate and got no network score."
     )
 

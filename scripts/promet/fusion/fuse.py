@@ -11,6 +11,7 @@ from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.words import count
 from promet.fusion import inputs
 from promet.fusion.naive_bayes import NaiveBayes, logistic
 from promet.fusion.settings import Fusion
@@ -40,7 +41,7 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
     if seen["label"].isna().any():
         raise UsageError(
             "E_LABEL_MISSING",
-            f"{int(seen['label'].isna().sum())} training or validation patients have no label",
+            f"{count(int(seen['label'].isna().sum()), 'training or validation patient')} without a label",
             "synchronous_metastasis 0 or 1 for each of them",
             "Complete the cohort table",
         )

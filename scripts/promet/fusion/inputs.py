@@ -13,6 +13,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import read_json
 from promet.core.rows import number, read_table
 from promet.core.sidecar import QUARANTINED
+from promet.core.words import count
 from promet.fusion.settings import Input
 
 if TYPE_CHECKING:
@@ -96,10 +97,10 @@ def gather(
         rows.append(row)
     warnings = []
     if quarantined:
-        warnings.append(f"{quarantined} quarantined patients get no prediction.")
+        warnings.append(f"{count(quarantined, 'quarantined patient')} without a prediction.")
     if unknown:
         warnings.append(
-            f"{unknown} patients of the cohort table have no imaging record and get no prediction."
+            f"{count(unknown, 'patient')} of the cohort table without an imaging record: no prediction."
         )
     columns = ["patient", "part", "label", *INPUTS, "suv_peak_source"]
     table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["label", *INPUTS], "float64"))

@@ -9,6 +9,7 @@ import typer
 
 from promet.core.errors import EXIT_OK, EXIT_REFUSED
 from promet.core.settings import from_json
+from promet.core.words import count
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="DICOM and masks to tensors, measures and pictures."
@@ -204,7 +205,9 @@ def mask(
         _print_json(found)
     else:
         x, y, z = found["centroid_mm"]
-        print(f"{found['voxels']} voxels, {found['ml']:.3f} ml, centroid (LPS) {x:.2f} {y:.2f} {z:.2f} mm")
+        print(
+            f"{count(found['voxels'], 'voxel')}, {found['ml']:.3f} ml, centroid (LPS) {x:.2f} {y:.2f} {z:.2f} mm"
+        )
         for sentence in found["warnings"]:
             print(f"Note: {sentence}")
 
@@ -249,7 +252,7 @@ def check(
     else:
         for fault in found:
             print(f"{fault.patient:12} {fault.column:9} {fault.code}: {fault.sentence}")
-        print(f"{len(found)} sources will be refused; their patients will be quarantined")
+        print(f"{count(len(found), 'source')} will be refused and the patient quarantined")
     raise typer.Exit(EXIT_REFUSED if found else EXIT_OK)
 
 

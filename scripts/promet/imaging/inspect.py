@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
+from promet.core.words import count
 from promet.imaging import dicom, series
 from promet.imaging.dicom import Header
 
@@ -76,7 +77,7 @@ def _refusal(source: Path) -> str:
 def text(found: dict[str, Any]) -> str:
     """The listing as lines for a terminal."""
     lines = [
-        f"{found['files']} files: {found['no_dicom']} no DICOM, {found['directories']} DICOMDIR, "
+        f"{count(found['files'], 'file')}: {found['no_dicom']} no DICOM, {found['directories']} DICOMDIR, "
         f"{found['broken']} broken or empty, {found['copies']} copies"
     ]
     for row in found["series"]:

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
+from promet.core.words import count
 from promet.imaging.dicom import Header, files_of, read_header
 from promet.imaging.roi import Chooser, Contoured, missing
 
@@ -50,7 +51,7 @@ def read(
         if contours:
             groups.append(contours)
     if odd:
-        told.append(f"{odd} contours are points or open lines and were left out")
+        told.append(f"{count(odd, 'contour')} left out: no closed line")
     if not groups:
         raise DataError(
             "E_MASK_NO_CONTOUR",

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
+from promet.core.words import count
 from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, place, read_header
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture classes begin like this
@@ -236,7 +237,7 @@ def _one(series: list[tuple[int, list[Dataset]]]) -> list[Dataset]:
 def describe(series: list[Dataset]) -> str:
     """Images, matrix and pixel size of a series: nothing that names a person, a place or a day."""
     head = Header(series[0])
-    text = f"{images_in(series)} images"
+    text = count(images_in(series), "image")
     try:
         rows, columns, step = head.number("Rows"), head.number("Columns"), head.numbers("PixelSpacing", 2)
     except DataError:
@@ -273,7 +274,9 @@ def _without_copies(datasets: list[Dataset], found: Found, source: Path) -> list
         copies += 1
     if copies:
         found.audit["copies"] = copies
-        found.warnings.append(f"{copies} files are copies of others and were left out")
+        found.warnings.append(
+            f"{count(copies, 'file')} left out as {'a copy' if copies == 1 else 'copies'} of others"
+        )
     return list(kept.values())
 
 
@@ -312,5 +315,5 @@ def _count(found: Found) -> None:
     if expected and len(found.frames) < expected:
         found.audit["slices_announced"] = int(expected)
         found.warnings.append(
-            f"The series announces {expected:.0f} slices and {len(found.frames)} are there: the volume may be cut"
+            f"The series announces {count(round(expected), 'slice')}, there: {len(found.frames)}. The volume may be cut"
         )

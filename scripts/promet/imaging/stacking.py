@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from promet.core.errors import DataError
+from promet.core.words import count
 from promet.imaging.dicom import Header
 
 
@@ -136,7 +137,7 @@ def _gaps(positions: np.ndarray, what: str) -> tuple[float, bool, dict[str, Any]
         missing = int(np.round(gaps[wide] / usual - 1).sum())
         raise DataError(
             f"E_{what}_MISSING_SLICE",
-            f"About {missing} slices are missing between {len(positions)} slices, in {int(wide.sum())} places",
+            f"About {count(missing, 'slice')} missing between {len(positions)} slices, in {count(int(wide.sum()), 'place')}",
             "a whole series",
             "Export the series again",
         )

@@ -16,10 +16,11 @@ No file names a patient or holds a row of one. A file whose content is the same 
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from dataclasses import dataclass
-from json import dumps, loads
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,13 @@ class Sources:
     freeze: Path
 
 
-def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
+def bundle(
+    sources: Sources, out: Path, pin: str, settings: Bundle, made_from: dict[str, str] | None = None
+) -> Sidecar:
     """Write the bundle into the folder of ``out``.
+
+    Args:
+        made_from: digests of columns and settings by name, for the record (promet.cohort.locked).
 
     Raises:
         IntegrityError: weights, or the parameters of the fusion, are not the recorded ones.
@@ -115,7 +121,7 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
         }
         _refuse_another_model(folder, texts)
         for name, content in texts.items():
-            _write_json(folder / name, content)
+            write_text_if_changed(folder / name, _text(content))
         write_text_if_changed(folder / "docs/README.md", card.readme(training, agreed, shown, cuts, authors))
         write_text_if_changed(
             folder / "LICENSE", Path(licence).read_text(encoding="utf-8") if licence else card.NO_LICENCE
@@ -133,6 +139,7 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
             "files": len(names),
             "members": len(weights),
             "fit": training["fit"],
+            "made_from": made_from or {},
         }
         return Outcome({"checksums": sums}, values)
 
@@ -142,20 +149,20 @@ def bundle(sources: Sources, out: Path, pin: str, settings: Bundle) -> Sidecar:
 
 def _refuse_another_model(folder: Path, texts: dict[str, Any]) -> None:
     """A model that is out in the world keeps its name: what differs from it is not written over it."""
-    if not (folder / checksums.NAME).exists():
-        return
-    locked = "configs/training.json", "models/model.json", "models/naive_bayes.json"
     try:
-        training, *before = (read_json(folder / name) for name in locked)
-    except (OSError, ValueError):
-        return  # damaged: made again
-    freeze = {name: training.get(name) for name in ("freeze", "date")}
-    now, *after = (loads(dumps(texts[name])) for name in locked)
-    if freeze == {name: now[name] for name in freeze} and before != after:
-        changed = [what for what, a, b in zip(("network", "fusion"), before, after, strict=True) if a != b]
+        sums = checksums.read(folder)
+        training = read_json(folder / "configs/training.json")
+    except (IntegrityError, OSError, ValueError):
+        return  # there is none, or too damaged to be told: made again
+    now = texts["configs/training.json"]
+    same = all(training.get(name) == now[name] for name in ("freeze", "date"))
+    # The list of checksums says what was locked, also where a file was damaged since.
+    parts = {"network": "models/model.json", "fusion": "models/naive_bayes.json"}
+    changed = [what for what, name in parts.items() if sums.get(name) != _digest(texts[name])]
+    if same and changed:
         raise UsageError(
             "E_MODEL_LOCKED",
-            f"The {' and the '.join(changed)} of this run would replace the locked model {freeze['freeze']}",
+            f"The {' and the '.join(changed)} of this run would replace the locked model {now['freeze']}",
             "the model as it was locked",
             "Undo the change of data or settings; or promet freeze NAME --into NEWSTUDY for a new model; "
             f"or, if nobody has the old one, delete {folder} and run again",
@@ -253,10 +260,12 @@ def _renamed(model: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return {"members": members, "digest": make_pin(members)}
 
 
-def _write_json(path: Path, content: Any) -> None:
-    import json
+def _text(content: Any) -> str:
+    return dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
-    write_text_if_changed(path, json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(_text(content).encode()).hexdigest()
 
 
 def _copy(source: Path, target: Path, digest: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from promet.core.words import count
 from promet.model.contract import voxels
 
 SCHEMA = (
@@ -78,7 +79,7 @@ def statement(training: dict[str, Any]) -> str:
     """What the probability is a probability of."""
     return (
         "Probability of metastases on the same PSMA PET scan, from the primary tumour, by naive Bayes over the network's "
-        f"score, the clinic and the PET. Fitted on {training['patients']} men of whom {training['prevalence']:.0%} had metastases: among men with fewer "
+        f"score, the clinic and the PET. Fitted on {count(training['patients'], 'man', 'men')} of whom {training['prevalence']:.0%} had metastases: among men with fewer "
         "metastases it is too high. " + RESEARCH
     )
 
@@ -178,7 +179,7 @@ def _scores(judged: dict[str, Any], key: str) -> list[str]:
         return [*lines, section["reason"], ""]
     level = f"{judged['confidence']:.0%}"
     lines += [
-        f"{section['n']} men, {section['positives']} with the outcome.",
+        f"{count(section['n'], 'man', 'men')}, {section['positives']} with the outcome.",
         "",
         f"| score | men | AUC | DeLong {level} | logit {level} | bootstrap {level} | p (Mann-Whitney) |",
         "|---|---|---|---|---|---|---|",
@@ -238,11 +239,11 @@ def readme(
         f"* Network: {training['architecture']}, {len(network['channels'])} channels "
         f"({'; '.join(network['channels'])}), {' x '.join(map(str, network['shape_zyx']))} voxels (z, y, x) of "
         f"{' x '.join(f'{mm:g}' for mm in network['spacing_zyx_mm'])} mm.",
-        f"* Chosen by rule `{chosen['rule']}` among {chosen['candidates']} trainings on the validation part: "
+        f"* Chosen by rule `{chosen['rule']}` among {count(chosen['candidates'], 'training')} on the validation part: "
         f"{chosen['members']} network{'s' if chosen['members'] > 1 else ''}, best validation AUC "
         f"{_number(chosen['validation_auc'])}, median {_number(chosen['median_validation_auc'])}.",
         f"* Fusion: naive Bayes over {', '.join(training['inputs'])}; a missing value is left out.",
-        f"* Network trained on {training['training']} men ({training['training_positive']} with metastases), chosen on "
+        f"* Network trained on {count(training['training'], 'man', 'men')} ({training['training_positive']} with metastases), chosen on "
         f"{training['validation']} ({training['validation_positive']}). Digest of this set: `{training['fit']}`.",
         f"* Split {training['split']:02d}, "
         + (
@@ -280,7 +281,7 @@ def readme(
         "",
         *(
             f"* {cut['name']}: {', '.join(f'{limit:.3f}' for limit in cut['thresholds'])} (log-odds), {cut['origin']}, "
-            f"{cut['patients']} men."
+            f"{count(cut['patients'], 'man', 'men')}."
             for cut in thresholds["cuts"]
         ),
         *(f"* {sentence}" for sentence in thresholds["absent"]),

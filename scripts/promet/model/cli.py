@@ -32,14 +32,19 @@ def bundle(
     out: Out,
     pin: Pin = "",
     settings: Annotated[str, typer.Option(help="Settings as JSON.")] = "{}",
+    made_from: Annotated[
+        str, typer.Option(help="Digests of the columns and settings it is made from, as JSON.")
+    ] = "{}",
 ) -> None:
     """The locked model of a frozen study, as a MONAI bundle in the folder of --out."""
+    import json
+
     from promet.model.bundle import Sources
     from promet.model.bundle import bundle as build
     from promet.model.settings import Bundle
 
     sources = Sources(dataset, select, fuse, evaluate, survive, gathered, patients, freeze)
-    build(sources, out, pin, from_json(Bundle, settings))
+    build(sources, out, pin, from_json(Bundle, settings), json.loads(made_from))
 
 
 @app.command()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json as jsonlib
-import subprocess
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
 from promet.cohort import registry, table
+from promet.cohort.run import SNAKEFILE, Snakemake
 from promet.core.environment import own_commands_first
-from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, UsageError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
+from promet.core.words import count
 from promet.model import contract
 from promet.model.plan import registry_folder
 from promet.model.predict import load, predict
@@ -27,7 +28,7 @@ def verify(model: Path) -> int:
     for name, what in faults:
         print(f"{name}: {what}")
     if faults:
-        print(f"{len(faults)} files are not as they were locked: copy the model again")
+        print(f"not as locked: {count(len(faults), 'file')}; copy the model again")
         return EXIT_REFUSED
     opened = load(model)
     print(
@@ -40,6 +41,7 @@ def predict_one(
     model: Path, sources: dict[str, Path | None], clinical: Path | None, out: Path | None, as_json: bool
 ) -> int:
     """Score one patient and print the answer."""
+    logging.getLogger("promet").setLevel(logging.ERROR)  # the answer repeats every warning
     opened = load(model)
     row = contract.read_clinical(clinical) if clinical else {}
     given = {name: path for name, path in sources.items() if path is not None}
@@ -62,7 +64,7 @@ def sentences(answer: dict[str, Any]) -> list[str]:
         answer["statement"],
         "",
         *(
-            f"{name}: {cut['group']} ({cut['origin']}, {cut['patients']} men)"
+            f"{name}: {cut['group']} ({cut['origin']}, {count(cut['patients'], 'man', 'men')})"
             for name, cut in answer["groups"].items()
         ),
         "",
@@ -115,7 +117,8 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
     if faults:
         raise UsageError(
             "E_COHORT_FAULTS",
-            f"The table has {len(faults)} errors, the first on line {faults[0].line}, column {faults[0].column}",
+            f"The table has {count(len(faults), 'error')}, the first on line {faults[0].line}, column {faults[0].column}: "
+            f"found {repr(faults[0].value) if faults[0].value else 'nothing'}",
             faults[0].expected,
             "Correct the table; nobody was scored",
         )
@@ -125,21 +128,11 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
             "E_SAME_IMAGES", "Two patients of the table have identical PET images", "one row each"
         )
     own_commands_first()
-    snakefile = Path(__file__).parents[3] / "workflow/predict.smk"
+    snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--quiet",
-        "rules",
-        "host",
-        "--snakefile",
-        str(snakefile),
-        "--cores",
-        "all",
-    ]
-    code = subprocess.run([*command, *options, "--config", *given], check=False).returncode
+    code = snakemake("--cores", "all", *snakemake.options, "--config", *given, phase="predict")
+    if code < 0 or snakemake.stopped:
+        code = EXIT_RESUMABLE
     records = [out / "patients" / row["patient"] / "predict.json" for row in rows]
     refused = sum(not Sidecar.read(path).ok for path in records if path.exists())
     return code, len(rows), refused
@@ -151,8 +144,9 @@ def predict_cohort(model: Path, cohort: Path, out: Path, options: list[str]) -> 
     if code:
         return code
     if refused:
-        print(f"{refused} of {patients} patients were refused; column reason says why")
-    print(f"{patients - refused} patients scored: {out / 'predictions.tsv'}")
+        verb = "was" if refused == 1 else "were"
+        print(f"{refused} of {count(patients, 'patient')} {verb} refused; column reason says why")
+    print(f"{count(patients - refused, 'patient')} scored: {out / 'predictions.tsv'}")
     return EXIT_REFUSED if refused else EXIT_OK
 
 

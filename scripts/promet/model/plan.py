@@ -11,6 +11,7 @@ from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
 from promet.core.pin import pin as make_pin
+from promet.core.words import count
 
 
 def registry_folder(out: str | Path) -> Path:
@@ -40,7 +41,7 @@ class Predictions:
         sums = Path(self.model) / checksums.NAME
         if not sums.is_file():
             raise UsageError(
-                "E_MODEL_MISSING", "The folder holds no locked model", f"a folder with {sums.name}"
+                "E_MODEL_MISSING", f"There is no locked model in {self.model}", f"a folder with {sums.name}"
             )
         self._model_digest = digest_file(sums)
         unknown = [
@@ -51,7 +52,7 @@ class Predictions:
         if unknown:
             raise UsageError(
                 "E_INTAKE_NEEDED",
-                f"The images of {len(unknown)} patients are not registered in {registry_folder(self.out)}",
+                f"The images of {count(len(unknown), 'patient')} are not registered in {registry_folder(self.out)}",
                 remedy="promet predict MODEL_DIR --cohort TABLE --out FOLDER registers and scores them",
             )
 

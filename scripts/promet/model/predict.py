@@ -31,13 +31,18 @@ from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.files import digest_file, read_json, write_json
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.model import card, contract, distribution, thresholds
+from promet.core.words import count
+from promet.model import card, contract, distribution, pairing, thresholds
 from promet.model.bundle import RECORD
 from promet.model.settings import Preprocessing
 
 PATIENT = "patient"  # no name of a patient reaches a record or a message
 MULTIMODAL = "multimodal"
 ANSWER = "prediction.json"
+UNCALIBRATED = (
+    "The probability is not calibrated: too few men outside of the fit set had the outcome known to compare it with. Its "
+    "order means more than its size."
+)
 NOT_ASKED = "No lesion was found in the prostate: the network is not asked."
 
 
@@ -52,14 +57,25 @@ class Bundle:
     fusion: dict[str, Any]
     thresholds: dict[str, Any]
     distribution: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 def verify(folder: Path) -> list[tuple[str, str]]:
     """(name, what) of every file of a bundle that is not as it was locked.
 
     Raises:
-        IntegrityError: the folder is no bundle.
+        UsageError: the folder is no bundle.
+        IntegrityError: its list of checksums is damaged.
     """
+    if not (Path(folder) / checksums.NAME).is_file():
+        raise UsageError(
+            "E_MODEL_MISSING",
+            f"There is no locked model in {folder}"
+            if Path(folder).is_dir()
+            else f"There is no folder {folder}",
+            f"the folder that promet run left for a frozen study, results/STUDY/model, or a copy of it, with {checksums.NAME}",
+            "Correct the path of the model",
+        )
     return checksums.compare(folder, (RECORD,))
 
 
@@ -67,13 +83,14 @@ def load(folder: Path) -> Bundle:
     """Open a bundle after comparing every file with its checksum.
 
     Raises:
+        UsageError: there is none.
         IntegrityError: it is damaged, or from a promet that computes otherwise.
     """
     faults = verify(folder)
     if faults:
         raise IntegrityError(
             "E_MODEL_CHANGED",
-            f"{len(faults)} files of the model are not as they were locked, the first is {faults[0][0]} ({faults[0][1]})",
+            f"Not as locked: {count(len(faults), 'file')} of the model, the first is {faults[0][0]} ({faults[0][1]})",
             "every file as SHA256SUMS names it",
             "Copy the model again; promet verify MODEL_DIR lists them",
         )
@@ -83,6 +100,7 @@ def load(folder: Path) -> Bundle:
         "fusion": "models/naive_bayes.json",
         "thresholds": "models/thresholds.json",
         "distribution": "models/distribution.json",
+        "metrics": "docs/metrics.json",
     }
     parts = {part: read_json(folder / name) for part, name in names.items()}
     contract.require_code(parts["contract"])
@@ -133,6 +151,8 @@ def _prepare(
     _require(records["convert"])
     warnings += contract.pet(model.contract, records["convert"].values)
     records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
+    _require(records["segment"])
+    pairing.require(sources, place, records["segment"], settings.segment.prostate_roi)
     records["crop"] = crop.run(at["crop"], "", settings.crop)
     records["normalise"] = normalise.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
@@ -181,9 +201,14 @@ def _fuse(
     origin = {"suv_peak": source, "cnn_score": "network"}
     if source and not model.contract["suv_peak"].get(source) and "suv_peak" in values:
         warnings.append(f"suv_peak is {source} here, and never was in training.")
+    if not _calibration_known(model.metrics):
+        warnings.append(UNCALIBRATED)
     missing = [name for name, value in values.items() if math.isnan(value)]
     if missing:
-        warnings.append(f"{len(missing)} of {len(values)} inputs are missing: {', '.join(missing)}.")
+        verb = "is" if len(missing) == 1 else "are"
+        warnings.append(
+            f"{len(missing)} of {count(len(values), 'input')} {verb} missing: {', '.join(missing)}."
+        )
     image = {name: _number(line.get(name)) for name in distribution.IMAGE}
     uptake = records["convert"].values.get("uptake_s")
     image["uptake_min"] = uptake / 60 if uptake else float("nan")
@@ -227,6 +252,12 @@ def _fuse(
         },
         "warnings": warnings + more,
     }
+
+
+def _calibration_known(metrics: dict[str, Any]) -> bool:
+    """Was the multimodal probability compared with outcomes of men the model was not fitted on?"""
+    found = metrics["sections"]["synchronous"]["calibration"].get(MULTIMODAL)
+    return bool(found) and found["slope"]["value"] is not None
 
 
 def _number(value: Any) -> float:

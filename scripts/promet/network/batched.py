@@ -186,14 +186,14 @@ class Batched:
             return made
 
         if name in SPATIAL:
-            volumes = out[rows]
+            volumes = out.index_select(0, rows)
             if name == "flip":
                 moved = t.flip(volumes, self.settings.flip.axis)
             elif name == "elastic":
                 moved = t.elastic(volumes, **given, offsets=random((3, *shape), False).mul_(2).sub_(1))
             else:
                 moved = SPATIAL[name](volumes, **given)
-            out[rows] = moved
+            out.index_copy_(0, rows, moved)
             return
         extra: dict[str, Tensor | int] = {}
         if name == "gaussian_noise":
@@ -206,7 +206,8 @@ class Batched:
             extra["keys"] = random((shuffle.holes[1], largest), False)
         elif name == "bias_field":
             extra["degree"] = self.settings.bias_field.degree
-        out[rows, 0] = getattr(t, name)(out[rows, 0], **given, **extra)
+        pet = out[:, 0]
+        pet.index_copy_(0, rows, getattr(t, name)(pet.index_select(0, rows), **given, **extra))
 
 
 SPATIAL: dict[str, Callable[..., Tensor]] = {

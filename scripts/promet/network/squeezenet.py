@@ -7,14 +7,13 @@ reproduced: AdaptiveMaxPool3d(1), Dropout(0.8), Linear(512, 1).
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from promet.network import fused
 
 
 class Pointwise(nn.Conv3d):
@@ -24,7 +23,11 @@ class Pointwise(nn.Conv3d):
         super().__init__(channels, out, kernel_size=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
+        return self.apply_to(x, self.weight, self.bias)
+
+    def apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with another weight and bias."""
+        return functional.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
 
 
 class Cube(nn.Conv3d):
@@ -34,11 +37,14 @@ class Cube(nn.Conv3d):
         super().__init__(channels, out, kernel_size=3, padding=1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.apply_to(x, self.weight, self.bias)
+
+    def apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The convolution with another weight and bias."""
         if x.shape[2] > 1:
-            return super().forward(x)
-        weight = self.weight[:, :, 1].contiguous(memory_format=torch.channels_last)
-        y = functional.conv2d(x[:, :, 0], weight, self.bias, 1, 1, 1, self.groups)
-        return y.unsqueeze(2)
+            return functional.conv3d(x, weight, bias, 1, 1, 1, self.groups)
+        middle = weight[:, :, 1].contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(x[:, :, 0], middle, bias, 1, 1, 1, self.groups).unsqueeze(2)
 
 
 class Fire(nn.Module):
@@ -65,12 +71,26 @@ class Fire(nn.Module):
         self.expand3 = nn.Sequential(Cube(squeeze, expand, groups), nn.BatchNorm3d(expand))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.squeeze(x)
-        y = torch.cat([self.expand1[0](y), self.expand3[0](y)], dim=1)
-        y = _joint_norm(y, self.expand1[1], self.expand3[1])
+        if _inferring(self, x):
+            y = _without_norm(self.squeeze, x).relu_()
+            y = torch.cat([_without_norm(self.expand1, y), _without_norm(self.expand3, y)], dim=1)
+        else:
+            y = self.squeeze(x)
+            y = torch.cat([self.expand1[0](y), self.expand3[0](y)], dim=1)
+            y = _joint_norm(y, self.expand1[1], self.expand3[1])
         if self.bypass:
             y += x
         return functional.relu_(y) if self.relu else y
+
+
+def _inferring(module: nn.Module, x: Tensor) -> bool:
+    """No gradients, no hooks to be served: batch norms can be part of the convolutions. On a GPU it would not pay."""
+    return not module.training and x.device.type == "cpu" and torch.is_inference_mode_enabled()
+
+
+def _without_norm(layer: nn.Sequential, x: Tensor) -> Tensor:
+    """Convolution and batch norm in evaluation."""
+    return layer[0].apply_to(x, *fused.folded(layer[0], layer[1]))
 
 
 def _joint_norm(x: Tensor, *norms: nn.BatchNorm3d) -> Tensor:
@@ -87,83 +107,6 @@ def _joint_norm(x: Tensor, *norms: nn.BatchNorm3d) -> Tensor:
             norm.running_var.copy_(new_variance)
             norm.num_batches_tracked.add_(1)
     return y
-
-
-class _Stem(torch.autograd.Function):
-    """Convolution, batch norm (training) and max pooling, two volumes at a time, so that the largest maps stay in the processor's cache.
-
-    The batch norm is monotone in each channel: the raw convolution is pooled first (with the sign of the scale in its weights) and only the
-    pooled map is normalised. Backward the convolution is computed again, which takes less time than writing and reading its result.
-    """
-
-    @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, eps: float, stride: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        sign = torch.where(scale < 0, -1.0, 1.0).to(scale.dtype)
-        signed = (weight * sign.view(-1, 1, 1, 1, 1)).contiguous(memory_format=torch.channels_last_3d)
-        means, variances, pooled, places = [], [], [], []
-        parts = _pairs(x)
-        for one in parts:
-            y = functional.conv3d(one, signed, None, stride, 1)
-            mean, variance = torch.batch_norm_update_stats(y, None, None, 0.0)
-            largest, place = functional.max_pool3d(y, 3, 2, 1, return_indices=True)
-            for found, value in ((means, mean), (variances, variance), (pooled, largest), (places, place)):
-                found.append(value)
-        share = torch.tensor([len(one) / len(x) for one in parts], dtype=torch.float64)
-        centres = torch.stack(means).double()
-        mean = share @ centres
-        variance = (share @ (torch.stack(variances).double() + (centres - mean) ** 2)).to(x.dtype)
-        mean = mean.to(x.dtype)
-        inverse = (variance + eps).rsqrt()
-        normed = (torch.cat(pooled) - _channel(mean)).mul_(_channel(inverse))
-        ctx.stride, ctx.count = stride, x.shape[0] * y[0, 0].numel()
-        ctx.save_for_backward(x, signed, sign, scale.abs() * inverse, inverse, mean, normed, *places)
-        ctx.mark_non_differentiable(mean, variance)
-        return torch.addcmul(_channel(shift), normed, _channel(scale.abs())), mean * sign, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, signed, sign, factor, inverse, mean, normed, *places = ctx.saved_tensors
-        shift = grad.sum((0, 2, 3, 4))
-        scale = (grad * normed).sum((0, 2, 3, 4))
-        slope = -factor * inverse * scale / ctx.count
-        offset = -factor * shift / ctx.count - slope * mean
-        total = torch.zeros_like(signed)
-        grad = grad * _channel(factor)
-        sloped = signed * slope.view(-1, 1, 1, 1, 1)  # the convolution itself scales and shifts
-        for one, g, place in zip(_pairs(x), _pairs(grad), places, strict=True):
-            y = functional.conv3d(one, sloped, offset, ctx.stride, 1)
-            y += torch.ops.aten.max_pool3d_with_indices_backward(
-                g, y, [3] * 3, [2] * 3, [1] * 3, [1] * 3, False, place
-            )
-            total += torch.ops.aten.convolution_backward(
-                y, one, signed, None, ctx.stride, [1] * 3, [1] * 3, False, [0] * 3, 1, [False, True, False]
-            )[1]
-        return None, total * sign.view(-1, 1, 1, 1, 1), scale * sign, shift, None, None
-
-
-def _pairs(x: Tensor) -> tuple[Tensor, ...]:
-    """Two or three volumes each: of a single one torch does not see that it is channels-last."""
-    return x.tensor_split(max(1, len(x) // 2))
-
-
-def _channel(values: Tensor) -> Tensor:
-    return values.view(1, -1, 1, 1, 1)
-
-
-def _fused_stem(x: Tensor, stem: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
-    """Stem, norm and first pooling in training. The bias moves the running mean and nothing else: the norm takes it away again."""
-    y, mean, variance = _Stem.apply(x, stem.weight, norm.weight, norm.bias, norm.eps, stem.stride)
-    with torch.no_grad():
-        count = x.shape[0] * math.prod(
-            (size + 2 - 3) // step + 1 for size, step in zip(x.shape[2:], stem.stride, strict=True)
-        )
-        norm.running_mean.lerp_(mean + stem.bias, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
-        norm.num_batches_tracked.add_(1)
-    return y + stem.bias.sum() * 0  # the bias's gradient is 0, not absent
 
 
 def _pool() -> nn.MaxPool3d:
@@ -221,9 +164,11 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, z, y, x) to logits (n,)."""
-        parts = list(self.features)
-        if self.training and x.device.type == "cpu" and not x.requires_grad:
-            x, parts = _fused_stem(x, parts[0], parts[1]), parts[3:]
+        layers, parts = self.features, list(self.features)
+        if _inferring(self, x):
+            x, parts = fused.inferred_stem(x, layers.stem, layers.norm), parts[4:]
+        elif self.training and x.device.type == "cpu" and not x.requires_grad:
+            x, parts = fused.stem(x, layers.stem, layers.norm), parts[4:]
         for part in parts:
             x = part(x)
         return self.classifier(x).squeeze(1)

@@ -48,13 +48,14 @@ def sample(volumes: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
     Args:
         volumes: (n, 2, z, y, x).
-        z, y, x: each (n, z, y, x), voxel numbers.
+        z, y, x: each (n, z, y, x), voxel numbers; they are overwritten.
     """
     n, _, depth, rows, columns = volumes.shape
     high, wide, across = rows + 2, columns + 2, math.ceil(math.sqrt(depth + 2))
     down = -(-(depth + 2) // across)
-    z, y, x = z.clamp(-1, depth), y.clamp(-1, rows), x.clamp(-1, columns)
-    padded = functional.pad(volumes, (0, 2, 0, 2, 1, down * across - depth))
+    z.clamp_(-1, depth), y.clamp_(-1, rows), x.clamp_(-1, columns)
+    padded = volumes.new_zeros(n, 2, down * across + 1, high, wide)
+    padded[:, :, 1 : depth + 1, :rows, :columns] = volumes
     mosaic = _mosaic(padded[:, 0], 2, down, across)
     height, width = mosaic.shape[-2:]
 
@@ -69,11 +70,12 @@ def sample(volumes: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
     down_y.mul_(2 / height).add_(1 / height - 1)
     pair = functional.grid_sample(mosaic, grid.movedim(1, -1), "bilinear", "zeros", align_corners=False)
 
-    # one row and one column of zeros lie behind each slice: -1 is found there, at the end of what stands before
-    nearest = z.round().add_(1).mul_(high).add_(y.round()).mul_(wide).add_(x.round())
     out = torch.empty_like(volumes)
-    torch.lerp(pair[:, 0].view_as(z), pair[:, 1].view_as(z), z - below, out=out[:, 0])
-    out[:, 1] = padded[:, 1].flatten(1).gather(1, nearest.clamp_min_(0).long().flatten(1)).view_as(z)
+    torch.lerp(pair[:, 0].view_as(z), pair[:, 1].view_as(z), torch.sub(z, below, out=below), out=out[:, 0])
+    # one row and one column of zeros lie behind each slice: -1 is found there, at the end of what stands before
+    nearest = z.round_().add_(1).mul_(high).add_(y.round_()).mul_(wide).add_(x.round_()).clamp_min_(0).int()
+    nearest += torch.arange(n, device=z.device, dtype=torch.int32).view(-1, 1, 1, 1) * padded[0, 0].numel()
+    out[:, 1] = padded[:, 1].reshape(-1).index_select(0, nearest.view(-1)).view_as(z)
     return out
 
 
@@ -84,18 +86,15 @@ def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         matrix: (n, 3, 4) or (n, 4, 4), voxels, axes z, y, x, shift in the last column.
     """
-    shape = volumes.shape[-3:]
-    places = []
-    for row, size in enumerate(shape):
-        place = matrix[:, row, 3].view(-1, 1, 1, 1) + (size - 1) / 2
-        for column, length in enumerate(shape):
-            offsets = torch.arange(length, device=volumes.device, dtype=matrix.dtype) - (length - 1) / 2
-            across = [1] * 3
-            across[column] = length
-            place = place + matrix[:, row, column].view(-1, 1, 1, 1) * offsets.view(1, *across)
-            place = place if column < 1 else place.to(volumes.dtype)
-        places.append(place)
-    return sample(volumes, *places)
+    half = (torch.tensor(volumes.shape[-3:], device=matrix.device, dtype=matrix.dtype) - 1) / 2
+    z, y, x = (
+        matrix[:, :3, axis, None]
+        * (torch.arange(size, device=matrix.device, dtype=matrix.dtype) - (size - 1) / 2)
+        for axis, size in enumerate(volumes.shape[-3:])
+    )
+    plane = (z + (matrix[:, :3, 3] + half)[..., None])[..., None] + y[:, :, None]
+    places = plane.to(volumes.dtype)[..., None] + x.to(volumes.dtype)[:, :, None, None]
+    return sample(volumes, *places.unbind(1))
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:
@@ -170,14 +169,16 @@ def elastic(volumes: Tensor, sigma: Tensor, magnitude: Tensor, offsets: Tensor) 
 # ---------------------------------------------------------------- intensity
 
 
-def _band(sigma: Tensor, size: int, truncated: float) -> Tensor:
-    """(n, size, size): convolution with monai's gaussian_1d and zero padding, as a matrix."""
-    index = torch.arange(size, device=sigma.device, dtype=torch.float32)
-    distance = index[:, None] - index
-    tail = ((sigma.double() * truncated).clamp_min(0.5) + 0.5).floor()
-    narrow = (0.70710678 / sigma.float()).view(-1, 1, 1)
-    kernel = 0.5 * ((narrow * (distance + 0.5)).erf() - (narrow * (distance - 0.5)).erf())
-    return kernel * (distance.abs() <= tail.view(-1, 1, 1))
+def _bands(sigma: Tensor, shape: tuple[int, ...], truncated: float) -> list[Tensor]:
+    """For each axis (n, size, size): convolution with monai's gaussian_1d and zero padding, as a matrix."""
+    largest = max(shape)
+    distance = torch.arange(1 - largest, largest, device=sigma.device, dtype=torch.float32)
+    tail = ((sigma.double() * truncated).clamp_min(0.5) + 0.5).floor()[..., None]
+    narrow = (0.70710678 / sigma.float())[..., None]
+    kernel = (narrow * (distance + 0.5)).erf_().sub_((narrow * (distance - 0.5)).erf_()).mul_(0.5)
+    kernel *= distance.abs() <= tail
+    middle = (kernel[:, axis, largest - size : largest + size - 1] for axis, size in enumerate(shape))
+    return [part.unfold(1, size, 1).flip(1) for part, size in zip(middle, shape, strict=True)]
 
 
 def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
@@ -189,7 +190,7 @@ def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
         truncated: half width of the kernel in sigmas.
     """
     n, (depth, rows, columns) = len(volumes), volumes.shape[-3:]
-    z, y, x = (_band(sigma[:, axis], size, truncated) for axis, size in enumerate((depth, rows, columns)))
+    z, y, x = _bands(sigma, (depth, rows, columns), truncated)
     out = torch.bmm(volumes.reshape(n, -1, columns), x).view(n, -1, rows, columns)
     out = torch.matmul(y[:, None], out).view(n, -1, depth, rows * columns)
     return torch.matmul(z[:, None], out).view_as(volumes)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from promet.core.words import count
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -40,4 +42,4 @@ def phantom(
     from promet.phantom.cohort import write_cohort
 
     truths = write_cohort(out, development, metachronous, prospective, seed, effect, small, prefix)
-    typer.echo(f"{len(truths)} patients written; the table is {out / 'cohort.tsv'}")
+    typer.echo(f"{count(len(truths), 'patient')} written; the table is {out / 'cohort.tsv'}")

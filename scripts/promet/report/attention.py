@@ -30,13 +30,13 @@ def table(split: Split) -> Table | None:
         like = values[f"median_{name}_untrained_correlation"]
         title = METHODS.get(name, name)
         shares = [f"{100 * values[f'median_{name}_{place}']:.1f} %" for place in ("lesion", "organ")]
-        rows.append([title, *shares, fixed(like)])
+        rows.append([title[0].upper() + title[1:], *shares, fixed(like)])
         if like >= LIKE_UNTRAINED:
             notes.append(
                 f"{title}: an untrained network gives much the same map, so it shows the image more than what was learnt."
             )
     chance = [f"{100 * values[f'median_voxels_{place}']:.1f} %" for place in ("lesion", "organ")]
-    rows.append(["if it were spread evenly", *chance, ""])
+    rows.append(["If it were spread evenly", *chance, ""])
     n = len(values["patients"])
     head = ["Map", "in the lesions", "in the prostate", "rank correlation with an untrained network"]
     caption = f"Attribution maps, medians over n = {n}; layer {values.get('layer', '')} ({' × '.join(map(str, values.get('cells', [])))} cells)."
@@ -91,7 +91,7 @@ def overlays(volume: np.ndarray, maps: np.ndarray, methods: list[str]) -> Figure
     """
     target = volume[1] if volume[1].any() else volume[0]
     z = int(target.sum(axis=(1, 2)).argmax())
-    fig = style.figure(1.8)
+    fig = style.figure(1.75)
     panels = fig.subplots(1, 2 + len(methods))
     shown = [(volume[0][z], "gray_r", "PET in the box"), (volume[1][z], "gray_r", "Lesion map")]
     shown += [(one[z], "cividis", METHODS.get(name, name)) for one, name in zip(maps, methods, strict=True)]
@@ -100,7 +100,9 @@ def overlays(volume: np.ndarray, maps: np.ndarray, methods: list[str]) -> Figure
         if place > 1 and volume[1][z].any():
             axes.contour(volume[1][z], [0.5], colors=style.VERMILION, linewidths=0.8)
         axes.axis("off")
-        axes.set_title(
-            f"{'ABCDEFGH'[place]}   {title[0].upper()}{title[1:]}".replace(" gradients", "\ngradients")
-        )
+        axes.set_title(f"{'ABCDEFGH'[place]}  {title[0].upper()}{title[1:]}", fontsize=7)
+    fig.supxlabel(
+        "One man, the transverse plane with most of the lesion map; orange: its outline. Each panel from 0 to its own maximum.",
+        fontsize=6.5,
+    )
     return fig

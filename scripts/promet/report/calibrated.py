@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from promet.report.text import NBSP, count, fixed, interval, known, level
+from promet.core.words import count
+from promet.report.text import NBSP, fixed, interval, known, level
 
 DESCRIPTIVE = 50  # men of the rarer class below which the evaluation calls calibration descriptive
 INTERVALS = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
@@ -49,6 +50,17 @@ def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
         f"The probabilities are not shown to be wrong in {men}: {numbers}; elsewhere, with another share of men with the "
         "outcome, they need not hold."
     )
+
+
+def preferred(section: dict[str, Any]) -> str:
+    """The interval to quote for an AUC: the one whose coverage is nearest to its level in a cohort of this size."""
+    return (section.get("interval_advice") or {}).get("prefer") or "delong"
+
+
+def quoted(section: dict[str, Any], name: str) -> tuple[float | None, float | None]:
+    """Bounds of the preferred interval of a score's AUC; ``None`` where it cannot be given."""
+    bounds = section["scores"][name].get(preferred(section)) or {}
+    return bounds.get("low"), bounds.get("high")
 
 
 def advice(section: dict[str, Any] | None, name: str = "multimodal") -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
+from promet.core.words import count
 from promet.report import style
 from promet.report.calibrated import benefit, ordered
 from promet.report.text import fixed, level
@@ -18,6 +18,7 @@ from promet.report.words import title_of
 SHOWN = ("multimodal", "clinical")
 
 SECTIONS = ("synchronous", "metachronous")
+GAP = 0.025  # of probability, between the bars of two groups
 SMOOTH = 50  # men below which a smooth curve shows noise; the groups with their bars remain
 
 
@@ -39,8 +40,8 @@ def add(made: style.Figures, metrics: dict[str, Any]) -> None:
         made.add(
             "calibration",
             calibration(metrics, keys),
-            "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability, n "
-            f"beside them, bars: {ci} Wilson intervals. Lines, from 50 men on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
+            "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability (nearer "
+            f"than {GAP} they are drawn side by side), bars: {ci} Wilson intervals. Lines, from 50 men on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
             "of the curve as fitted. Recalibration moves the probabilities, not the order of the men: the same groups, "
             "bars not repeated.",
             f"Calibration plots, groups as fitted. {' '.join(told)}",
@@ -70,7 +71,7 @@ def drawable(metrics: dict[str, Any], key: str) -> list[str]:
 def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
     """One row per section, one panel per model: groups with n, smooth curve with interval, before and after."""
     names = [n for n in SHOWN if any(n in drawable(metrics, key) for key in keys)]
-    fig = style.figure(0.45 + 3.35 * len(keys), style.WIDTH if len(names) > 1 else 3.7)
+    fig = style.figure(0.45 + 3.5 * len(keys), style.WIDTH if len(names) > 1 else 3.7)
     grid = fig.subplots(len(keys), len(names), squeeze=False)
     recalibrated = False
     for row, key in enumerate(keys):
@@ -91,7 +92,8 @@ def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
                 _after(axes, after)
             _before(axes, before, str(style.score_style(name)["color"]))
             axes.set_title(
-                f"{metrics['scores'][name]['title']}\n{section['title']}, n = {before['n']}", loc="left"
+                f"{metrics['scores'][name]['title']}\n{section['title']}\n"
+                f"n = {before['n']}, {before['positives']} with the outcome; {sizes(before['groups'])}"
             )
             style.letter(axes, "ABCD"[row * len(names) + column])
     shown = [
@@ -126,27 +128,30 @@ def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
 
 
 def _before(axes: Axes, record: dict[str, Any], colour: str) -> None:
-    curve, groups = record["curve"], record["groups"]
+    curve = record["curve"]
     if curve["probability"] and record["n"] >= SMOOTH:
         low, high = (np.array([np.nan if v is None else v for v in curve[k]], float) for k in ("low", "high"))
         axes.fill_between(curve["probability"], low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(curve["probability"], curve["observed"], color=colour, linewidth=1.6)
-    for group in groups:
-        x, y = group["probability"], group["observed"]
+    for x, group in zip(apart([g["probability"] for g in record["groups"]]), record["groups"], strict=True):
         axes.plot([x, x], [group["low"], group["high"]], color=colour, linewidth=0.9)
-        axes.plot([x], [y], "o", color=colour, markersize=4.5, markeredgewidth=0)
-        side = -1 if x > 0.85 else 1
-        axes.annotate(
-            f"n = {group['n']}",
-            (x, y),
-            (5 * side, 4),
-            textcoords="offset points",
-            ha="right" if side < 0 else "left",
-            fontsize=6.5,
-            color=colour,
-            zorder=4,
-            path_effects=[withStroke(linewidth=1.8, foreground="white")],
-        )
+        axes.plot([x], [group["observed"]], "o", color=colour, markersize=4.5, markeredgewidth=0)
+
+
+def apart(places: list[float], least: float = GAP) -> list[float]:
+    """Places in [0, 1] moved as little as needed to lie ``least`` from each other, in their order."""
+    shown = list(places)
+    for k in range(1, len(shown)):
+        shown[k] = max(shown[k], shown[k - 1] + least)
+    for k in range(len(shown) - 1, -1, -1):
+        shown[k] = min(shown[k], 1 - least * (len(shown) - 1 - k))
+    return shown
+
+
+def sizes(groups: list[dict[str, Any]]) -> str:
+    """``4 groups of 5``, ``4 groups of 5 to 6``."""
+    low, high = (pick(g["n"] for g in groups) for pick in (min, max))
+    return f"{count(len(groups), 'group')} of {low}" + (f" to {high}" if high > low else "")
 
 
 def _after(axes: Axes, record: dict[str, Any]) -> None:
@@ -154,7 +159,7 @@ def _after(axes: Axes, record: dict[str, Any]) -> None:
     if record["n"] >= SMOOTH:
         axes.plot(curve["probability"], curve["observed"], color=style.BLACK, linewidth=1.1, linestyle="--")
     axes.plot(
-        [g["probability"] for g in groups],
+        apart([g["probability"] for g in groups]),
         [g["observed"] for g in groups],
         "o",
         color=style.BLACK,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
 from promet.report.table import Table
-from promet.report.text import NBSP, count, fixed, interval, known, p_value, quartiles, short
+from promet.report.text import NBSP, fixed, interval, known, p_value, quartiles, short
 from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
@@ -19,7 +20,21 @@ DIGITS = {
     "primary_score": 0,
     "psma_expression": 0,
 }
-SITES = {
+GROUPED = {  # key of characteristics.json -> column of its rows, head, caption, what a mark says
+    "sites": (
+        "site",
+        "Site",
+        "Sites: medians of what a scanner or a protocol would shift.",
+        "all other sites",
+    ),
+    "scanners": (
+        "voxel_mm",
+        "Voxel of the PET (mm)",
+        "Voxel sizes, which stand for scanner and reconstruction: the same medians.",
+        "all other voxel sizes",
+    ),
+}
+COMPARED = {
     "suv_max": "lesion SUVmax",
     "organ_suv_mean": "prostate SUVmean",
     "organ_ml": "prostate volume (ml)",
@@ -67,7 +82,7 @@ def characteristics(study: Study) -> Table | None:
 
 
 def missing(study: Study) -> Table | None:
-    """What is missing, by group, and whether that knows the outcome."""
+    """What is missing, by group, and whether that differs with the outcome."""
     told = study.characteristics
     rows = [row for row in (told or {}).get("missing", []) if row["n"]]
     if not told or not rows:
@@ -82,24 +97,27 @@ def missing(study: Study) -> Table | None:
     return Table(caption, ["", "Missing", *groups, "p"], cells, notes, compact=True)
 
 
-def sites(study: Study) -> Table | None:
-    """Medians of each site, when there are several."""
-    told = (study.characteristics or {}).get("sites") or []
+def compared(study: Study, by: str) -> Table | None:
+    """Medians of each site or scanner, when there are several; ``by``: a key of ``GROUPED``."""
+    column, head_, caption, others = GROUPED[by]
+    told = (study.characteristics or {}).get(by) or []
     if len(told) < 2:
         return None
     names = [n for n in told[0]["medians"] if any(known(site["medians"].get(n)) for site in told)]
     rows = [
         [
-            site["site"],
-            str(site["n"]),
-            f"{site['positives']}/{site['negatives']}",
-            *(short(site["medians"].get(n)) + (" *" if n in site["flags"] else "") for n in names),
+            group[column],
+            str(group["n"]),
+            f"{group['positives']}/{group['negatives']}",
+            *(short(group["medians"].get(n)) + (" *" if n in group["flags"] else "") for n in names),
         ]
-        for site in told
+        for group in told
     ]
-    head = ["Site", "n", "with/without metastases", *(SITES.get(n, n) for n in names)]
-    note = "* differs from all other sites together (Mann-Whitney, p < 0.01 divided by the number of tests)."
-    return Table("Sites: medians of what a scanner or a protocol would shift.", head, rows, [note])
+    head = [head_, "n", "Development with/without metastases", *(COMPARED.get(n, n) for n in names)]
+    rule = f"from {others} together (Mann-Whitney, p < 0.01 divided by the number of tests)."
+    marked = any(group["flags"] for group in told)
+    note = f"* differs {rule}" if marked else f"No median differs {rule}"
+    return Table(caption, head, rows, [note], compact=True)
 
 
 def outliers(study: Study, patient_level: bool) -> Table | None:
@@ -148,7 +166,7 @@ def baseline(split: Split, metrics: dict[str, Any] | None) -> Table | None:
         "Inputs of the fused score by part and outcome on the scan: median (quartiles), and how many are missing.",
         ["", *(name for name, _ in groups)],
         rows,
-        ["Quarantined patients are not in this table."],
+        ["Men excluded because of bad data are not in this table."],
         compact=True,
     )
 
@@ -160,14 +178,15 @@ def excluded(study: Study, patient_level: bool) -> Table | None:
     if patient_level:
         rows = [[r["patient"], r["status"], r["code"], r["reason"], r["origin"]] for r in study.exclusions]
         head = ["Patient", "Status", "Code", "Reason", "Stage"]
-        return Table("Patients excluded or without a lesion.", head, rows, sortable=True, filtered=True)
+        return Table("Men excluded or without a lesion.", head, rows, sortable=True, filtered=True)
     counts = Counter((r["status"], r["code"], r["origin"]) for r in study.exclusions)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = [[status, code, origin, str(number)] for (status, code, origin), number in ordered]
     note = (
         "Single patients are shown when report.patient_level is on; promet status names them on the terminal."
     )
-    return Table("Exclusions by reason.", ["Status", "Code", "Stage", "Men"], rows, [note])
+    caption = "Men excluded or without a lesion, by reason."
+    return Table(caption, ["Status", "Code", "Stage", "Men"], rows, [note])
 
 
 def measures(study: Study) -> Table | None:

@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
 from promet.report import calibrated, chance
-from promet.report.text import count, fixed, interval, known, level, listed, p_value, percent
-from promet.report.words import INPUTS, OUTCOMES, lead_section, said, verdict
+from promet.report.text import fixed, interval, known, level, listed, p_value, percent
+from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, said, verdict
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 # Events and non-events that an external validation is commonly asked to have: Vergouwe et al., J Clin Epidemiol
 # 2005;58:475; Collins et al., Stat Med 2016;35:214.
 ENOUGH = 100
+WIDE = 0.2  # span of an interval of the AUC from which it says little about the size of the effect
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """One reason to hold back: a few words and a sentence or two."""
+    """One reason to hold back: a few words and a sentence or two; ``clause``: the same inside a sentence, when it bears on the verdict."""
 
     title: str
     sentence: str
+    clause: str = ""
 
 
 def doubts(study: Study, split: Split) -> list[Doubt]:
@@ -74,13 +77,13 @@ def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
     record = section["scores"].get("multimodal")
     if record is None or not known(record["auc"]):
         return Doubt("No answer for the multimodal score", verdict(section, confidence))
-    low, high = record["delong"]["low"], record["delong"]["high"]
+    low, high = calibrated.quoted(section, "multimodal")
     rank = record["mann_whitney"]["p"]
     if not known(low):
         return Doubt("No interval", verdict(section, confidence))
     if low <= 0.5 or (known(rank) and rank >= 1 - confidence):
         return Doubt("Chance is not excluded", verdict(section, confidence))
-    if high - low > 0.2:
+    if high - low > WIDE:
         return Doubt(
             "Wide interval",
             f"The {level(confidence)} interval of the AUC spans {fixed(high - low)}: from {fixed(low)} to {fixed(high)}.",
@@ -98,6 +101,7 @@ def _not_better(section: dict[str, Any], metrics: dict[str, Any], confidence: fl
         "Not better than simpler scores",
         f"In the same men the multimodal score is not shown to differ from {names}; paired DeLong, "
         f"{count(len(tested), 'test')} without correction for their number.",
+        f"it is not shown to be better than {said(metrics, 'clinical' if 'clinical' in equal else equal[0])}",
     )
 
 
@@ -143,6 +147,7 @@ def _flat(split: Split) -> Doubt | None:
         "The network says nearly the same of everyone",
         f"In {count(len(unseen), 'unseen man', 'unseen men')} nine of ten of its probabilities lie between {fixed(low, 3)} and {fixed(high, 3)}: "
         "its AUC ranks differences that are next to nothing, and a small change of the images may turn the order.",
+        "the network says nearly the same of everyone",
     )
 
 
@@ -172,6 +177,7 @@ def _permuted(split: Split) -> Doubt | None:
         "Permuted labels do as well",
         f"In the test part {as_high} of {told['permutations']} permutations of the labels give the fused score an AUC at least as high as "
         f"the true labels do ({observed}): {p_value(null['p'])}.",
+        "in the test part permuted labels do as well as the true ones",
     )
 
 
@@ -188,6 +194,7 @@ def _several_splits(study: Study) -> Doubt | None:
         f"Over {told['splits']} random splits the multimodal AUC of the test part has mean {fixed(record['mean'])} "
         f"({level(told['confidence'])} CI {interval(record['low'], record['high'])}) and runs from {fixed(record['smallest'])} to {fixed(record['largest'])}; "
         "the answer above is that of the first split.",
+        "over all splits the interval includes 0.5" if known(record["low"]) and record["low"] <= 0.5 else "",
     )
 
 
@@ -244,13 +251,17 @@ def _one_site(study: Study) -> Doubt | None:
     if len(sites) > 1:
         return None
     what = "All men come from one site" if sites else "The table names no site"
-    return Doubt("No second centre", f"{what}: whether the score holds elsewhere is not known.")
+    return Doubt(
+        "No second centre",
+        f"{what}: whether the score holds elsewhere is not known.",
+        "no second centre has tested it",
+    )
 
 
 def _excluded(study: Study, split: Split) -> Doubt | None:
     status = Counter(study.status(patient) for patient in study.patients)
-    lost = status["quarantined"] + status["no-lesion"]
-    if not lost:
+    bad, bare = status["quarantined"], status["no-lesion"]
+    if not bad + bare:
         return None
     by_label = ""
     if split.predictions is not None:
@@ -261,14 +272,13 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
                 f" Of those without a lesion {int(counts.get(1.0, 0))} have synchronous metastases and "
                 f"{int(counts.get(0.0, 0))} have none."
             )
-    told = []
-    if bad := status["quarantined"]:
-        told.append(f"{count(bad, 'man', 'men')} excluded because of bad data")
-    if bare := status["no-lesion"]:
-        told.append(f"{count(bare, 'man', 'men')} without a lesion and so without a network score")
+    share = f"{percent(bad + bare, len(study.patients))} of {len(study.patients)}"
     return Doubt(
-        "Exclusions",
-        f"{' and '.join(told)}, {percent(lost, len(study.patients))} of {len(study.patients)}.{by_label}",
+        "Exclusions" if bad else "Men without a network score",
+        f"{lost(study)} That is {share}.{by_label}",
+        f"{percent(bad, len(study.patients))} of the men are excluded"
+        if 5 * bad > len(study.patients)
+        else "",
     )
 
 
@@ -303,16 +313,16 @@ def missing_shares(split: Split) -> list[tuple[str, int, int, int, int]]:
 
 def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
     uneven = [
-        f"{INPUTS[name]} ({percent(a, n)} against {percent(b, m)})"
+        f"{INPUTS[name]} ({percent(a, n)} with, {percent(b, m)} without)"
         for name, a, n, b, m in missing_shares(split)
         if n and m and abs(a / n - b / m) >= 0.1
     ]
     if uneven:
         return Doubt(
-            "Missing values know the outcome",
-            f"Missing more often in one group of the fitted men (with against without metastases): {listed(uneven)}. "
-            "The fused score drops a missing value and never uses that it is missing; what is known still comes from "
-            "a selected group.",
+            "Values are missing unevenly",
+            f"Whether a value is missing differs between the fitted men with and without metastases: {listed(uneven)} "
+            "are missing. The fused score leaves a missing value out and never uses that it is missing; the men in whom "
+            "it is known are still a selected group.",
         )
     gone = [
         f"{INPUTS[name]} ({a + b} of {n + m})"
@@ -324,11 +334,12 @@ def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
 
 def _fusion(split: Split) -> Doubt | None:
     values = split.values("fuse")
-    said = []
+    said, clause = [], ""
     if values.get("cnn_score_fitted_on") == "in_sample":
         said.append(
             "The network's scores of its own training men are among those the fused score was fitted on: its weight is exaggerated."
         )
+        clause = "the weight of the network in it is exaggerated"
     sources = values.get("suv_peak_source") or {}
     if sources.get("reader") and sources.get("measured"):
         said.append(
@@ -339,7 +350,7 @@ def _fusion(split: Split) -> Doubt | None:
         said.append(
             f"Left out of the multimodal score, since it could not be fitted: {listed([INPUTS.get(n, n) for n in dropped])}."
         )
-    return Doubt("The fused score", " ".join(said)) if said else None
+    return Doubt("The fused score", " ".join(said), clause) if said else None
 
 
 def _warned(study: Study) -> Doubt | None:

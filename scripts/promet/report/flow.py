@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
 from promet.report import style
-from promet.report.text import count
+from promet.report.words import latecomers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +81,7 @@ def _lines(box: Box) -> str:
     yes, no = ("progressed", "did not") if box.part == "metachronous" else ("with metastases", "without")
     lines = [f"n = {box.total}"]
     if box.quarantined:
-        lines.append(f"−{box.quarantined} excluded")
+        lines.append(f"{box.quarantined} of them excluded")
     if box.positives or box.negatives:
         lines += [f"{box.positives} {yes}", f"{box.negatives} {no}"]
     if box.unknown:
@@ -97,7 +98,7 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
     made.add(
         "flow",
         draw(counted),
-        "Cohort flow: the men of the table, those excluded, and the parts of the study.",
+        f"Cohort flow: the men of the table, those excluded, and the parts of the study. Prospective men are in no part. {latecomers(study, split)}".strip(),
         f"Flow diagram: {count(counted.total, 'man', 'men')}, {counted.quarantined} excluded; {parts}.",
     )
 
@@ -115,7 +116,8 @@ def draw(flow: Flow) -> Figure:
     codes = [f"{number} × {code}" for code, number in flow.codes[:4]]
     if len(flow.codes) > 4:
         codes.append(f"{sum(n for _, n in flow.codes[4:])} × other codes")
-    lost = "\n".join([f"Excluded, bad data: n = {flow.quarantined}", *codes])
+    where = ["(still counted in their part below)"] if flow.quarantined else []
+    lost = "\n".join([f"Excluded, bad data: n = {flow.quarantined}", *codes, *where])
     # From the bottom up: footnote, parts, development, branch, exclusions, all men.
     floor = 4.0 if flow.no_lesion else 0.5
     deep = 6.5 + LINE * max(_lines(box).count("\n") + 1 for box in shown)

@@ -98,14 +98,15 @@ def look_back(
         for axes, x, y in ((left, row.test_auc, height), (right, row.validation_auc, row.test_auc)):
             axes.plot([x], [y], "o", markeredgewidth=0, **dot)
             points.append((axes, x, y, told + (", chosen" if row.selected else "")))
+    # Thin over wide, so that rules with the same AUC are all seen.
     looks = {
-        "best": (style.VERMILION, "-"),
-        "ensemble_top_k": (style.BLUE, "--"),
-        "ensemble_mean": (style.GREEN, "-."),
+        "best": (style.ORANGE, "-", 4.5),
+        "ensemble_top_k": (style.BLUE, "-", 2.2),
+        "ensemble_mean": (style.BLACK, ":", 1.0),
     }
     for row in rules.itertuples():
         if known(row.test_auc):
-            colour, dash = looks.get(row.rule, (style.GREY, ":"))
+            colour, dash, width = looks.get(row.rule, (style.GREY, "--", 1.0))
             title = RULES.get(row.rule, row.rule) + (
                 f" {row.members}" if row.rule == "ensemble_top_k" else ""
             )
@@ -113,8 +114,8 @@ def look_back(
                 row.test_auc,
                 color=colour,
                 linestyle=dash,
-                linewidth=1.1,
-                zorder=0,
+                linewidth=width,
+                zorder=0.5,
                 label=f"{title}, {fixed(row.test_auc)}",
             )
     left.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from promet.core.words import count
 from promet.report import style
-from promet.report.text import count, fixed, interval, known, level, p_value
+from promet.report.text import fixed, interval, known, level, p_value
 from promet.report.words import title_of
 
 if TYPE_CHECKING:
@@ -62,19 +63,34 @@ def permutation(model: dict[str, Any], permutations: int) -> Figure:
     for place, (kind, title) in enumerate(KINDS.items()):
         axes = fig.add_subplot(1, 2, place + 1)
         null = model[kind]
-        axes.hist(null["auc"], bins=np.linspace(0, 1, 41), color=style.SKY, label="permuted")
+        axes.hist(
+            null["auc"],
+            bins=_bins(model["positives"], model["n"] - model["positives"]),
+            color=style.SKY,
+            label="permuted",
+        )
         axes.axvline(
             model["observed"],
             color=style.VERMILION,
             linewidth=1.6,
             label=f"true labels, {fixed(model['observed'])}",
         )
-        axes.set(xlim=(0, 1), xlabel="AUC in the test part", ylabel="Permutations" if place == 0 else "")
+        axes.set(
+            xlim=(-0.02, 1.02), xlabel="AUC in the test part", ylabel="Permutations" if place == 0 else ""
+        )
         told = f"n = {model['n']}, {model['positives']} with the outcome; {p_value(null['p'])}"
         axes.set_title(f"{title[0].upper()}{title[1:]}\n{told}")
-        axes.legend(loc="upper left")
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.4)  # room for the legend
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="upper left", ncols=2)
         style.letter(axes, "AB"[place])
     return fig
+
+
+def _bins(positives: int, negatives: int) -> np.ndarray:
+    """Edges that hold equally many of the values an AUC can take, about 1/40 apart."""
+    grid = 1 / (positives * negatives)
+    return np.arange(-grid / 2, 1 + grid, grid * max(1, round(0.025 / grid)))
 
 
 def splits(

@@ -72,17 +72,18 @@ for (const list of document.querySelectorAll(".gallery[data-sorts]")) {
   );
 }
 
+// On a small screen a figure is wider than its frame: the keyboard must be able to scroll it.
+for (const card of document.querySelectorAll("figure[id] .card")) if (card.scrollWidth > card.clientWidth + 1) card.tabIndex = 0;
+
 // Points of a figure: the nearest to the pointer, or one after the other by the two buttons.
 for (const source of document.querySelectorAll("figure > script[type='application/json']")) {
   const points = JSON.parse(source.textContent), card = source.parentNode.querySelector(".card");
   const image = card.querySelector("img");
   const mark = make("span", {className: "mark", hidden: true});
   const said = make("output", {className: "said"});
-  const before = make("button", {type: "button", textContent: "‹", title: "Point before"});
-  const after = make("button", {type: "button", textContent: "›", title: "Next point"});
+  const before = make("button", {type: "button", textContent: "‹ back", title: "Point before"});
+  const after = make("button", {type: "button", textContent: "next ›", title: "Next point"});
   const hint = `Point at the figure, or step through its ${points.length} points.`;
-  before.setAttribute("aria-label", "Point before");
-  after.setAttribute("aria-label", "Next point");
   said.textContent = hint;
   let current = -1;
   const show = index => {

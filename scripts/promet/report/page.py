@@ -9,13 +9,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from promet.core.stage import versions
+from promet.core.words import count
 from promet.report import (
     attention,
     calibrated,
     calibration_tables,
     cohort_tables,
     doubts,
-    flow,
     gallery,
     hindsight_figures,
     methods,
@@ -24,6 +24,7 @@ from promet.report import (
     record_tables,
     result_tables,
     survival_tables,
+    verdict,
     words,
 )
 from promet.report import text as numbers
@@ -44,14 +45,12 @@ def answer(split: Split) -> dict[str, Any] | None:
         return None
     key, section = found
     confidence = split.metrics["confidence"]
-    # The interval whose coverage is nearest to its level in a cohort of this size.
-    kind = (section.get("interval_advice") or {}).get("prefer") or "delong"
     rows = []
     for name in words.LEADING:
         record = section["scores"].get(name)
         if record is None or not known(record["auc"]):
             continue
-        low, high = record[kind]["low"], record[kind]["high"]
+        low, high = calibrated.quoted(section, name)
         rows.append(
             {
                 "title": words.title_of(split.metrics, name),
@@ -80,10 +79,11 @@ def answer(split: Split) -> dict[str, Any] | None:
         "no": f"{section['negatives']} {no}",
         "level": numbers.level(confidence),
         "rows": rows,
-        "interval": calibrated.INTERVALS[kind],
+        "interval": calibrated.INTERVALS[calibrated.preferred(section)],
         "sentences": [s for s in sentences if s],
         "advice": calibrated.advice(section),
         "instead": instead,
+        "key": words.key(split),
     }
 
 
@@ -125,6 +125,7 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
     level_on = settings.patient_level
     shown = gallery.items(study, split) if level_on else []
     volumes = gallery.volumes(shown)
+    found = doubts.doubts(study, split)
     return {
         "settings": settings,
         "study": study,
@@ -141,7 +142,8 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "people": words.people(study, split),
         "state": words.state(study),
         "answer": answer(split),
-        "doubts": doubts.doubts(study, split),
+        "verdict": verdict.verdict(split.metrics, found),
+        "doubts": found,
         "gallery": shown,
         "sorts": gallery.SORTED,
         "volumes": volumes,
@@ -165,17 +167,17 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "interval": interval,
         "p_value": numbers.p_value,
         "level": numbers.level,
-        "count": numbers.count,
+        "count": count,
     }
 
 
 def _cohort(study: Study, split: Split, level_on: bool) -> dict[str, Any]:
     return {
-        "flow": flow.count_flow(study, split),
+        "lost": words.lost(study),
         "excluded": cohort_tables.excluded(study, level_on),
         "characteristics": cohort_tables.characteristics(study),
         "missing": cohort_tables.missing(study),
-        "sites": cohort_tables.sites(study),
+        "sites": [t for by in cohort_tables.GROUPED if (t := cohort_tables.compared(study, by))],
         "outliers": cohort_tables.outliers(study, level_on),
         "baseline": cohort_tables.baseline(split, split.metrics),
         "measures": cohort_tables.measures(study),

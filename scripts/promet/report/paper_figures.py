@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from promet.report import roc_figures, shap_figures, style, survival_figures
-from promet.report.text import level
+from promet.report.text import fixed
 from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
@@ -51,25 +51,30 @@ def overview(study: Study, split: Split) -> Figure:
 
 def _pipeline(axes: Axes, config: dict[str, Any]) -> None:
     """Boxes from the PET to the multimodal score, in units of a panel 100 wide."""
-    axes.set(xlim=(0, 100), ylim=(-2, 96))
+    axes.set(xlim=(0, 100), ylim=(-0.5, 100.5))
     axes.axis("off")
-    axes.set_title("A   From the scan to the score")
+    axes.set_title("A   From the scan to the score\n")
     imaging, network = config.get("imaging") or {}, config.get("network") or {}
     shape = " × ".join(map(str, (imaging.get("crop") or {}).get("shape", ()))) or "fixed size"
     name = str((network.get("architecture") or {}).get("name", "network"))
     fused = ((config.get("fusion") or {}).get("models") or {}).get("multimodal") or list(INPUTS)
     others = ", ".join(INPUTS.get(i, i) for i in fused if i != "cnn_score")
     rows = (
-        (88, style.BLUE, "PSMA PET with masks of prostate and lesions"),
-        (68, style.BLUE, f"Box on the prostate, {shape}\nPET (prostate only) and lesion map, two channels"),
-        (48, style.VERMILION, f"{NETWORKS.get(name, name)} in 3D: CNN score"),
-        (24, style.GREEN, "Naive Bayes of the CNN score and\n" + _folded(others, 46)),
-        (4, style.BLACK, "Multimodal score"),
+        (style.BLUE, "PSMA PET with masks of prostate and lesions"),
+        (
+            style.BLUE,
+            f"Box on the prostate, {shape} voxels\nPET (prostate only) and lesion map, two channels",
+        ),
+        (style.VERMILION, f"{NETWORKS.get(name, name)} in 3D: CNN score"),
+        (style.GREEN, "Naive Bayes of the CNN score and\n" + _folded(others, 46)),
+        (style.BLACK, "Multimodal score"),
     )
-    edges = []
-    for y, colour, text in rows:
-        tall = 8 + 4.5 * text.count("\n")
-        box = FancyBboxPatch((4, y - tall / 2), 92, tall, boxstyle="round,pad=0,rounding_size=1.5")
+    heights = [8.5 + 5 * text.count("\n") for _, text in rows]
+    gap = (100 - sum(heights)) / (len(rows) - 1)
+    edges, top = [], 100.0
+    for tall, (colour, text) in zip(heights, rows, strict=True):
+        y, top = top - tall / 2, top - tall - gap
+        box = FancyBboxPatch((1, y - tall / 2), 98, tall, boxstyle="round,pad=0,rounding_size=1.5")
         box.set(facecolor="white", edgecolor=colour, linewidth=1)
         axes.add_patch(box)
         axes.text(50, y, text, ha="center", va="center", fontsize=6.8, linespacing=1.35)
@@ -93,18 +98,16 @@ def result(metrics: dict[str, Any], key: str, found: tuple[Any, list[dict[str, A
     bars, axes = upper.subplots(1, 2)
     below = lower.subplots()
     shap_figures.ranked(bars, ranking, where)
+    bars.set_title(f"Inputs of the multimodal score\n{where}")
     style.letter(bars, "A")
     roc_figures.curves(axes, metrics, key, ["multimodal"])
     axes.set_box_aspect(1)
-    axes.legend(loc="lower right", fontsize=6.2, handlelength=1)
+    area = metrics["sections"][key]["scores"]["multimodal"]["auc"]
+    told = f"Multimodal, AUC {fixed(area)}\n({roc_figures.bounds(metrics['sections'][key], 'multimodal')})"
+    axes.text(0.97, 0.06, told, ha="right", fontsize=6.5, linespacing=1.4)
     style.letter(axes, "B")
     roc_figures.areas(below, metrics, key, names, tests=True)
-    below.text(
-        1.04,
-        len(names) - 0.35,
-        f"AUC ({level(metrics['confidence'])} CI, DeLong), Mann-Whitney p",
-        va="center",
-        fontsize=6.5,
-    )
+    head = f"AUC ({roc_figures.kind(metrics, key)}),\nMann-Whitney p"
+    below.text(1.04, len(names) - 0.2, head, va="bottom", fontsize=6.5, weight="bold")
     style.letter(below, "C")
     return fig

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
 from promet.report.table import Table
-from promet.report.text import count, seconds
+from promet.report.text import seconds
 
 if TYPE_CHECKING:
     from promet.report.read import Study
@@ -88,7 +89,7 @@ def checklist(told: dict[str, Any] | None) -> Table | None:
         for row in told["items"]
     ]
     counts = told["counts"]
-    caption = f"TRIPOD+AI: {counts['answered']} items answered from the records, {counts['partly']} in part, {counts['authors']} left to the authors."
+    caption = f"TRIPOD+AI: {count(counts['answered'], 'item')} answered from the records, {counts['partly']} in part, {counts['authors']} left to the authors."
     head = ["Item", "Section", "Asks", "Answered", "Text"]
     return Table(
         caption, head, rows, [told["standard"], *told["notes"]], sortable=True, filtered=True, compact=True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from promet.core.words import count
 from promet.report import calibrated
 from promet.report.table import Table
-from promet.report.text import DASH, count, fixed, interval, known, level, listed, p_value, short
-from promet.report.words import INPUTS, title_of
+from promet.report.text import DASH, NBSP, fixed, interval, known, level, listed, p_value, probability, short
+from promet.report.words import INPUTS, heading, title_of
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -27,14 +28,14 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
         if not record["n"]:
             notes.append(f"{title_of(metrics, name)}: nobody here has it.")
             continue
-        boot = record["bootstrap"]
         rows.append(
             [
                 title_of(metrics, name),
                 f"{record['n']} ({record['positives']}/{record['negatives']})",
                 fixed(record["auc"], 3),
-                interval(record["delong"]["low"], record["delong"]["high"]),
-                interval(boot["low"], boot["high"]),
+                _unbroken(record["delong"]),
+                _unbroken(record.get("logit") or {}),
+                _unbroken(record["bootstrap"]),
                 p_value(record["delong"]["p"], ""),
                 p_value(record["mann_whitney"]["p"], ""),
                 p_value(record["mann_whitney"]["p_exact"], ""),
@@ -50,6 +51,7 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
         "n (with/without)",
         "AUC",
         f"{ci} CI, DeLong",
+        f"{ci} CI, logit-DeLong",
         f"{ci} CI, bootstrap",
         "p, DeLong",
         "p, Mann-Whitney (normal)",
@@ -58,7 +60,11 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
     seen = " These men took part in fitting or selection: this is not performance." if section["seen"] else ""
     caption = f"{section['title']}, n = {section['n']}; men without a score are left out of its row. p values test against AUC 0.5; no exact p where scores are tied.{seen}"
     quote = [] if section["seen"] else [calibrated.advice(section)]
-    return Table(caption, head, rows, [*section["excluded"], *notes, *filter(None, quote)])
+    return Table(caption, head, rows, [*section["excluded"], *notes, *filter(None, quote)], compact=True)
+
+
+def _unbroken(bounds: dict[str, Any]) -> str:
+    return interval(bounds.get("low"), bounds.get("high")).replace(" ", NBSP)
 
 
 def paired(metrics: dict[str, Any], key: str) -> Table | None:
@@ -106,7 +112,7 @@ def densities(split: Split) -> Table | None:
     rows = []
     for name in model["order"]:
         entry = model["features"][name]
-        title = f"log {INPUTS.get(name, name)}" if name in logged else INPUTS.get(name, name)
+        title = heading(name) + (", logarithm" if name in logged else "")
         seen = [str(n) for n in entry["seen"]]
         if entry["dropped"]:
             rows.append([title, seen[1], DASH, seen[0], DASH, DASH])
@@ -137,7 +143,7 @@ def prospective(study: Study, split: Split) -> Table | None:
         gone = [INPUTS[name] for name in INPUTS if name in row and not known(row[name])]
         cells = [row["patient"], fixed(row.get("cnn_score")), fixed(row.get("multimodal"))]
         cells += [
-            fixed(row.get("multimodal_probability")),
+            probability(row.get("multimodal_probability")),
             fixed(row.get("clinical")),
             ", ".join(gone) or "none",
         ]

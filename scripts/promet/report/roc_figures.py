@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from promet.report import bands, style
+from promet.report.calibrated import INTERVALS, preferred, quoted
 from promet.report.text import fixed, interval, known, level, p_value
 from promet.report.words import title_of
 
@@ -29,7 +30,7 @@ def shown(metrics: dict[str, Any] | None) -> list[str]:
 
 
 def add(made: style.Figures, split: Split, patient_level: bool) -> None:
-    """ROC curves and the forest of AUCs."""
+    """ROC curves and the forest of AUCs, with the intervals that the answer quotes."""
     metrics, keys = split.metrics, shown(split.metrics)
     if not keys or metrics is None:
         return
@@ -39,7 +40,7 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     made.add(
         "roc",
         fig,
-        f"ROC curves. In the legend AUC with {ci} DeLong interval and the men who have the score. Band: pointwise {ci} bootstrap "
+        f"ROC curves. In the legend AUC with its {ci} interval (the kind that holds best at this size) and the men who have the score. Band: pointwise {ci} bootstrap "
         f"interval of the multimodal sensitivity (it has no width where the curve is at 0 or 1); grey diagonal: chance.",
         f"ROC curves. {told}",
         points,
@@ -47,7 +48,8 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     made.add(
         "forest",
         forest(metrics, keys),
-        f"AUC of every score with its {ci} DeLong interval; grey line: chance.",
+        f"AUC of every score with its {ci} interval, of the kind that holds best in a cohort of this size; grey line: chance. "
+        "A score that separates the men perfectly has no interval.",
         f"AUCs with intervals. {told}",
     )
 
@@ -62,7 +64,7 @@ def _told(metrics: dict[str, Any], keys: list[str]) -> str:
 
 
 def roc(metrics: dict[str, Any], keys: list[str], thresholds: bool) -> tuple[Figure, list[style.Point]]:
-    """One panel per section, a curve per score, n and AUC with DeLong interval in the legend; and the corners of the curves.
+    """One panel per section, a curve per score, n and AUC with interval in the legend; and the corners of the curves.
 
     ``thresholds``: a corner's threshold is the value of a single man, and told only when single men are shown.
     """
@@ -81,7 +83,8 @@ def roc(metrics: dict[str, Any], keys: list[str], thresholds: bool) -> tuple[Fig
         where = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.14)}
         if len(keys) == 1:
             where = {"loc": "center left", "bbox_to_anchor": (1.05, 0.5)}
-        axes.legend(handles[::-1], labels[::-1], title="Score, AUC (interval), n", alignment="left", **where)
+        head = f"Score, AUC ({kind(metrics, key)}), n"
+        axes.legend(handles[::-1], labels[::-1], title=head, alignment="left", **where)
         if len(keys) > 1:
             style.letter(axes, "AB"[place])
     return fig, points
@@ -104,8 +107,7 @@ def curves(
                 curve, record["positives"], record["negatives"], metrics["confidence"]
             )
             axes.fill_between(bands.GRID, low, high, color=str(drawn["color"]), alpha=0.13, linewidth=0)
-        bounds = interval(record["delong"]["low"], record["delong"]["high"])
-        label = f"{title}  {fixed(record['auc'])} ({bounds}), n = {record['n']}"
+        label = f"{title}  {fixed(record['auc'])} ({bounds(section, name)}), n = {record['n']}"
         axes.plot(curve["fpr"], curve["tpr"], label=label, **drawn)
         for x, y, cut in zip(curve["fpr"], curve["tpr"], curve["threshold"], strict=True):
             at = f", threshold {fixed(cut)}" if thresholds and known(cut) else ""
@@ -115,8 +117,19 @@ def curves(
     return points
 
 
+def kind(metrics: dict[str, Any], key: str) -> str:
+    """``95 % CI, logit-DeLong``: the interval shown in a section."""
+    return f"{level(metrics['confidence'])} CI, {INTERVALS[preferred(metrics['sections'][key])]}"
+
+
+def bounds(section: dict[str, Any], name: str) -> str:
+    """``0.71 to 0.99``, or that there is no interval."""
+    low, high = quoted(section, name)
+    return interval(low, high) if known(low) else "no interval"
+
+
 def forest(metrics: dict[str, Any], keys: list[str]) -> Figure:
-    """AUCs with DeLong intervals, one row per score, one panel per section."""
+    """AUCs with intervals, one row per score, one panel per section."""
     names = [n for n in metrics["order"] if any(n in metrics["sections"][k]["scores"] for k in keys)]
     fig = style.figure(0.9 + 0.27 * len(names))
     for place, key in enumerate(keys):
@@ -144,15 +157,15 @@ def areas(
             axes.text(1.04, y, "not available", va="center", fontsize=6.5, color=style.GREY)
             continue
         colour = style.score_style(name)["color"]
-        low, high = record["delong"]["low"], record["delong"]["high"]
+        low, high = quoted(section, name)
         if known(low):
             axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
         axes.plot([record["auc"]], [y], "s", color=colour, markersize=4.5, markeredgewidth=0)
-        told = f"{fixed(record['auc'])} ({interval(low, high)})"
+        told = f"{fixed(record['auc'])} ({bounds(section, name)})"
         told += f", {p_value(record['mann_whitney']['p'])}" if tests else f", n = {record['n']}"
         axes.text(1.04, y, told, va="center", fontsize=6.5)
     axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0)
-    axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel="AUC")
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel=f"AUC ({kind(metrics, key)})")
     axes.set_yticks(range(len(names)), [title_of(metrics, n) for n in reversed(names)] if labelled else [])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from promet.report import style
 from promet.report.text import fixed, known, short
@@ -18,6 +18,13 @@ from promet.report.words import INPUTS, heading
 if TYPE_CHECKING:
     from promet.report.read import Split
 
+CUT = 6  # log-odds at which the effects are cut off
+STEPS = {
+    "grade_group": (1, 5),
+    "primary_score": (1, 5),
+    "psma_expression": (0, 3),
+}  # whole numbers, first to last
+BOUNDS = {**STEPS, "positive_cores_percent": (0, 100)}
 UNITS = {"cnn_score": "logit", "psa": "ng/ml", "positive_cores_percent": "%", "suv_peak": "SUV"}
 
 
@@ -49,15 +56,19 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     )
     model = ((split.bayes or {}).get("models") or {}).get("multimodal")
     if model is not None and any(not entry["dropped"] for entry in model["features"].values()):
-        told = "; dots: the men of panel B of the figure above" if patient_level else ""
+        told = (
+            "; dots: the men of panel B of the figure above, triangles: men above or below the frame"
+            if patient_level
+            else ""
+        )
         made.add(
             "effects",
             effects(
                 model, (split.bayes or {}).get("log", []), long, [r["input"] for r in ranking], patient_level
             ),
-            "What a value of each input adds to the log-odds, from the two fitted densities over the range of the fitted men (two "
-            f"standard deviations around both means){told}. Above 0: towards metastases. The curves are parabolas by construction; far "
-            "from the means they should not be believed.",
+            "What a value of each input adds to the log-odds, from the two fitted densities; n: fitted men in whom it is known. Solid: the "
+            f"range of the fitted men (two standard deviations around both means), dotted: beyond it{told}. Above 0: towards metastases. "
+            f"The curves are parabolas by construction and cut off at ±{CUT}; far from the means they should not be believed.",
             "One curve per input: log-odds added against the value of the input.",
         )
 
@@ -150,31 +161,35 @@ def effects(
         name = names[place]
         entry = model["features"][name]
         mean, deviation = np.array(entry["mean"]), np.sqrt(entry["variance"])
-        x = np.linspace((mean - 2 * deviation).min(), (mean + 2 * deviation).max(), 200)
         mine = long[(long["input"] == name) & long["value"].notna()]
         values = mine["value"].to_numpy(float)
         # A Shapley value is this curve less its mean over the fitted men: the same shift for everyone.
         seen = np.log(values) if name in logged else values
+        inner = _within(name, (mean - 2 * deviation).min(), (mean + 2 * deviation).max())
+        outer = _within(name, min(inner[0], *seen), max(inner[1], *seen)) if dots and len(seen) else inner
         shift = float(np.median(factor(entry, seen) - mine["shap"])) if len(mine) else 0.0
         axes.axhline(0, color=style.LIGHT, linewidth=0.8)
-        axes.plot(
-            np.exp(x) if name in logged else x, factor(entry, x) - shift, color=style.BLUE, linewidth=1.6
-        )
+        for (low, high), look in ((outer, ":"), (inner, "-")):
+            x = np.linspace(low, high, 200)
+            y = factor(entry, x) - shift
+            axes.plot(np.exp(x) if name in logged else x, y, look, color=style.BLUE, linewidth=1.6)
         if dots:
-            axes.plot(
-                values,
-                mine["shap"],
-                "o",
-                zorder=3,
-                color=style.VERMILION,
-                markersize=2.2,
-                markeredgewidth=0,
-                alpha=0.8,
-            )
+            red = {"color": style.VERMILION, "markeredgewidth": 0, "linestyle": "", "zorder": 3}
+            red |= {"clip_on": False, "in_layout": False}
+            far = mine["shap"].abs().to_numpy() > CUT
+            axes.plot(values[~far], mine["shap"][~far], marker="o", markersize=2.8, **red)
+            for sign, mark in ((1, "^"), (-1, "v")):
+                beyond = values[far & (np.sign(mine["shap"]) == sign)]
+                axes.plot(beyond, np.full(len(beyond), sign * CUT), marker=mark, markersize=4.5, **red)
         if name in logged:
             axes.set_xscale("log")
+            wide = outer[1] - outer[0] > np.log(30)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
+        elif name in STEPS:
+            first, last = STEPS[name]
+            axes.set(xlim=(first - 0.2, last + 0.2), xticks=range(first, last + 1))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(3))
         unit = f" ({UNITS[name]})" if name in UNITS else ""
@@ -183,5 +198,11 @@ def effects(
         if place % 4 == 0:
             axes.set_ylabel("log-odds added")
     low, high = grid[0][0].get_ylim()
-    grid[0][0].set_ylim(max(low, -6), min(high, 6))
+    grid[0][0].set_ylim(max(low, -CUT), min(high, CUT))
     return fig
+
+
+def _within(name: str, low: float, high: float) -> tuple[float, float]:
+    """A range of an input, no wider than its values can be."""
+    first, last = BOUNDS.get(name, (-np.inf, np.inf))
+    return max(low, first), min(high, last)

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from promet.core.words import count
 from promet.report import style
-from promet.report.text import count, fixed, p_value
+from promet.report.text import fixed, p_value
 
 if TYPE_CHECKING:
     from promet.report.read import Split
@@ -115,7 +116,6 @@ def _at_risk(axes: Axes, cut: dict[str, Any], limits: tuple[float, float]) -> No
     axes.axis("off")
     axes.text(limits[0], 3, "Number at risk", va="center", weight="bold")
     for row, group in enumerate(groups):
-        colour = GROUPS.get(group["name"], (style.BLACK, "-"))[0]
         axes.text(
             -0.03,
             2 - row,
@@ -123,7 +123,6 @@ def _at_risk(axes: Axes, cut: dict[str, Any], limits: tuple[float, float]) -> No
             transform=axes.get_yaxis_transform(),
             ha="right",
             va="center",
-            color=colour,
         )
         for time, number in zip(group["at_risk"]["time"], group["at_risk"]["n"], strict=True):
             axes.text(time, 2 - row, str(number), ha="center", va="center")

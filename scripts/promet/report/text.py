@@ -50,14 +50,16 @@ def level(confidence: float) -> str:
     return f"{confidence * 100:g}{NBSP}%"
 
 
+def probability(value: float | None) -> str:
+    """``0.32``; ``< 0.01`` and ``> 0.99`` where two decimals would claim certainty."""
+    if not known(value):
+        return DASH
+    return f"<{NBSP}0.01" if value < 0.005 else f">{NBSP}0.99" if value >= 0.995 else fixed(value)
+
+
 def percent(part: float, whole: float) -> str:
     """``12 %``; a dash when the whole is zero."""
     return f"{100 * part / whole:.0f}{NBSP}%" if whole else DASH
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """``1 man``, ``3 men``."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def listed(items: Sequence[str]) -> str:

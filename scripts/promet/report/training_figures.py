@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from promet.core.words import count
 from promet.report import chance, style
-from promet.report.text import count, fixed
+from promet.report.text import fixed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from promet.report.text import fixed, short
+from promet.report.text import fixed, probability, short
 from promet.report.words import heading
 
 LABEL, WIDTH, ROW = 150, 420, 17  # of the names, of all, of a line, in pixels
@@ -42,13 +42,13 @@ def draw(patient: str, told: dict[str, Any]) -> Markup:
             f'<text class="small" x="{right + 4:.1f}" y="{y + 12}">{sign}{fixed(step["shap"])}</text>'
         )
         said.append(f"{name}: {sign}{fixed(step['shap'])}")
-    probability = 1 / (1 + math.exp(-max(-700.0, min(700.0, end))))
+    share = 1 / (1 + math.exp(-max(-700.0, min(700.0, end))))
     y = 2 + ROW * len(steps)
-    total = f"log-odds {fixed(end)}, probability {fixed(probability)}"
+    total = f"log-odds {fixed(end)}, probability {probability(share)}"
     lines.append(
         f'<line class="end" x1="{at(end):.1f}" x2="{at(end):.1f}" y1="{y - ROW}" y2="{y + 3}"/>'
         f'<text x="{LABEL}" y="{y + 14}" text-anchor="end">{total.split(",", maxsplit=1)[0]}</text>'
-        f'<text class="small" x="{LABEL + 6}" y="{y + 14}">base {fixed(base)}; {total.split(", ")[1]}</text>'
+        f'<text class="small" x="{LABEL + 6}" y="{y + 14}">base {fixed(base)}; {escape(total.split(", ")[1])}</text>'
     )
     alt = escape(f"{patient}: from the base {fixed(base)} to {total}. " + "; ".join(said))
     return Markup(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from promet.report.text import NBSP, count, fixed, interval, known, level, listed, p_value
+from promet.core.words import count
+from promet.report.calibrated import quoted
+from promet.report.text import NBSP, fixed, interval, known, level, listed, p_value
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -50,8 +52,8 @@ def rule(chosen: dict[str, Any]) -> str:
     ranked = "highest validation AUC, ties by the lower validation loss"
     members = chosen.get("members", 1)
     if chosen.get("rule") == "ensemble_mean":
-        return f"the mean logit of all {members} runs; the best by {ranked} is named below"
-    if chosen.get("rule") == "ensemble_top_k":
+        return f"the mean logit of all runs ({members}); the best by {ranked} is named below"
+    if chosen.get("rule") == "ensemble_top_k" and members > 1:
         return f"the mean logit of the {members} runs with the {ranked}"
     return f"the run with the {ranked}"
 
@@ -81,7 +83,6 @@ def day(iso: str) -> str:
 
 def people(study: Study, split: Split) -> str:
     """How many men, and what became of them."""
-    status = Counter(study.status(patient) for patient in study.patients)
     parts = Counter(split.part(patient) for patient in study.patients)
     text = f"The table holds {count(len(study.patients), 'man', 'men')}"
     dealt = [f"{parts[name]} {name}" for name in ("training", "validation", "test") if parts[name]]
@@ -90,20 +91,44 @@ def people(study: Study, split: Split) -> str:
     ]
     where += [f"{parts[name]} {name}" for name in ("metachronous", "prospective") if parts[name]]
     text += f": {listed(where)}." if dealt else f": {listed(where[1:])}." if where[1:] else "."
-    if study.exclusions:
-        bad, bare = status["quarantined"], status["no-lesion"]
-        text += (
-            f" {count(bad, 'man is', 'men are')} excluded because of bad data."
-            if bad
-            else " Nobody was excluded because of bad data."
-        )
-        if bare:
-            text += (
-                f" {count(bare, 'man has', 'men have')} no lesion in the prostate and so no network score."
-            )
-    elif study.gather is not None:
-        text += " Nobody was excluded."
+    return f"{text} {lost(study)}"
+
+
+def lost(study: Study) -> str:
+    """Who is excluded because of bad data, and who has no lesion: the one place that says so."""
+    if study.gather is None:
+        return "The images have not been gathered yet, so exclusions are not known."
+    status = Counter(study.status(patient) for patient in study.patients)
+    bad, bare = status["quarantined"], status["no-lesion"]
+    text = f"{count(bad, 'man is', 'men are') if bad else 'Nobody is'} excluded because of bad data."
+    if bare:
+        text += f" {count(bare, 'man has', 'men have')} no lesion in the prostate and so no network score."
     return text
+
+
+def latecomers(study: Study, split: Split) -> str:
+    """A sentence on men whose role is development or metachronous although they are in no part; empty without any."""
+    roles = Counter(
+        row["role"]
+        for row in study.rows
+        if row.get("role") in ("development", "metachronous") and split.part(row["patient"]) == "prospective"
+    )
+    if not roles:
+        return ""
+    number = sum(roles.values())
+    told = (
+        listed([f"{roles[role]} {role}" for role in sorted(roles)]) if len(roles) > 1 else next(iter(roles))
+    )
+    has = "has" if number == 1 else "have"
+    why = (
+        "came or became usable after the study was frozen"
+        if study.freeze
+        else f"{has} not been dealt to a part"
+    )
+    return (
+        f"{count(number, 'prospective man', 'prospective men')} {has} the role {told} in the table but {why}: scored, never "
+        "trained on."
+    )
 
 
 def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal") -> str:
@@ -113,7 +138,7 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
         return "The multimodal score is not available here."
     if not known(record["auc"]):
         return " ".join(["No AUC can be given.", *record["notes"]])
-    low, high = record["delong"]["low"], record["delong"]["high"]
+    low, high = quoted(section, name)
     delong, rank = record["delong"]["p"], record["mann_whitney"]["p"]
     area = record["auc"]
     if not known(low):
@@ -132,6 +157,25 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
             f"The interval excludes 0.5, but the two tests against chance disagree ({tests}): weak evidence."
         )
     return f"In these men the score ranks better than chance ({tests})."
+
+
+def key(split: Split) -> str:
+    """What the numbers and names of the answer mean, for who reads nothing else."""
+    models = (split.bayes or {}).get("models") or {}
+    joined = {
+        name: listed([INPUTS.get(i, i) for i in models[name]["order"]])
+        for name in models
+        if models[name].get("order")
+    }
+    told = [
+        "AUC: how often a man with the outcome has a higher score than one without (0.5 = chance, 1 = always)."
+    ]
+    if "multimodal" in joined:
+        told.append(f"Multimodal: naive Bayes of {joined['multimodal']}.")
+    told.append("CNN: the network's score alone.")
+    if "clinical" in joined:
+        told.append(f"Clinical only: naive Bayes of {joined['clinical']}.")
+    return " ".join(told)
 
 
 def comparison(section: dict[str, Any], metrics: dict[str, Any], other: str, confidence: float) -> str:

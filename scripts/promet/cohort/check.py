@@ -1,0 +1,134 @@
+"""``promet check``: everything that is wrong before anything is made, at once."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from promet.cohort import ledger, locked, registry, table
+from promet.cohort.overview import NAMED, empty
+from promet.cohort.plan import Plan
+from promet.cohort.words import named
+from promet.config import Config, load
+from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from promet.core.words import count, say
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What intake or run will refuse although each row alone is sound."""
+
+    code: str
+    sentence: str
+    severity: str = "error"
+
+
+def check(
+    configfiles: list[Path], as_json: bool, look: Callable[[Path, Any], Iterable[Any]] | None = None
+) -> int:
+    """Print every fault of the table; exit 2 when there is an error among them.
+
+    Args:
+        configfiles: laid over the defaults.
+        as_json: print JSON.
+        look: what looks into the images (``imaging.check.check_images``); without it only the table is checked.
+    """
+    config = load(configfiles)
+    faults = table.check(config.cohort)
+    number = Counter(fault.severity for fault in faults)
+    images = list(look(Path(config.cohort), config.imaging)) if look and not number["error"] else []
+    lost = {image.patient for image in images}
+    lost |= {fault.patient for fault in faults if fault.severity == "quarantine"}
+    refusals = [] if number["error"] else _refusals(config, lost, with_images=look is not None)
+    errors = number["error"] + len(refusals)
+    if as_json:
+        refused = [asdict(image) | {"severity": "quarantine"} for image in images]
+        print(jsonlib.dumps([*(asdict(found) for found in (*faults, *refusals)), *refused], indent=2))
+        return EXIT_REFUSED if errors else EXIT_OK
+    for fault in faults:
+        found = f"found '{fault.value}'" if fault.value else "found nothing"
+        say(
+            f"{fault.severity:10} line {fault.line:<4} {fault.patient or '-':12} {fault.column:24}"
+            f" {found}; expected {fault.expected}"
+        )
+    for image in images:
+        say(f"quarantine {image.patient:22} {image.column:24} {image.code}: {image.sentence}")
+    for refusal in refusals:
+        say(f"{refusal.severity:10} {refusal.code}: {refusal.sentence}")
+    say(
+        f"{config.cohort}: {count(errors, 'error')}, {count(len(lost), 'patient')} to be quarantined, "
+        f"{count(number['warning'], 'warning')}"
+    )
+    if errors:
+        say("Put right what is called an error, then promet check again")
+        return EXIT_REFUSED
+    say("Next: promet intake" if table.read(config.cohort) else empty(config.cohort))
+    return EXIT_OK
+
+
+def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal]:
+    """What intake or run would stop at: roles, withdrawn men, another model than the locked one, the same images twice.
+
+    ``lost``: who will be quarantined.
+    """
+    rows = table.read(config.cohort)
+    found: list[UsageError] = []
+    try:
+        ledger.require_roles(ledger.read(ledger.ledger_path(config.registry, config.study)), rows)
+        plan = Plan(config, lenient=True)
+        found += [problem for problem in plan.problems if problem.code != "E_INTAKE_NEEDED"]
+        if not plan.problems and (problem := locked.problem(plan)):
+            found.append(problem)
+        if plan.frozen and (members := _members(plan) & lost):
+            found.append(
+                UsageError(
+                    "E_FROZEN_MEMBER",
+                    f"The images of {named(list(members), NAMED)} cannot be used, on whom the frozen study {plan.study} is fitted",
+                    "the images as they were at the freeze",
+                    "Bring them back; or train without: promet freeze NAME --into NEWSTUDY",
+                )
+            )
+        if with_images and (twins := registry.twins(rows, Path(config.cohort).parent, config.registry)):
+            found.append(same_images(twins))
+    except UsageError as error:
+        found.append(error)
+    return [Refusal(error.code, error.sentence()) for error in found]
+
+
+def _members(plan: Plan) -> set[str]:
+    """On whom the model of a frozen study is fitted."""
+    fitted = {man for split in plan.splits for man in plan.fit_members(split)}
+    return fitted - ledger.excluded(plan.config["registry"], plan.study)
+
+
+def same_images(twins: list[list[str]]) -> UsageError:
+    """Two pseudonyms, one PET."""
+    return UsageError(
+        "E_SAME_IMAGES",
+        f"{count(len(twins), 'group')} of patients with identical PET images: "
+        f"{', '.join('='.join(group) for group in twins)}",
+        "one pseudonym per patient: the same man in training and in test would leak",
+        "Delete the doubled row, or correct the folder of one of them; nothing was registered",
+    )
+
+
+def require_sound_table(config: Config) -> None:
+    """Refuse a table with errors.
+
+    Raises:
+        UsageError: E_COHORT_FAULTS.
+    """
+    faults = [fault for fault in table.check(config.cohort) if fault.severity == "error"]
+    if faults:
+        first = faults[0]
+        raise UsageError(
+            "E_COHORT_FAULTS",
+            f"The cohort table has {count(len(faults), 'error')}, the first on line {first.line}, "
+            f"column {first.column or '-'}: found {repr(first.value) if first.value else 'nothing'}",
+            first.expected,
+            "promet check lists them all; nothing was done",
+        )

@@ -1,0 +1,70 @@
+"""What a locked model was made from beyond the images, so that a change that would give another one is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promet.cohort import ledger
+from promet.cohort.concerns import CLINICAL, OUTCOME, flat, stage_settings
+from promet.cohort.words import Reasons
+from promet.core import checksums
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.pin import pin
+from promet.core.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from promet.cohort.plan import Plan
+
+SPLIT = "00"  # the one that is locked
+SHOWN = 3  # changes named in one sentence
+INPUT = {"suv_peak_reader": "suv_peak"}  # the one column whose input has another name
+
+
+def made_from(plan: Plan) -> dict[str, str]:
+    """By name: each column that the networks and the fusion see, of the men they are fitted on; each of their settings.
+
+    Images are not in it: another file may give the same tensor.
+    """
+    out = ledger.excluded(plan.config["registry"], plan.study)
+    men = [man for man in plan.fit_members(SPLIT) if man not in out]
+    inputs = {name for chosen in plan.config["fusion"]["models"].values() for name in chosen}
+    columns = [*OUTCOME[:1], *(name for name in CLINICAL if INPUT.get(name, name) in inputs)]
+    settings = {"network.seeds": plan.config["network"]["seeds"]}
+    for variant in plan.variants:
+        of_variant = flat(stage_settings(plan.config, "train", variant), "network.")
+        settings |= {f"{name} ({variant})": value for name, value in of_variant.items()}
+    settings |= flat(stage_settings(plan.config, "select"), "network.select.")
+    settings |= flat(stage_settings(plan.config, "fuse"), "fusion.")
+    return {
+        **{f"column {name}": pin([plan.rows[man][name] for man in men])[:16] for name in columns},
+        **{f"setting {name}": pin(value)[:16] for name, value in settings.items()},
+    }
+
+
+def problem(plan: Plan) -> UsageError | None:
+    """Why the next run would end with another model than the one that is locked; None when it would not."""
+    record = Path(plan.sidecar("bundle"))
+    if not plan.bundled or not record.exists() or not record.with_name(checksums.NAME).exists():
+        return None
+    try:
+        values = Sidecar.read(record).values
+    except IntegrityError:
+        return None
+    before, now = values.get("made_from"), made_from(plan)
+    if not before or before == now or values.get("freeze") != plan.frozen:
+        return None
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    reasons, members = Reasons(plan), set(plan.fit_members(SPLIT))
+    what = [
+        f"the {name}{reasons.who(name.removeprefix('column '), members) if name.startswith('column ') else ''}"
+        for name in changed[:SHOWN]
+    ]
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return UsageError(
+        "E_MODEL_LOCKED",
+        f"This would train or fit another model than the locked model {plan.frozen}: {', '.join(what)}{more} changed",
+        "the columns of the men it was fitted on, the settings and the seeds as they were",
+        "Undo the change; or promet freeze NAME --into NEWSTUDY for a new model; "
+        f"or, if nobody has the old one, delete {record.parent} and run again",
+    )

@@ -1,0 +1,69 @@
+"""Whether the answer can be believed, in one sentence that follows from numbers and doubts alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from promet.core.words import count
+from promet.report.calibrated import quoted
+from promet.report.doubts import ENOUGH, WIDE
+from promet.report.text import interval, known, level, listed, p_value
+from promet.report.words import OUTCOMES, lead_section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from promet.report.doubts import Doubt
+
+CLAUSES = 2  # doubts that one sentence can carry; the page lists them all
+
+
+def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[str, str]:
+    """(Can it be believed?, why), which make one sentence with a colon between them.
+
+    - no AUC, or no interval: no answer;
+    - interval below 0.5: no; interval includes 0.5, or the rank test disagrees: not yet;
+    - fewer than ``ENOUGH`` men with or without the outcome, or an interval wider than ``WIDE``: a hint;
+    - a doubt that bears on the verdict (one with a clause): with reservations; else yes, in men like these.
+    """
+    lead = lead_section(metrics)
+    if lead is None or metrics is None:
+        return (
+            "There is no answer yet",
+            "no AUC can be given in the metachronous cohort or in the synchronous test part",
+        )
+    section, confidence = lead[1], metrics["confidence"]
+    record = section["scores"].get("multimodal")
+    if record is None or not known(record["auc"]):
+        return "There is no answer yet", "the multimodal score has no AUC in these men"
+    low, high = quoted(section, "multimodal")
+    positives, negatives = section["positives"], section["negatives"]
+    yes, no = OUTCOMES[section["outcome"]]
+    men = f"{count(positives, 'man', 'men')} {yes} and {negatives} {no}"
+    if not known(low) or not known(high):
+        return "Not yet", f"from {men} no interval of the AUC can be given, so chance is not excluded"
+    bounds = f"{level(confidence)} interval of the AUC ({interval(low, high)})"
+    if high < 0.5:
+        return "No", f"the score ranks these men the wrong way round, the {bounds} lies below 0.5"
+    if low <= 0.5:
+        return "Not yet", f"from {men} the {bounds} includes 0.5, so the score is not shown to beat chance"
+    rank = record["mann_whitney"]["p"]
+    if known(rank) and rank >= 1 - confidence:
+        return (
+            "Not yet",
+            f"the {bounds} excludes 0.5, but the rank test does not exclude chance ({p_value(rank)})",
+        )
+    clauses = [doubt.clause for doubt in doubts if doubt.clause][:CLAUSES]
+    if high - low > WIDE:
+        open_ = f"{men} leave any AUC from {interval(low, high)} possible"
+    elif min(positives, negatives) < ENOUGH:
+        open_ = f"it rests on only {men}"
+    else:
+        found = f"the {bounds} is narrow and rests on {men}"
+        if clauses:
+            return "With reservations", f"{found}, but {listed(clauses)}"
+        return "Yes, in men like these", found
+    return (
+        "As a hint, no more",
+        f"the score ranks these men better than chance, but {listed([open_, *clauses])}",
+    )

@@ -1,0 +1,62 @@
+"""A number with its noun, and commands in hints with the configuration files that were given."""
+
+import subprocess
+import sys
+
+import pytest
+
+from promet.core import words
+from promet.core.words import count, given, typed
+
+
+@pytest.fixture
+def called_with(monkeypatch):
+    monkeypatch.setenv(words.MARK, "")
+    return given
+
+
+def test_one_and_many():
+    assert [count(n, "job") for n in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+    assert [count(n, "man", "men") for n in (1, 3)] == ["1 man", "3 men"]
+
+
+def test_without_files_a_hint_stays(called_with):
+    called_with([])
+    assert typed("Run promet intake, then promet run") == "Run promet intake, then promet run"
+
+
+@pytest.mark.parametrize(
+    ("hint", "whole"),
+    [
+        ("Run promet intake", "Run promet intake -c a.yaml"),
+        ("promet status says why", "promet status -c a.yaml says why"),
+        ("promet prune --yes deletes", "promet prune --yes -c a.yaml deletes"),
+        (
+            "or promet freeze NAME --into NEWSTUDY for a new model",
+            "or promet freeze NAME --into NEWSTUDY -c a.yaml for a new model",
+        ),
+        ("promet waive D1 --reason TEXT", "promet waive -c a.yaml D1 --reason TEXT"),
+        ("promet run -c b.yaml", "promet run -c b.yaml"),
+        ("promet run --unlock -c b.yaml", "promet run --unlock -c b.yaml"),
+        ("promet predict --help", "promet predict --help"),
+        ("promet verify MODEL_DIR lists them", "promet verify MODEL_DIR lists them"),
+        ("promet runs well", "promet runs well"),
+    ],
+)
+def test_the_files_stand_behind_the_command(called_with, hint, whole):
+    called_with(["a.yaml"])
+    assert typed(hint) == whole
+
+
+def test_several_files_and_blanks(called_with):
+    called_with(["a.yaml", "my study.yaml"])
+    assert typed("promet run") == "promet run -c a.yaml -c 'my study.yaml'"
+
+
+def test_an_error_on_the_terminal_repeats_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text("cohort: cohort.tsv\n")
+    (tmp_path / "cohort.tsv").write_text("patient\tpet\nP1\tx\nP1\tx\n")
+    command = [sys.executable, "-m", "promet.cli", "status", "-c", "mine.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "E_COHORT_IDS" in done.stderr
+    assert "promet check -c mine.yaml lists them" in done.stderr
