@@ -77,13 +77,16 @@ def messages() -> list[Message]:
     for path, tree in trees.items():
         inside = path.relative_to(PACKAGE).parts
         room = inside[0] if len(inside) > 1 else ""
+        imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        imported = {alias.name for node in imports for alias in node.names}
         for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
             names = _local(function)
             calls = [(node, names) for node in _errors(function)]
             for node in ast.walk(function):
                 # A function that makes the error: its parameters are what this call gives it.
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                    maker = makers.get((path, node.func.id)) or shared.get(node.func.id)
+                    name = node.func.id
+                    maker = makers.get((path, name)) or (shared.get(name) if name in imported else None)
                     if maker is not None:
                         bound = {**_local(maker), **_bound(maker, node, names)}
                         calls += [(error, bound) for error in _errors(maker)]

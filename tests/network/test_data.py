@@ -62,7 +62,7 @@ def test_a_part_without_both_labels() -> None:
         Member("B", "training", 1, ""),
         Member("C", "validation", 1, ""),
     ]
-    with pytest.raises(UsageError, match="validation part has 1 patients with and 0 without"):
+    with pytest.raises(UsageError, match="validation part has 1 patient with and 0 without"):
         require_both_labels(members)
 
 

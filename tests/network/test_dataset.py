@@ -78,7 +78,7 @@ def test_no_lesion_and_quarantined_are_left_out_with_a_word(study) -> None:
 
 def test_too_many_quarantined_stop_the_run(study) -> None:
     study.write_patient("P02", None, "quarantined")
-    with pytest.raises(UsageError, match="1 of 6 patients of the training part"):
+    with pytest.raises(UsageError, match="Quarantined: 1 of 6 patients of the training part"):
         study()
 
 

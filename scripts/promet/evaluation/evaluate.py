@@ -60,6 +60,7 @@ from promet.core.files import atomic, write_json
 from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.words import count
 from promet.evaluation import auc, calibration, coverage, decision
 from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
 from promet.evaluation.settings import Evaluation, UclaPsma
@@ -240,7 +241,7 @@ def section(
         what = (
             f"no patient in part {part}"
             if not found
-            else f"none of the {len(found)} patients in part {part} has a label"
+            else f"of {count(len(found), 'patient')} in part {part} none has a label"
         )
         result["reason"] = f"There is {what}." if not found else f"{what.capitalize()}."
         return result

@@ -80,7 +80,11 @@ def _aims(known: Facts) -> str:
 
 def _sites(known: Facts) -> str:
     sites = known.get("table1", "sites")
-    return f"The table names {len(sites)} sites: {', '.join(s['site'] for s in sites)}." if sites else ""
+    return (
+        f"The table names {count(len(sites), 'site')}: {', '.join(s['site'] for s in sites)}."
+        if sites
+        else ""
+    )
 
 
 def _left_out(known: Facts) -> str:
@@ -297,7 +301,7 @@ def events(known: Facts) -> str:
     return (
         "Naive Bayes was fitted on "
         + ", ".join(
-            f"{part} {counts[part]} patients ({cases[part]} with metastases)"
+            f"{part} {count(counts[part], 'patient')} ({cases[part]} with metastases)"
             for part in sorted(counts, key=_part_order)
         )
         + "."

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from promet.core.errors import UsageError
+from promet.core.words import count
 
 MINIMUM_SEEN = 2  # cases of a class below which a feature has no density
 
@@ -68,7 +69,7 @@ class NaiveBayes:
         if (counts == 0).any():
             raise UsageError(
                 "E_FUSION_ONE_CLASS",
-                f"The fit set has {counts[1]} patients with and {counts[0]} without the outcome",
+                f"The fit set has {count(int(counts[1]), 'patient')} with and {counts[0]} without the outcome",
                 "at least one of each",
                 "Add patients or use another split",
             )

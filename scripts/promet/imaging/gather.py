@@ -11,6 +11,7 @@ from promet.core.files import atomic, write_json, write_text
 from promet.core.pin import pin as digest_of
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.words import count
 
 STAGES = ("convert", "segment", "crop", "normalise", "measure")
 TEXT = ("patient", "status", "code", "reason", "origin", "tensor_digest")
@@ -65,7 +66,7 @@ def bucket_records(folder: Path, ids: list[str]) -> dict[str, dict[str, Sidecar]
     if missing:
         raise UsageError(
             "E_RECORD_MISSING",
-            f"{len(missing)} patients have no normalise or no measure in the buckets, the first is {missing[0]}",
+            f"No normalise or no measure in the buckets for {count(len(missing), 'patient')}, the first is {missing[0]}",
             "both of every patient",
             "Run the imaging stages first",
         )

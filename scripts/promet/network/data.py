@@ -17,6 +17,7 @@ import numpy as np
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import atomic, read_json
 from promet.core.pin import pin as make_pin
+from promet.core.words import count
 
 TRAINING, VALIDATION = "training", "validation"
 PARTS = (TRAINING, VALIDATION)
@@ -48,7 +49,7 @@ def require_both_labels(members: list[Member]) -> None:
         if set(labels) != {0, 1}:
             raise UsageError(
                 "E_FIT_LABELS",
-                f"The {part} part has {labels.count(1)} patients with and {labels.count(0)} without metastasis",
+                f"The {part} part has {count(labels.count(1), 'patient')} with and {labels.count(0)} without metastasis",
                 "at least one of each",
                 "Add patients, or look in the excluded ones for the reason",
             )
@@ -147,7 +148,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
         scores: (n,) any finite numbers.
     """
     positive = np.asarray(labels) == 1
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]  # mean rank of each group of ties
+    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # mean rank of each group of ties
     n1, n0 = positive.sum(), (~positive).sum()
     return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))

@@ -11,6 +11,7 @@ from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.words import count
 from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
 from promet.network.settings import Dataset
 
@@ -127,7 +128,7 @@ def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings:
     if frozen:
         raise UsageError(
             "E_FROZEN_MEMBER",
-            f"{len(frozen)} members of the frozen fit set are quarantined, the first is {frozen[0]}",
+            f"Quarantined: {count(len(frozen), 'member')} of the frozen fit set, the first is {frozen[0]}",
             "a frozen fit set as it was",
             "Cure their images (promet status says why), or begin a new study",
         )
@@ -137,7 +138,7 @@ def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings:
         if share > settings.max_quarantine:
             raise UsageError(
                 "E_TOO_MANY_QUARANTINED",
-                f"{len(bad.intersection(whole))} of {len(whole)} patients of the {part} part are quarantined",
+                f"Quarantined: {len(bad.intersection(whole))} of {count(len(whole), 'patient')} of the {part} part",
                 f"at most {settings.max_quarantine:.0%} (imaging.max_quarantine)",
                 "See promet status for the reasons",
             )
