@@ -24,7 +24,7 @@ log = logging.getLogger("promet")
 CELLS = 64  # a map with fewer says nothing about the place
 STEPS = 24  # of the integral
 WINDOW = (2, 2, 6, 6)  # channels, z, y, x that are covered at once: 10 x 8 x 8 mm
-METHODS = ("grad_cam", "integrated_gradients", "occlusion")
+METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "occlusion": "Occlusion"}
 
 
 def stage_with_cells(model: nn.Module, volume: Tensor) -> tuple[str, nn.Module, tuple[int, ...]]:
@@ -151,7 +151,7 @@ def picture(
             axis.imshow(seen, cmap="autumn", vmin=0, vmax=1, alpha=0.8 * seen, **shown)
             if cut[2].any():
                 axis.contour(cut[2], levels=[0.5], colors="tab:cyan", linewidths=1)
-            axis.set(xticks=[], yticks=[], title=f"{name.replace('_', ' ')}, {plane}")
+            axis.set(xticks=[], yticks=[], title=f"{METHODS[name]}, {plane}")
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})
     plt.close(figure)
