@@ -87,7 +87,7 @@ def test_record_has_intervals_and_is_seeded() -> None:
     ("time", "event", "score", "word"),
     [
         ([5, 6, 7, 8], [0, 0, 0, 0], [1, 2, 3, 4], "Only 0 events"),
-        ([5, 6, 7, 8], [1, 0, 0, 0], [1, 2, 3, 4], "Only 1 events"),
+        ([5, 6, 7, 8], [1, 0, 0, 0], [1, 2, 3, 4], "Only 1 event"),
         ([50, 60, 70, 80], [1, 1, 1, 1], [1, 2, 3, 4], "Only 0 events"),
         ([5, 6], [1, 1], [1, 2], "among 2 patients"),
         ([5, 6, 7, 8], [1, 1, 1, 0], [2, 2, 2, 2], "same for everyone"),

@@ -21,7 +21,7 @@ from promet.network.train import train as train_saving
 train = partial(train_saving, save_every=2)
 SETTINGS = Variant.model_validate(
     {
-        "training": {"epochs": 6, "learning_rate": 1e-3, "plateau_patience": 1},
+        "training": {"epochs": 8, "learning_rate": 1e-2, "plateau_patience": 1},
         "augmentation": {"count": 0},
     }
 )
