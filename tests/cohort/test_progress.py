@@ -90,6 +90,8 @@ def test_a_failed_job_ends_with_its_last_words(events, tmp_path):
     run.send(LogEvent.RUN_INFO, stats={"train": 1})
     run.start(1, "train", log=[str(log)])
     run.send(LogEvent.JOB_ERROR, level=logging.ERROR, jobid=1, rule_name="train", log=[str(log)])
+    run.start(1, "train", log=[str(log)])  # a second attempt
+    run.send(LogEvent.JOB_ERROR, level=logging.ERROR, jobid=1, rule_name="train", log=[str(log)])
     run.send(LogEvent.ERROR, "RuleException:\nCalledProcessError in file x: Command '...'", logging.ERROR)
     run.send(None, "Exiting because a job execution failed. Look below", logging.ERROR)
     run.send(None, "Complete log(s): /a/b.snakemake.log", logging.INFO)

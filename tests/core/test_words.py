@@ -12,6 +12,7 @@ from promet.core.words import count, given, typed
 @pytest.fixture
 def called_with(monkeypatch):
     monkeypatch.setenv(words.MARK, "")
+    monkeypatch.setenv(words.RUN_MARK, "")
     return given
 
 
@@ -46,6 +47,21 @@ def test_without_files_a_hint_stays(called_with):
 def test_the_files_stand_behind_the_command(called_with, hint, whole):
     called_with(["a.yaml"])
     assert typed(hint) == whole
+
+
+def test_a_run_is_repeated_with_its_options(called_with):
+    called_with(["a.yaml"])
+    words.run_with(["--workflow-profile", "my slurm"])
+    assert typed("promet run again") == "promet run --workflow-profile 'my slurm' -c a.yaml again"
+    assert typed("promet status") == "promet status -c a.yaml"
+
+
+def test_who_computes_on_slurm_is_told_to(called_with, monkeypatch):
+    monkeypatch.delenv(words.RUN_MARK)
+    monkeypatch.setenv(words.SLURM[0], "cpu")
+    assert typed("Next: promet run") == "Next: promet run --workflow-profile slurm"
+    words.run_with([])  # but not who has just chosen otherwise
+    assert typed("Next: promet run") == "Next: promet run"
 
 
 def test_several_files_and_blanks(called_with):

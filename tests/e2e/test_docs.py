@@ -92,6 +92,7 @@ def desk(study, tmp_path) -> Path:
     shutil.copytree(study.folder, folder)
     table = pd.read_csv(folder / "cohort.tsv", sep="\t", dtype=str).fillna("")
     row = next(row for _, row in table.iterrows() if row["prostate"].endswith(".nii.gz") and row["lesions"])
+    shutil.copy(folder / "config.yaml", folder / "study.yaml")
     (folder / "export").mkdir()
     shutil.copytree((folder / row["pet"]).parent, folder / "export/PAT-0001")
     for name in ("prostate", "lesions"):

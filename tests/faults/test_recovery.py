@@ -106,9 +106,11 @@ def test_a_second_run_is_told_who_and_what_to_do(copy):
     study = copy("study")
     study.ran()
     with held(study.folder / "results"):
-        done = study.promet(*RUN)
+        done, seen = study.promet(*RUN), study.promet("status").stdout
     assert done.returncode == 2 and done.stdout == ""
-    assert "E_RUNNING" in done.stderr and f"kill {os.getpid()}" in done.stderr and "Wait" in done.stderr
+    assert "a run works here since" in seen and f"process {os.getpid()} on" in seen
+    assert "a run works here" not in study.promet("status").stdout
+    assert "E_RUNNING" in done.stderr and f"kill -INT {os.getpid()}" in done.stderr and "Wait" in done.stderr
     assert study.promet(*RUN).returncode == 0
     assert study.ran() == set()
 
@@ -121,7 +123,7 @@ def test_job_killed(copy, undisturbed, where):
     os.kill(stuck_job(study), signal.SIGKILL)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 1
-    assert f"failed: {where.split()[0]}" in said and re.search(r"promet run -c \S+ again", said)
+    assert f"failed: {where.split()[0]}" in said and re.search(r"promet run --cores 2 -c \S+ again", said)
     recovers(study, undisturbed)
 
 
@@ -158,7 +160,7 @@ def test_while_snakemake_lives_on_the_folder_is_held(copy, undisturbed):
     process.kill()
     process.wait(timeout=60)
     done = study.promet(*RUN)
-    assert done.returncode == 2 and f"kill {snakemake}" in done.stderr
+    assert done.returncode == 2 and f"kill -INT {snakemake}" in done.stderr
     for pid in (snakemake, job):
         os.kill(pid, signal.SIGKILL)
     recovers(study, undisturbed)
@@ -187,7 +189,9 @@ def test_plain_snakemake_killed(copy, undisturbed):
     (study.folder / ".snakemake/locks/0.input.lock").write_text("cohort.tsv\n")
     done = study.promet(*RUN)
     assert done.returncode == 2 and "promet run --unlock" in done.stderr and done.stdout == ""
-    assert study.promet(*RUN, "--unlock").returncode == 0
+    unlocked = study.promet(*RUN, "--unlock")
+    assert unlocked.returncode == 0 and "unlocked" in unlocked.stdout and "job" not in unlocked.stdout
+    recovers(study, undisturbed)
     assert products(study) == undisturbed
 
 

@@ -144,3 +144,28 @@ def test_a_wrong_account_is_refused_before_anything_waits_for_ever(accounts, tmp
     with pytest.raises(UsageError, match=said) as refusal:
         queue.wait(SLURM, tmp_path)
     assert refusal.value.code == "E_SLURM_ACCOUNT"
+
+
+@pytest.fixture
+def partitions(squeue, tmp_path):
+    """sinfo of a site with two partitions."""
+    squeue()
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nprintf '%s\\n' cpu gpu\n")
+    (tmp_path / "sinfo").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(name, wrong) for name in queue.PARTITIONS for wrong in ("cpuu", "gpu,x")]
+)
+def test_a_wrong_partition_is_refused_before_hours_of_other_work(
+    partitions, tmp_path, monkeypatch, name, wrong
+):
+    monkeypatch.setenv(name, wrong)
+    with pytest.raises(UsageError, match=f"{name} is {wrong}.*cpu, gpu") as refusal:
+        queue.wait(SLURM, tmp_path)
+    assert refusal.value.code == "E_SLURM_PARTITION"
+
+
+def test_partitions_of_the_site_pass(partitions, tmp_path, monkeypatch):
+    monkeypatch.setenv(queue.PARTITIONS[0], "cpu,gpu")
+    queue.wait(SLURM, tmp_path)

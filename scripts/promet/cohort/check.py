@@ -66,7 +66,12 @@ def check(
     if errors:
         say("Put right what is called an error, then promet check again")
         return EXIT_REFUSED
-    say("Next: promet intake" if table.read(config.cohort) else empty(config.cohort))
+    if not table.read(config.cohort):
+        say(empty(config.cohort))
+    elif lost:
+        say("Next: put right what is called quarantine, or promet intake registers these patients as they are")
+    else:
+        say("Next: promet intake")
     return EXIT_OK
 
 

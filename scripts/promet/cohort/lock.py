@@ -88,6 +88,19 @@ def held(results: str | Path) -> Iterator[Lock]:
         os.close(descriptor)
 
 
+def at_work(results: str | Path) -> Holder | None:
+    """Who holds a results folder now, or None."""
+    try:
+        with open(Path(results) / "run.lock", "rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _holder(handle.fileno())
+    except OSError:
+        pass
+    return None
+
+
 def running(pid: int, host: str, since: str = "") -> UsageError:
     """The refusal of a second run."""
     there = "" if host == socket.gethostname() else f" on {host}"
@@ -96,7 +109,7 @@ def running(pid: int, host: str, since: str = "") -> UsageError:
         "E_RUNNING",
         f"Another run works in this folder{began} (process {pid}{there})",
         "one run at a time",
-        f"Wait for it, promet status shows how far it is; or stop it{there}: kill {pid}",
+        f"Wait for it, promet status shows how far it is; or stop it{there}: kill -INT {pid}",
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from promet.cohort import locked, registry
+from promet.cohort import lock, locked, queue, registry
 from promet.cohort.buckets import TENSOR
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job
@@ -31,6 +31,9 @@ def state(job: Job) -> str:
 def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     """The whole of ``promet status``."""
     yield f"study {plan.study}: {count(len(plan.named), 'patient')}, {_split(plan)}"
+    holder = lock.at_work(plan.results)
+    if holder:
+        yield f"a run works here since {holder.since} (process {holder.pid} on {holder.host}){_queue()}"
     counts: dict[str, Counter] = {}
     for job in jobs:
         counts.setdefault(job.stage, Counter())[state(job)] += 1
@@ -49,12 +52,23 @@ def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
         yield f"{problem.code}: {problem}"
     if refused:
         return
+    if holder:
+        return
     if not plan.named:
         yield empty(plan.cohort)
     elif cured:
         yield "Next: promet intake, then promet run"
     else:
         yield "Next: promet run" if stale else "everything is fresh"
+
+
+def _queue() -> str:
+    """How many jobs of this folder SLURM has, by state."""
+    try:
+        states = Counter(queue.in_queue(Path(), attempts=1).values())
+    except UsageError:
+        return ""
+    return "".join(f", {number} {name.lower()} in the queue" for name, number in sorted(states.items()))
 
 
 def empty(cohort: str) -> str:

@@ -54,7 +54,7 @@ class Tally:
 
     wanted: dict[str, int] = field(default_factory=dict)
     done: Counter = field(default_factory=Counter)
-    failed: int = 0
+    failed: set = field(default_factory=set)
     running: dict[Any, Started] = field(default_factory=dict)
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     begun: float = field(default_factory=time.monotonic)
@@ -145,6 +145,7 @@ class LogHandler(LogHandlerBase):
     def _started(self, record: Any) -> None:
         if record.rule_name in TARGETS or self.common_settings.dryrun:
             return
+        self.tally.failed.discard(record.jobid)
         values = record.wildcards.items() if record.wildcards else ()
         where = ", ".join(value if name == "patient" else f"{name} {value}" for name, value in values)
         self.tally.running[record.jobid] = Started(
@@ -179,10 +180,13 @@ class LogHandler(LogHandlerBase):
         words = next((said for log in record.log if (said := last_words(log))), "")
         if job is None and not words:
             return  # of a group: another member failed
-        self.tally.failed += 1
+        self.tally.failed.add(record.jobid)
         where = f" {job.where}" if job and job.where else ""
         log = f" (log: {record.log[0]})" if record.log else ""
-        self._say(f"failed: {record.rule_name}{where}: {words or 'no reason given'}{log}")
+        text = f"failed: {record.rule_name}{where}: {words or 'no reason given'}{log}"
+        if text not in self.said:  # once for all attempts
+            self.said.add(text)
+            self._say(text)
 
     def _other(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
@@ -222,7 +226,7 @@ class LogHandler(LogHandlerBase):
         if tally.total and not self.common_settings.dryrun and "end" not in self.said:
             self.said.add("end")
             took = duration(time.monotonic() - tally.begun)
-            failed = f", {tally.failed} failed" if tally.failed else ""
+            failed = f", {len(tally.failed)} failed" if tally.failed else ""
             self._say(f"{self.phase}: {tally.finished} of {count(tally.total, 'job')} done{failed} in {took}")
             if self.snakemake_log and (tally.failed or tally.finished < tally.total):
                 self._say(f"Snakemake's own log: {os.path.relpath(self.snakemake_log)}")

@@ -21,6 +21,7 @@ from promet.core.words import count
 SOURCE = Path(__file__).parents[3]
 PREFIX = "promet_"  # slurm-jobname-prefix of profiles/slurm
 ATTEMPTS = 5
+PARTITIONS = ("PROMET_SLURM_PARTITION", "PROMET_SLURM_GPU_PARTITION")
 
 
 def wait(options: list[str], folder: Path = Path(".")) -> None:
@@ -31,11 +32,12 @@ def wait(options: list[str], folder: Path = Path(".")) -> None:
         folder: where it will work.
 
     Raises:
-        UsageError: there is no squeue, or it does not answer, or the account is not one's own.
+        UsageError: there is no squeue, or it does not answer, the account is not one's own, or there is no such partition.
     """
     if not goes_to_slurm(options):
         return
     _require_account(os.environ.get("PROMET_SLURM_ACCOUNT", ""))
+    _require_partitions()
     seconds = int(os.environ.get("PROMET_SLURM_POLL") or 20)
     told = 0
     while jobs := in_queue(folder):
@@ -50,7 +52,7 @@ def wait(options: list[str], folder: Path = Path(".")) -> None:
         time.sleep(seconds)
 
 
-def in_queue(folder: Path) -> dict[str, str]:
+def in_queue(folder: Path, attempts: int = ATTEMPTS) -> dict[str, str]:
     """Job number -> state of the own jobs that this folder's runs have in the queue."""
     if not shutil.which("squeue"):
         raise UsageError(
@@ -60,7 +62,7 @@ def in_queue(folder: Path) -> dict[str, str]:
             "Go there, or leave out the profile",
         )
     user = pwd.getpwuid(os.getuid()).pw_name
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         time.sleep(2 * attempt)
         done = subprocess.run(
             ["squeue", "--noheader", "--user", user, "--format", "%i|%T|%j|%Z"],
@@ -107,6 +109,26 @@ def _require_account(account: str) -> None:
         f"one of {', '.join(sorted(known))}" if known else "no account, since this site keeps none",
         "Correct or unset it",
     )
+
+
+def _require_partitions() -> None:
+    """Refuse here what sbatch would refuse for each job, the trainings' partition after hours of image work."""
+    asked = {name: os.environ.get(name, "") for name in PARTITIONS}
+    if not any(asked.values()) or not shutil.which("sinfo"):
+        return
+    done = subprocess.run(
+        ["sinfo", "--all", "--noheader", "--format", "%R"], capture_output=True, text=True, check=False
+    )
+    known = sorted(set(done.stdout.split()))
+    for name, value in asked.items():
+        strange = sorted(set(filter(None, value.split(","))) - set(known))
+        if known and strange:
+            raise UsageError(
+                "E_SLURM_PARTITION",
+                f"{name} is {value}, and SLURM has no partition {strange[0]}",
+                f"one of {', '.join(known)}",
+                "Correct it; nothing was started",
+            )
 
 
 def goes_to_slurm(options: list[str]) -> bool:

@@ -23,10 +23,11 @@ from promet.core.environment import own_commands_first
 from promet.core.errors import EXIT_OK, EXIT_RESUMABLE, UsageError
 from promet.core.settings import Settings
 from promet.core.sidecar import QUARANTINED, Sidecar
-from promet.core.words import count, say
+from promet.core.words import count, run_with, say
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
 PHASES = ("prepare", "lock", "all")
+DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
 # Options with which Snakemake's own output is what was asked for.
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
 # Stages in the order in which they read each other's records, as far as they end a phase.
@@ -50,8 +51,15 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         0; Snakemake's exit code; or EXIT_RESUMABLE after a signal, or when the disk is full.
     """
     own_commands_first()
+    run_with(option for option in options if option not in (*DRY, UNLOCK))
     snakemake = Snakemake(configfiles, options)
-    if {"-n", "--dry-run", "--dryrun"} & set(options):
+    if UNLOCK in options:
+        with held(config.results) as lock:
+            snakemake.lock = lock
+            _clear(lock, snakemake)
+        say("The folder is unlocked. Next: promet run")
+        return EXIT_OK
+    if set(DRY) & set(options):
         plan = _plan(config)
         jobs = inspect(plan)
         print_plan(plan, jobs)
@@ -119,6 +127,8 @@ class Snakemake:
             self.fixed += ["--configfile", *map(str, configfiles)]
         self.lock: Lock | None = None
         self.stopped = False
+        # On SIGTERM Snakemake waits for what runs; for SLURM's jobs for hours or for ever, so there they are cancelled instead.
+        self.ending = signal.SIGINT if queue.goes_to_slurm(options) else signal.SIGTERM
 
     def __call__(self, *words: str, phase: str = "") -> int:
         """Exit code; a signal to this process is passed on, and Snakemake ends in its own time."""
@@ -129,14 +139,18 @@ class Snakemake:
             handed = (self.lock.descriptor,)
         command = [sys.executable, "-m", "snakemake", *words, *self.fixed]
         errors = None if self.native else subprocess.PIPE
-        process = subprocess.Popen(command, env=environment, pass_fds=handed, stderr=errors)
+        started: list[subprocess.Popen] = []
 
         def stop(number: int, _: object) -> None:
             self.stopped = True
             if number != signal.SIGINT:  # a terminal sends that one to both
-                process.send_signal(number)
+                for process in started:
+                    process.send_signal(self.ending)
 
+        # Before the start: a signal that a shell had its background jobs ignore is not ignored by Snakemake then.
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        process = subprocess.Popen(command, env=environment, pass_fds=handed, stderr=errors)
+        started.append(process)
         if self.lock:
             self.lock.hold(process.pid)
         # Never closed here: jobs that outlive Snakemake hold the other end.
@@ -170,14 +184,13 @@ def _clear(lock: Lock, snakemake: Snakemake) -> None:
         return
     if other := snakemake_here():
         raise running(other, lock.holder.host)
-    if not lock.killed.run and "--unlock" not in snakemake.options:
+    if not lock.killed.run and UNLOCK not in snakemake.options:
         raise UsageError(
             "E_LOCKED",
             "A plain snakemake holds the lock of this folder, and none runs on this computer",
             remedy="If it runs on another one, wait for it; if it was killed: promet run --unlock",
         )
     _unlock(snakemake)
-    snakemake.options = [option for option in snakemake.options if option != "--unlock"]
 
 
 def _unlock(snakemake: Snakemake) -> None:

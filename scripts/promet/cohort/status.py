@@ -87,7 +87,7 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
     finished = any(job.stage == "report" and job.state != "missing" for job in jobs)
     for job in jobs:
         if job.state == "missing" and job.at.get("patient") in made:
-            job.state, job.why = "lost", "its record is gone"
+            job.state, job.why = "lost", "its record is gone" if finished else "not made yet"
         elif job.state == "missing" and finished and "split" in job.at and job.stage != "train":
             job.why = "its record is gone"
     return jobs

@@ -8,7 +8,9 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-MARK = "PROMET_CONFIGFILES"  # tells the processes of a run what its head was called with
+# Tell the processes of a run what its head was called with.
+MARK, RUN_MARK = "PROMET_CONFIGFILES", "PROMET_RUN_OPTIONS"
+SLURM = ("PROMET_SLURM_PARTITION", "PROMET_SLURM_ACCOUNT")  # who has set one of them computes there
 TYPED = re.compile(
     r"(promet (?:check|intake|status|freeze|waive|run|retry|prune)\b(?: --[a-z]+\b| -n\b| [A-Z]{2,}\b(?!_))*+)(?! -c\b)"
 )
@@ -24,10 +26,21 @@ def given(configfiles: Iterable[Path | str]) -> None:
     os.environ[MARK] = " ".join(f"-c {shlex.quote(str(path))}" for path in configfiles)
 
 
+def run_with(options: Iterable[str]) -> None:
+    """Remember the options of this ``promet run``, likewise."""
+    os.environ[RUN_MARK] = shlex.join(options)
+
+
 def typed(text: str) -> str:
-    """``text`` with the configuration files of this call behind every command that needs them."""
-    options = os.environ.get(MARK, "")
-    return TYPED.sub(lambda found: f"{found[1]} {options}", text) if options else text
+    """``text`` with the configuration files of this call behind every command that needs them, and with a run's options."""
+    on_slurm = "--workflow-profile slurm" if any(os.environ.get(name) for name in SLURM) else ""
+    run, files = os.environ.get(RUN_MARK, on_slurm), os.environ.get(MARK, "")
+
+    def whole(found: re.Match[str]) -> str:
+        options = run if found[1].startswith("promet run") and run not in found[1] else ""
+        return " ".join(filter(None, (found[1], options, files)))
+
+    return TYPED.sub(whole, text)
 
 
 def say(text: str) -> None:
