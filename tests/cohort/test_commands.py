@@ -33,7 +33,8 @@ def test_check_names_line_and_patient_and_what_stops_and_what_does_not(paper, ca
     assert lines[3] == "cohort.tsv: 1 error, 1 patient to be quarantined, 1 warning"
     paper.put("D0", psa="1")
     assert check(paper.configfiles, False) == 0
-    assert said(capsys).splitlines()[-1] == "Next: promet intake -c config.yaml"
+    wanted = "Next: put right what is called quarantine, or promet intake -c config.yaml registers these patients as they are"
+    assert said(capsys).splitlines()[-1] == wanted
 
 
 def test_check_can_look_into_the_images(paper, capsys):

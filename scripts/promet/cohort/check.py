@@ -69,7 +69,9 @@ def check(
     if not table.read(config.cohort):
         say(empty(config.cohort))
     elif lost:
-        say("Next: put right what is called quarantine, or promet intake registers these patients as they are")
+        say(
+            "Next: put right what is called quarantine, or promet intake registers these patients as they are"
+        )
     else:
         say("Next: promet intake")
     return EXIT_OK
