@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from promet.cohort import queue
+from promet.cohort.run import Snakemake
 from promet.core.errors import UsageError
 
 SLURM = ["--workflow-profile", "profiles/slurm"]
@@ -169,3 +171,9 @@ def test_a_wrong_partition_is_refused_before_hours_of_other_work(
 def test_partitions_of_the_site_pass(partitions, tmp_path, monkeypatch):
     monkeypatch.setenv(queue.PARTITIONS[0], "cpu,gpu")
     queue.wait(SLURM, tmp_path)
+
+
+@pytest.mark.parametrize(("options", "number"), [(SLURM, signal.SIGINT), ([], signal.SIGTERM)])
+def test_a_signal_to_end_cancels_jobs_in_the_queue(options, number):
+    """Snakemake waits on SIGTERM for what runs; on SIGINT it cancels what is in the queue."""
+    assert Snakemake([], options).ending == number
