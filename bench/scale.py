@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,12 @@ def prepare(folder: Path, patients: int, buckets: int | str) -> dict[str, Any]:
     return {"patients": patients, "jobs": jobs, "buckets": len(plan.buckets)}
 
 
+def apart(function: Callable[..., Any], *given: Any) -> Any:
+    """Call in a process of its own: a command's peak memory is never below that of the process that starts it."""
+    with multiprocessing.Pool(1) as pool:
+        return pool.apply(function, given)
+
+
 def check_plan(jobs: dict[str, int], shared: bool) -> None:
     """One prospective patient more: his images, what follows, and no training."""
     own = (
@@ -204,11 +211,7 @@ def main(sizes: tuple[int, ...] = SIZES, repeats: int = REPEATS) -> None:
         cases = {f"{n}": (n, "auto" if n > ABOVE else 0) for n in sizes}
         if 1000 in sizes:
             cases["1000, in buckets"] = (1000, 128)
-        about = {}
-        for i, (name, case) in enumerate(cases.items()):
-            # In a process of its own: a command's peak memory is never below that of the process that starts it.
-            with multiprocessing.Pool(1) as pool:
-                about[name] = pool.apply(prepare, (work / str(i), *case))
+        about = {name: apart(prepare, work / str(i), *case) for i, (name, case) in enumerate(cases.items())}
         (work / "empty").mkdir()
         (work / "empty/Snakefile").write_text("rule all:\n    input: []\n")
         empty = [sys.executable, "-m", "snakemake", "--snakefile", "Snakefile", "--cores", "1", "-n"]
@@ -223,7 +226,7 @@ def main(sizes: tuple[int, ...] = SIZES, repeats: int = REPEATS) -> None:
                 found.setdefault(f"{name}: no-op", []).append(one)
                 status = [sys.executable, "-m", "promet.cli", "status", "-c", "config.json"]
                 found.setdefault(f"{name}: status", []).append(measured(status, folder)[0])
-                write_cohort(folder, patients, more=True)
+                apart(write_cohort, folder, patients, True)
                 one, text = measured(snakemake("-n"), folder)
                 jobs = planned(text)
                 check_plan(
@@ -231,7 +234,7 @@ def main(sizes: tuple[int, ...] = SIZES, repeats: int = REPEATS) -> None:
                 )
                 about[name]["one patient more"] = jobs
                 found.setdefault(f"{name}: one patient more", []).append(one)
-                write_cohort(folder, patients)
+                apart(write_cohort, folder, patients)
     finally:
         shutil.rmtree(work)
     median = {

@@ -32,6 +32,7 @@ NOISE = (
     "Exiting because a job execution failed",
     "Complete log",
     "At least one job did not complete",
+    "WorkflowError:\nAt least one job did not complete",
     "RuleException:\nCalledProcessError",
     "Ignore corrupted or currently written metadata",  # the records of promet stand in for it
 )
