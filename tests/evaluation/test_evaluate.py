@@ -106,7 +106,7 @@ def test_sections_and_scores(study: Study) -> None:
     assert test["scores"]["suv_max"]["auc"] == pytest.approx(roc_auc_score(y, peak))
     assert any("not performance" in note for note in found["sections"]["synchronous_training"]["notes"])
     prospective = found["sections"]["prospective"]
-    assert prospective["status"] == "empty" and "None of the 2" in prospective["reason"]
+    assert prospective["status"] == "empty" and "Of 2 patients" in prospective["reason"]
     assert not found["scores"]["ucla_psma_risk"]["available"]
     assert "not public" in found["scores"]["ucla_psma_risk"]["reason"]
 
