@@ -24,7 +24,7 @@ demo: env
 	$(BIN)/promet run -c config/demo.yaml
 
 test: env
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3
 
 # A real SLURM for the time of the test: two CPU nodes and a node with two GPUs, all on this machine. Needs root, and apt for
 # what is missing of SLURM; says so and skips where there is neither.

@@ -111,7 +111,6 @@ def desk(study, tmp_path) -> Path:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("e2e")
 @pytest.mark.parametrize("page", [p for p in PAGES if script(p) and p not in ELSEWHERE])
 def test_commands_run(page, desk):
     outside = "\n".join(f"{name}() {{ :; }}" for name in OUTSIDE)

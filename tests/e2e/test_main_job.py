@@ -9,7 +9,7 @@ import pytest
 
 from promet.core.sidecar import Sidecar
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 
 def test_nothing_is_left_to_do(study):

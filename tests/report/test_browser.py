@@ -12,7 +12,6 @@ from promet.report.build import build
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
-    pytest.mark.xdist_group("browser"),
 ]
 # Does what a person would, and leaves what came of it in the title.
 ACTIONS = """
