@@ -83,7 +83,8 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
             module.__class__ = PlainFire
     layers = model.features._modules
     layers["norm"] = nn.Sequential(layers["norm"], nn.ReLU(inplace=True))
-    layers["relu"] = layers["relu3"] = layers["relu5"] = layers["relu7"] = nn.Identity()
+    for name in ("pool1", "pool3", "pool5", "pool7"):
+        layers[name] = nn.MaxPool3d(3, 2, 1)
 
     def forward(batch: dict[str, Any]) -> torch.Tensor:
         return model.classifier(model.features(torch.cat([batch["pet"], batch["lesions"]], 1))).squeeze(1)

@@ -118,8 +118,8 @@ def test_exactly_seven_act_by_monai(volume: torch.Tensor) -> None:
 def test_exactly_the_drawn_seven_act_in_their_order(volume: torch.Tensor, monkeypatch) -> None:
     augment, acted = Batched(Augmentation(), 3, SHAPE), {0: [], 1: []}
 
-    def note(out: torch.Tensor, name: str, rows: torch.Tensor, *_: object) -> None:
-        for row in rows.tolist():
+    def note(channels: list, name: str, rows: list[int], *_: object) -> None:
+        for row in rows:
             acted[row].append(TRANSFORMS.index(name))
 
     monkeypatch.setattr(augment, "_apply", note)

@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 
 from promet.network import transforms as t
+from promet.network import transforms_cpu
 from promet.network.augmentation import monai_transforms
 from promet.network.batched import Batched
 from promet.network.settings import TRANSFORMS, Augmentation
@@ -180,6 +181,112 @@ def test_a_batch_is_its_volumes(name: str, volumes: torch.Tensor) -> None:
     for number in range(3):
         alone = engine(volumes[number : number + 1], 1, [4 + number])[0]
         torch.testing.assert_close(together[number], alone, rtol=0, atol=1e-5)
+    assert torch.equal(engine(strided(volumes), 1, [4, 5, 6]), together)
+
+
+def strided(volumes: torch.Tensor) -> torch.Tensor:
+    """The same numbers, not contiguous."""
+    return volumes.transpose(-1, -2).contiguous().transpose(-1, -2)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 6, 6), (5, 9, 7)])
+def test_reading_at_places_as_torch_does(shape: tuple[int, int, int]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    volumes = torch.rand(4, 2, *shape, generator=rng)
+    volumes[:, 1] = (volumes[:, 1] > 0.5).float()
+    matrix = (
+        torch.eye(3, 4, dtype=torch.float64) + torch.randn(4, 3, 4, dtype=torch.float64, generator=rng) / 4
+    )
+    matrix[1, :, 3] = 1.25  # some of it lies outside
+    matrix[2, :, 3] = 1000  # all of it
+    identity = torch.eye(3, 4, dtype=torch.float64).repeat(4, 1, 1)
+    offsets = torch.randn(4, 3, *shape, generator=rng) * torch.tensor([0.3, 1, 3, 100]).view(-1, 1, 1, 1, 1)
+    for ours, places in (
+        (t.linear_map(strided(volumes), matrix), t._places(shape, matrix)),
+        (t.displace(strided(volumes), offsets), t._places(shape, identity) + offsets),
+    ):
+        theirs = t._sample(volumes, places)
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours[:, 0], theirs[:, 0], rtol=0, atol=3e-5)
+        between = ((places - places.floor() - 0.5).abs() < 1e-4).any(1)  # there rounding decides
+        assert torch.equal(ours[:, 1][~between], theirs[:, 1][~between])
+    assert not t.linear_map(volumes, matrix)[2].any()
+
+
+def test_halfway_between_two_voxels_the_even_one_is_nearest() -> None:
+    volumes = torch.arange(7.0).repeat(1, 2, 7, 7, 1)
+    places = torch.arange(7) + 0.5
+    ours = t.displace(volumes, torch.full((1, 3, 7, 7, 7), 0.5))[0, 1, 1, 1]
+    assert torch.equal(ours, places.round())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_stays_so(bad: float) -> None:
+    volumes = torch.rand(1, 2, 5, 6, 7)
+    volumes[0, 0, 2, 3, 3] = bad
+    still = torch.zeros(1, 3)
+    assert not t.rotate(volumes, still.double())[0, 0, 2, 3, 3].isfinite()
+    assert not t.blur(volumes[:, 0], still + 0.5)[0, 2, 3, 3].isfinite()
+    assert not t.contrast(volumes[:, 0], torch.ones(1))[0, 2, 3, 3].isfinite()
+    drawn = {"floating": torch.linspace(0, 1, 8)[None], "points": torch.tensor([8])}
+    assert not t.histogram_shift(volumes[:, 0], **drawn)[0, 2, 3, 3].isfinite()
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 6, 6), (5, 9, 7)])
+def test_narrow_filters_as_matrix_products(shape: tuple[int, int, int]) -> None:
+    volumes = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0))
+    sigma = torch.linspace(0.05, 1.9, 15, dtype=torch.float64).view(5, 3)
+    tails = t._tails(sigma, 4.0)
+    assert tails.max() == t.NARROW
+    ours = t.blur(strided(volumes), sigma)
+    torch.testing.assert_close(ours, t._blur(volumes, sigma, tails), rtol=0, atol=2e-6)
+
+
+def test_curves_as_torch_bends() -> None:
+    rng = torch.Generator().manual_seed(0)
+    volumes = torch.randn(6, 5, 9, 7, generator=rng)
+    volumes[3] = 0.25  # no range
+    floating, points = torch.rand(6, 12, generator=rng).double(), torch.tensor([3, 5, 8, 8, 12, 12])
+    low, high = volumes.amin(t.AXES, keepdim=True), volumes.amax(t.AXES, keepdim=True)
+    theirs = t._bend(volumes, low, high - low, floating, points)
+    ours = t.histogram_shift(strided(volumes), floating, points)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    assert torch.equal(ours[3], volumes[3])
+
+
+def test_boxes_shuffled_as_torch_sorts() -> None:
+    rng = torch.Generator().manual_seed(0)
+    volumes = torch.randn(6, 5, 9, 7, generator=rng)
+    size = torch.randint(1, 5, (6, 4, 3), generator=rng)
+    corner = (torch.rand(6, 4, 3, generator=rng) * (torch.tensor([5, 9, 7]) - size + 1)).long()
+    keys = torch.randint(0, 40, (6, 4, 64), generator=rng) / 40  # many are equal: their order stays
+    given = corner, size, torch.tensor([0, 1, 2, 3, 4, 4]), keys
+    ours = t.coarse_shuffle(strided(volumes), *given)
+    assert torch.equal(ours, t._shuffle(volumes, *given))
+    assert torch.equal(ours[0], volumes[0])
+    assert not torch.equal(ours[1], volumes[1])
+
+
+def test_contrast_is_a_power() -> None:
+    volumes = torch.rand(4, 5, 9, 7, generator=torch.Generator().manual_seed(0))
+    gamma = torch.tensor([0, 0.5, 1, 4.5])
+    low, high = volumes.amin(t.AXES, keepdim=True), volumes.amax(t.AXES, keepdim=True)
+    power = ((volumes - low) / (high - low + 1e-7)) ** gamma.view(-1, 1, 1, 1)
+    torch.testing.assert_close(t.contrast(volumes, gamma), power * (high - low) + low, rtol=0, atol=1e-6)
+
+
+def test_uniform_numbers() -> None:
+    seeds = np.array([1234567, 1, 2, 2**32 - 1])
+    made = transforms_cpu.uniform(seeds, 100_001)
+    # the published generator's first word for this seed
+    assert made[0, 0] == np.float32((6457827717110365317 >> 32) / 2**31)
+    assert np.array_equal(transforms_cpu.uniform(seeds[1:2], 100)[0], made[1, :100])
+    assert made.min() >= -1
+    assert made.max() <= 1
+    for row in made:
+        assert stats.kstest(row, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+        assert abs(np.corrcoef(row[1:], row[:-1])[0, 1]) < 0.013
+    assert np.abs(np.corrcoef(made) - np.eye(4)).max() < 0.013
 
 
 def columns(drawn: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Random transforms of the training part, batched on tensors: the whole epoch at once, on the device, without monai.
 
-At each of the ``count`` steps the samples that have the same transform next go through it together. What is drawn is what
-monai would draw (same distributions, not the same numbers); what is done with it is in transforms.py. Consecutive spatial transforms
+Samples that have the same transform next go through it together, the largest such group first. What is drawn is what monai would
+draw (same distributions, not the same numbers); what is done with it is in transforms.py. Consecutive spatial transforms
 are not merged into one: interpolating once instead of twice, and nearest twice instead of once, differ visibly.
 """
 
@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from promet.network import transforms as t
+from promet.network import transforms_cpu
 from promet.network.randomness import AUGMENTATION, NOISE, derive
 from promet.network.settings import Augmentation
 
@@ -120,11 +122,23 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
     }
 
 
+def _offsets(generators: list[torch.Generator], size: Sequence[int], device: torch.device) -> Tensor:
+    """(n, *size) uniform from -1 to 1, a row for each generator."""
+    if device.type == "cpu":  # a sixth of the time of torch's
+        seeds = np.array([generator.initial_seed() for generator in generators])
+        return torch.from_numpy(transforms_cpu.uniform(seeds, math.prod(size))).view(-1, *size)
+    made = torch.empty(len(generators), *size, device=device)
+    for part, generator in zip(made, generators, strict=True):
+        part.uniform_(-1, 1, generator=generator)
+    return made
+
+
 class Batched:
     """Applies ``settings.count`` random transforms to each sample.
 
     Every sample has random numbers of its own, from (seed, epoch, sample): its order and parameters from the CPU's generator,
-    its noise from the device's. What the other samples are changes nothing but the last bits of sums.
+    its noise from the device's (elastic's on CPU from a faster one with the same seed). What the other samples are changes nothing
+    but the last bits of sums.
 
     Args:
         settings: which transforms, how many, how strong.
@@ -160,40 +174,63 @@ class Batched:
         """
         if not self.settings.count:
             return volumes
-        device, out = volumes.device, volumes.clone(memory_format=torch.contiguous_format)
+        device = volumes.device
+        # One tensor per sample and channel: what a transform returns takes the place of what it was given, without a copy.
+        channels = [list(pair.unbind()) for pair in volumes]
         order, parameters = self.draw(epoch, samples)
         noise = [
             torch.Generator(device).manual_seed(derive(self.seed, NOISE, epoch, sample)) for sample in samples
         ]
-        for step in order.unbind(1):
-            for number, name in enumerate(self.settings.transforms):
-                rows = (step == number).nonzero()[:, 0]
-                if len(rows):
-                    given = {key: value[rows].to(device) for key, value in parameters[name].items()}
-                    self._apply(out, name, rows.to(device), given, [noise[row] for row in rows.tolist()])
+        queues = [steps[::-1] for steps in order.tolist()]
+        while any(queues):
+            heads = [queue[-1] for queue in queues if queue]
+            number = max(sorted(set(heads)), key=heads.count)  # the transform that most samples wait for
+            rows = [row for row, queue in enumerate(queues) if queue and queue[-1] == number][:99]
+            for row in rows:
+                queues[row].pop()
+            name = self.settings.transforms[number]
+            given = {key: value[rows].to(device) for key, value in parameters[name].items()}
+            self._apply(channels, name, rows, given, [noise[row] for row in rows])
+        out = torch.stack([channel for pair in channels for channel in pair]).view(volumes.shape)
         out[:, 0].clamp_(*self.settings.clip)
         return out
 
     def _apply(
-        self, out: Tensor, name: str, rows: Tensor, given: Parameters, generators: list[torch.Generator]
+        self,
+        channels: list[list[Tensor]],
+        name: str,
+        rows: list[int],
+        given: Parameters,
+        generators: list[torch.Generator],
     ) -> None:
-        shape = self.shape
+        """One transform of some of the samples.
+
+        Args:
+            channels: PET and lesion map of every sample, of which those in ``rows`` are replaced.
+            name: of the transform.
+            rows: which samples.
+            given: parameters, one row per sample in ``rows``.
+            generators: one per sample in ``rows``.
+        """
+        shape, device = self.shape, channels[0][0].device
 
         def random(size: Sequence[int], normal: bool) -> Tensor:
-            made = torch.empty(len(generators), *size, device=out.device)
+            made = torch.empty(len(generators), *size, device=device)
             for part, generator in zip(made, generators, strict=True):
                 part.normal_(generator=generator) if normal else part.uniform_(generator=generator)
             return made
 
+        if name == "flip":
+            for row in rows:
+                channels[row] = [t.flip(channel, self.settings.flip.axis) for channel in channels[row]]
+            return
         if name in SPATIAL:
-            volumes = out.index_select(0, rows)
-            if name == "flip":
-                moved = t.flip(volumes, self.settings.flip.axis)
-            elif name == "elastic":
-                moved = t.elastic(volumes, **given, offsets=random((3, *shape), False).mul_(2).sub_(1))
-            else:
-                moved = SPATIAL[name](volumes, **given)
-            out.index_copy_(0, rows, moved)
+            volumes = torch.stack([channel for row in rows for channel in channels[row]])
+            if name == "elastic":
+                given["offsets"] = _offsets(generators, (3, *shape), device)
+            moved = SPATIAL[name](volumes.unflatten(0, (-1, 2)), **given)
+            for row, pair in zip(rows, moved, strict=True):
+                channels[row] = list(pair.unbind())
             return
         extra: dict[str, Tensor | int] = {}
         if name == "gaussian_noise":
@@ -206,13 +243,13 @@ class Batched:
             extra["keys"] = random((shuffle.holes[1], largest), False)
         elif name == "bias_field":
             extra["degree"] = self.settings.bias_field.degree
-        pet = out[:, 0]
-        pet.index_copy_(0, rows, getattr(t, name)(pet.index_select(0, rows), **given, **extra))
+        changed = getattr(t, name)(torch.stack([channels[row][0] for row in rows]), **given, **extra)
+        for row, pet in zip(rows, changed, strict=True):
+            channels[row][0] = pet
 
 
 SPATIAL: dict[str, Callable[..., Tensor]] = {
     "rotation": t.rotate,
-    "flip": t.flip,
     "elastic": t.elastic,
     "affine": t.affine,
 }

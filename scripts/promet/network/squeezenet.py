@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promet.network import fused
+from promet.network import cube, fused
 
 
 class Pointwise(nn.Conv3d):
@@ -23,28 +23,17 @@ class Pointwise(nn.Conv3d):
         super().__init__(channels, out, kernel_size=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.apply_to(x, self.weight, self.bias)
-
-    def apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The convolution with another weight and bias."""
-        return functional.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+        return functional.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 class Cube(nn.Conv3d):
-    """A 3x3x3 convolution that keeps the size; a single slice takes the middle ninth of the weights, since the others meet zeros alone."""
+    """A 3x3x3 convolution that keeps the size."""
 
     def __init__(self, channels: int, out: int, groups: int) -> None:
         super().__init__(channels, out, kernel_size=3, padding=1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.apply_to(x, self.weight, self.bias)
-
-    def apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The convolution with another weight and bias."""
-        if x.shape[2] > 1:
-            return functional.conv3d(x, weight, bias, 1, 1, 1, self.groups)
-        middle = weight[:, :, 1].contiguous(memory_format=torch.channels_last)
-        return functional.conv2d(x[:, :, 0], middle, bias, 1, 1, 1, self.groups).unsqueeze(2)
+        return cube.forward(x, self.weight, self.groups, self.bias)
 
 
 class Fire(nn.Module):
@@ -71,46 +60,22 @@ class Fire(nn.Module):
         self.expand3 = nn.Sequential(Cube(squeeze, expand, groups), nn.BatchNorm3d(expand))
 
     def forward(self, x: Tensor) -> Tensor:
-        if _inferring(self, x):
-            y = _without_norm(self.squeeze, x).relu_()
-            y = torch.cat([_without_norm(self.expand1, y), _without_norm(self.expand3, y)], dim=1)
-        else:
-            y = self.squeeze(x)
-            y = torch.cat([self.expand1[0](y), self.expand3[0](y)], dim=1)
-            y = _joint_norm(y, self.expand1[1], self.expand3[1])
-        if self.bypass:
-            y += x
-        return functional.relu_(y) if self.relu else y
+        if fused.applies(self, x):
+            return fused.fire(self, x)
+        y = self.squeeze(x)
+        y = torch.cat([self.expand1(y), self.expand3(y)], dim=1)
+        y = x + y if self.bypass else y
+        return torch.relu(y) if self.relu else y
 
 
-def _inferring(module: nn.Module, x: Tensor) -> bool:
-    """No gradients, no hooks to be served: batch norms can be part of the convolutions. On a GPU it would not pay."""
-    return not module.training and x.device.type == "cpu" and torch.is_inference_mode_enabled()
+class Pool(nn.MaxPool3d):
+    """Max pooling to half the size, and a ReLU."""
 
+    def __init__(self) -> None:
+        super().__init__(kernel_size=3, stride=2, padding=1)
 
-def _without_norm(layer: nn.Sequential, x: Tensor) -> Tensor:
-    """Convolution and batch norm in evaluation."""
-    return layer[0].apply_to(x, *fused.folded(layer[0], layer[1]))
-
-
-def _joint_norm(x: Tensor, *norms: nn.BatchNorm3d) -> Tensor:
-    """Batch norms of neighbouring channels as one: on half of a tensor's channels torch takes five times as long."""
-    first = norms[0]
-    mean = torch.cat([norm.running_mean for norm in norms])
-    variance = torch.cat([norm.running_var for norm in norms])
-    weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
-    y = functional.batch_norm(x, mean, variance, weight, bias, first.training, first.momentum, first.eps)
-    if first.training:
-        parts = zip(norms, mean.split(first.num_features), variance.split(first.num_features), strict=True)
-        for norm, new_mean, new_variance in parts:
-            norm.running_mean.copy_(new_mean)
-            norm.running_var.copy_(new_variance)
-            norm.num_batches_tracked.add_(1)
-    return y
-
-
-def _pool() -> nn.MaxPool3d:
-    return nn.MaxPool3d(kernel_size=3, stride=2, padding=1)
+    def forward(self, x: Tensor) -> Tensor:
+        return fused.pool(x) if fused.applies(self, x) else super().forward(x).relu()
 
 
 class SqueezeNet(nn.Module):
@@ -129,20 +94,16 @@ class SqueezeNet(nn.Module):
             OrderedDict(
                 stem=nn.Conv3d(in_channels, 64, 3, stride=(1, 2, 2), padding=1),
                 norm=nn.BatchNorm3d(64),
-                pool1=_pool(),
-                relu=nn.ReLU(inplace=True),
+                pool1=Pool(),
                 fire2=Fire(64, 16, 64, groups, bypass=False),
                 fire3=Fire(128, 16, 64, groups, bypass=True, relu=False),
-                pool3=_pool(),
-                relu3=nn.ReLU(inplace=True),
+                pool3=Pool(),
                 fire4=Fire(128, 32, 128, groups, bypass=False),
                 fire5=Fire(256, 32, 128, groups, bypass=True, relu=False),
-                pool5=_pool(),
-                relu5=nn.ReLU(inplace=True),
+                pool5=Pool(),
                 fire6=Fire(256, 48, 192, groups, bypass=False),
                 fire7=Fire(384, 48, 192, groups, bypass=True, relu=False),
-                pool7=_pool(),
-                relu7=nn.ReLU(inplace=True),
+                pool7=Pool(),
                 fire8=Fire(384, 64, 256, groups, bypass=False),
                 fire9=Fire(512, 64, 256, groups, bypass=True),
             )
@@ -165,10 +126,8 @@ class SqueezeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, z, y, x) to logits (n,)."""
         layers, parts = self.features, list(self.features)
-        if _inferring(self, x):
-            x, parts = fused.inferred_stem(x, layers.stem, layers.norm), parts[4:]
-        elif self.training and x.device.type == "cpu" and not x.requires_grad:
-            x, parts = fused.stem(x, layers.stem, layers.norm), parts[4:]
+        if fused.applies(self, x) and not x.requires_grad:
+            x, parts = fused.stem(x, layers.stem, layers.norm), parts[3:]
         for part in parts:
             x = part(x)
         return self.classifier(x).squeeze(1)

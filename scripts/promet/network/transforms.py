@@ -7,13 +7,18 @@ volume. Nothing is drawn here and no input is written into. The parameters are m
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from promet.network import transforms_cpu
+
 AXES = (-3, -2, -1)
+NARROW = 8  # voxels on each side up to which a filter's loop is faster than matrix products on CPU
 
 
 def _per(values: Tensor, like: Tensor) -> Tensor:
@@ -21,80 +26,63 @@ def _per(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
+def _compiled(loop: Callable[..., Any], *given: Tensor) -> Tensor:
+    """A compiled loop on CPU tensors."""
+    return torch.from_numpy(loop(*(part.contiguous().numpy() for part in given)))
+
+
 # ---------------------------------------------------------------- spatial
 
 
-def _mosaic(padded: Tensor, copies: int, down: int, across: int) -> Tensor:
-    """(n, slices, rows, columns) to (n, copies, down x rows, across x columns): slices side by side and under each other.
-
-    Each copy begins one slice later.
-    """
-    n, _, rows, columns = padded.shape
-    whole, one, row, _ = padded.stride()
-    tiles = padded.as_strided(
-        (n, copies, down, rows, across, columns),
-        (whole, one, across * one, row, one, 1),
-        padded.storage_offset(),
+def _places(shape: torch.Size, matrix: Tensor) -> Tensor:
+    """(n, 3, z, y, x), voxels: where a linear map about the centre takes each voxel from."""
+    half = (torch.tensor(shape, device=matrix.device, dtype=matrix.dtype) - 1) / 2
+    z, y, x = (
+        matrix[:, :3, axis, None]
+        * (torch.arange(size, device=matrix.device, dtype=matrix.dtype) - (size - 1) / 2)
+        for axis, size in enumerate(shape)
     )
-    return tiles.reshape(n, copies, down * rows, across * columns)
+    plane = (z + (matrix[:, :3, 3] + half)[..., None])[..., None] + y[:, :, None]
+    return plane[..., None] + x[:, :, None, None]
 
 
-def sample(volumes: Tensor, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Volumes at given places: PET trilinear, lesion map nearest, 0 outside.
-
-    torch's 3D grid_sample is a scalar loop on CPU, its 2D one is vectorised and several times faster. So the slices are laid out as
-    one flat mosaic with empty seams, and each voxel's two slices are read as its two channels. (A square one: in a long strip the
-    places would lose digits.)
-
-    Args:
-        volumes: (n, 2, z, y, x).
-        z, y, x: each (n, z, y, x), voxel numbers; they are overwritten.
-    """
-    n, _, depth, rows, columns = volumes.shape
-    high, wide, across = rows + 2, columns + 2, math.ceil(math.sqrt(depth + 2))
-    down = -(-(depth + 2) // across)
-    z.clamp_(-1, depth), y.clamp_(-1, rows), x.clamp_(-1, columns)
-    padded = volumes.new_zeros(n, 2, down * across + 1, high, wide)
-    padded[:, :, 1 : depth + 1, :rows, :columns] = volumes
-    mosaic = _mosaic(padded[:, 0], 2, down, across)
-    height, width = mosaic.shape[-2:]
-
-    below = z.floor()
-    tile = below + 1
-    line = (tile / across).floor_()
-    grid = volumes.new_empty(n, 2, depth * rows, columns)  # x before y, each whole: read faster than in turns
-    across_x, down_y = grid[:, 0].view_as(z), grid[:, 1].view_as(z)
-    torch.add(x, tile.sub_(line, alpha=across), alpha=wide, out=across_x)
-    torch.add(y, line, alpha=high, out=down_y)
-    across_x.mul_(2 / width).add_(1 / width - 1)
-    down_y.mul_(2 / height).add_(1 / height - 1)
-    pair = functional.grid_sample(mosaic, grid.movedim(1, -1), "bilinear", "zeros", align_corners=False)
-
-    out = torch.empty_like(volumes)
-    torch.lerp(pair[:, 0].view_as(z), pair[:, 1].view_as(z), torch.sub(z, below, out=below), out=out[:, 0])
-    # one row and one column of zeros lie behind each slice: -1 is found there, at the end of what stands before
-    nearest = z.round_().add_(1).mul_(high).add_(y.round_()).mul_(wide).add_(x.round_()).clamp_min_(0).int()
-    nearest += torch.arange(n, device=z.device, dtype=torch.int32).view(-1, 1, 1, 1) * padded[0, 0].numel()
-    out[:, 1] = padded[:, 1].reshape(-1).index_select(0, nearest.view(-1)).view_as(z)
-    return out
+def _sample(volumes: Tensor, places: Tensor) -> Tensor:
+    """Volumes at places (n, 3, z, y, x): PET trilinear, lesion map nearest, 0 outside."""
+    sizes = torch.tensor(volumes.shape[-3:], device=places.device).view(3, 1, 1, 1)
+    grid = ((2 * places + 1) / sizes - 1).to(volumes.dtype).flip(1).movedim(1, -1)  # grid_sample has x first
+    ways = zip(volumes.split(1, dim=1), ("bilinear", "nearest"), strict=True)
+    return torch.cat(
+        [functional.grid_sample(part, grid, way, "zeros", align_corners=False) for part, way in ways], dim=1
+    )
 
 
 def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
     """Volumes seen through a linear map about their centre: the value at i comes from matrix (i - centre) + centre.
 
+    PET is interpolated trilinearly, the lesion map takes the nearest voxel; outside is 0.
+
     Args:
         volumes: (n, 2, z, y, x).
         matrix: (n, 3, 4) or (n, 4, 4), voxels, axes z, y, x, shift in the last column.
     """
-    half = (torch.tensor(volumes.shape[-3:], device=matrix.device, dtype=matrix.dtype) - 1) / 2
-    z, y, x = (
-        matrix[:, :3, axis, None]
-        * (torch.arange(size, device=matrix.device, dtype=matrix.dtype) - (size - 1) / 2)
-        for axis, size in enumerate(volumes.shape[-3:])
+    if volumes.device.type != "cpu":
+        return _sample(volumes, _places(volumes.shape[-3:], matrix))
+    return _compiled(
+        transforms_cpu.resample, volumes, matrix[:, :3].double(), volumes.new_empty(0, 1, 1, 1, 3)
     )
-    plane = (z + (matrix[:, :3, 3] + half)[..., None])[..., None] + y[:, :, None]
-    places = plane.to(volumes.dtype)[..., None] + x.to(volumes.dtype)[:, :, None, None]
-    return sample(volumes, *places.unbind(1))
+
+
+def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
+    """The same with the value at i from i + offset.
+
+    Args:
+        volumes: (n, 2, z, y, x).
+        offsets: (n, 3, z, y, x) voxels.
+    """
+    identity = torch.eye(3, 4, dtype=torch.float64, device=volumes.device).repeat(len(volumes), 1, 1)
+    if volumes.device.type != "cpu":
+        return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
+    return _compiled(transforms_cpu.resample, volumes, identity, offsets.movedim(1, -1))
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:
@@ -156,44 +144,51 @@ def elastic(volumes: Tensor, sigma: Tensor, magnitude: Tensor, offsets: Tensor) 
         sigma, magnitude: (n,).
         offsets: (n, 3, z, y, x) from -1 to 1.
     """
-    smooth = blur(offsets, sigma[:, None].expand(-1, 3), truncated=3.0).mul_(_per(magnitude, offsets))
-    places = []
-    for axis, size in enumerate(volumes.shape[-3:]):
-        across = [1] * 3
-        across[axis] = size
-        index = torch.arange(size, device=volumes.device, dtype=volumes.dtype)
-        places.append(smooth[:, axis] + index.view(1, *across))
-    return sample(volumes, *places)
+    smooth = blur(offsets, sigma[:, None].expand(-1, 3), truncated=3.0)
+    return displace(volumes, smooth.mul_(_per(magnitude, offsets)))
 
 
 # ---------------------------------------------------------------- intensity
 
 
-def _bands(sigma: Tensor, shape: tuple[int, ...], truncated: float) -> list[Tensor]:
-    """For each axis (n, size, size): convolution with monai's gaussian_1d and zero padding, as a matrix."""
-    largest = max(shape)
-    distance = torch.arange(1 - largest, largest, device=sigma.device, dtype=torch.float32)
-    tail = ((sigma.double() * truncated).clamp_min(0.5) + 0.5).floor()[..., None]
+def _tails(sigma: Tensor, truncated: float) -> Tensor:
+    """Voxels on each side of the middle of monai's gaussian_1d."""
+    return ((sigma.double() * truncated).clamp_min(0.5) + 0.5).floor()
+
+
+def _kernels(sigma: Tensor, tails: Tensor, distance: Tensor) -> Tensor:
+    """monai's gaussian_1d at these distances in voxels, one more axis than sigma and tails."""
     narrow = (0.70710678 / sigma.float())[..., None]
     kernel = (narrow * (distance + 0.5)).erf_().sub_((narrow * (distance - 0.5)).erf_()).mul_(0.5)
-    kernel *= distance.abs() <= tail
-    middle = (kernel[:, axis, largest - size : largest + size - 1] for axis, size in enumerate(shape))
-    return [part.unfold(1, size, 1).flip(1) for part, size in zip(middle, shape, strict=True)]
+    return kernel.mul_(distance.abs() <= tails[..., None])
 
 
 def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
-    """Gaussian filter, 0 outside. As three matrix products it costs next to nothing at any width.
+    """Gaussian filter, 0 outside.
 
     Args:
         volumes: (n, ..., z, y, x).
         sigma: (n, 3) voxels in z, y, x.
         truncated: half width of the kernel in sigmas.
     """
-    n, (depth, rows, columns) = len(volumes), volumes.shape[-3:]
-    z, y, x = _bands(sigma, (depth, rows, columns), truncated)
-    out = torch.bmm(volumes.reshape(n, -1, columns), x).view(n, -1, rows, columns)
-    out = torch.matmul(y[:, None], out).view(n, -1, depth, rows * columns)
-    return torch.matmul(z[:, None], out).view_as(volumes)
+    tails = _tails(sigma, truncated)
+    if volumes.device.type == "cpu" and volumes.ndim == 4 and tails.max() <= NARROW:
+        kernels = _kernels(sigma, tails, torch.arange(int(tails.max()) + 1, dtype=torch.float32))
+        return _compiled(transforms_cpu.convolve, volumes, kernels, tails.long())
+    return _blur(volumes, sigma, tails)
+
+
+def _blur(volumes: Tensor, sigma: Tensor, tails: Tensor) -> Tensor:
+    """The filter as three matrix products, which cost the same at any width. Each leaves its axis in front."""
+    n, shape = len(volumes), tuple(volumes.shape[-3:])
+    largest = max(shape)
+    distance = torch.arange(1 - largest, largest, device=sigma.device, dtype=torch.float32)
+    kernels = _kernels(sigma, tails, distance)
+    out = volumes
+    for axis, size in reversed(list(enumerate(shape))):
+        band = kernels[:, axis, largest - size : largest + size - 1].unfold(1, size, 1).flip(1)
+        out = torch.bmm(band, out.reshape(n, -1, size).mT)
+    return out.view(n, *shape, -1).movedim(-1, 1).reshape(volumes.shape)
 
 
 def gaussian_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
@@ -217,7 +212,9 @@ def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
     """RandAdjustContrast: gamma (n,)."""
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
-    return (volumes - low).div_(span + 1e-7).pow_(_per(gamma, volumes)).mul_(span).add_(low)
+    # a fifth of the time of torch's power; the logarithm of 0 stays finite, so that 0 to the power of 0 is 1
+    power = (volumes - low).div_(span + 1e-7).log_().clamp_min_(-1e38).mul_(_per(gamma, volumes)).exp_()
+    return power.mul_(span).add_(low)
 
 
 def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
@@ -241,6 +238,13 @@ def histogram_shift(volumes: Tensor, floating: Tensor, points: Tensor) -> Tensor
     """
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
+    if volumes.device.type == "cpu":
+        given = (low.flatten(), span.flatten(), floating.to(volumes.dtype), points)
+        return _compiled(transforms_cpu.bend, volumes, *given)
+    return _bend(volumes, low, span, floating, points)
+
+
+def _bend(volumes: Tensor, low: Tensor, span: Tensor, floating: Tensor, points: Tensor) -> Tensor:
     last = _per(points, volumes) - 1
     place = (volumes - low) * torch.where(span > 0, last / span, torch.zeros_like(span))
     index = torch.minimum(place.floor(), last - 1)
@@ -260,6 +264,12 @@ def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor,
         count: (n,) how many of the boxes exist.
         keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
     """
+    if volumes.device.type == "cpu":
+        return _compiled(transforms_cpu.shuffle, volumes, corner, size, count, keys)
+    return _shuffle(volumes, corner, size, count, keys)
+
+
+def _shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor, keys: Tensor) -> Tensor:
     rows, columns = volumes.shape[-2:]
     k = torch.arange(keys.shape[2], device=volumes.device)
     depth, high, wide = (size[..., axis, None] for axis in range(3))

@@ -1,0 +1,19 @@
+"""Loops that torch has no fast operation for, compiled to machine code by numba for CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+# A product and a sum may be one instruction; nothing else about the arithmetic is loosened.
+OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as machine code, kept in numba's cache where there is a place to write to (a second in the first job otherwise)."""
+    try:
+        return njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # neither this folder nor the user's own can be written to
+        return njit(**OPTIONS)(function)
