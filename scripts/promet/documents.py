@@ -131,6 +131,7 @@ ENVIRONMENTS = {
         "torch",
         "monai",
         "captum",
+        "numba",
         "safetensors",
         "pyarrow",
         "pandas",
