@@ -42,7 +42,7 @@ def test_networks_run_and_learn_on_another_device(name: str) -> None:
     logit = model(torch.empty(4, 2, *SHAPE, device="meta"))
     logit.sum().backward()
     assert logit.shape == (4,)
-    assert all(p.grad is not None and p.grad.device.type == "meta" for p in model.parameters())
+    assert all(p.grad.device.type == "meta" for p in model.parameters() if p.requires_grad)
 
 
 def trainer(device: str, autocast: bool = False) -> Trainer:

@@ -72,3 +72,36 @@ def test_convolution_and_its_gradients(
     found = cube.forward(x, weight, groups), *cube.backward(grad, x, weight, groups)
     for a, b in zip(found, (expected.detach(), given.grad, learnt.grad), strict=True):
         assert (a.double() - b).abs().max() < 1e-5 * b.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("channels", "size"), [(2, (14, 54, 54)), (2, (5, 9, 12)), (2, (1, 6, 7)), (1, (4, 8, 8)), (3, (6, 7, 8))]
+)
+def test_weight_gradient_of_a_convolution_whose_map_is_not_made(
+    channels: int, size: tuple[int, int, int]
+) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.rand(3, channels, *size).double(), torch.randn(8, channels, 3, 3, 3).double()
+    raw = functional.conv3d(x, weight, None, (1, 2, 2), 1)
+    maps = raw.movedim(1, -1).contiguous().numpy()
+    peaks = np.empty((3, *(-(-length // 2) for length in maps.shape[1:4]), 8))
+    places = np.empty(peaks.shape, np.uint8)
+    loops.max_pool(maps, -np.inf, peaks, places)
+    peaks = np.random.default_rng(0).normal(size=peaks.shape)
+    peaks[peaks < -0.5] = 0
+    scattered = np.empty_like(maps)
+    loops.max_pool_gradient(peaks, places, scattered)
+    slope, offset = torch.randn(8).double().view(-1, 1, 1, 1, 1), torch.randn(8).double()
+    grad = (
+        raw * slope.view(-1, 1, 1, 1) + offset.view(-1, 1, 1, 1) + torch.from_numpy(scattered).movedim(-1, 1)
+    )
+    expected = torch.nn.grad.conv3d_weight(x, weight.shape, grad, (1, 2, 2), 1)
+    found = fused._stem_weight(
+        x.movedim(1, -1).contiguous().numpy(),
+        (2, 2),
+        peaks,
+        places,
+        (weight * slope).movedim(1, -1).contiguous().numpy(),
+        offset.numpy(),
+    )
+    torch.testing.assert_close(torch.from_numpy(found).movedim(-1, 1), expected, rtol=1e-10, atol=1e-10)

@@ -131,7 +131,7 @@ def require_shape(settings: Architecture, shape: tuple[int, ...]) -> nn.Module:
 
 def parameters(model: nn.Module) -> int:
     """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def forward_flops(model: nn.Module, shape: tuple[int, ...]) -> int:

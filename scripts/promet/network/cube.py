@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from promet.network import loops
+
 FEW_VOXELS = 512  # up to here the weight's gradient is faster as one matrix product of copied neighbourhoods
 LANES = 16  # channels that torch's convolution computes at once; of fewer it wastes the rest
 aten = torch.ops.aten
@@ -33,15 +35,18 @@ def backward(grad: Tensor, x: Tensor, weight: Tensor, groups: int) -> tuple[Tens
 
 def _towards_input(grad: Tensor, weight: Tensor, groups: int) -> Tensor:
     """The gradient of x: the convolution of ``grad`` with the mirrored weights."""
-    mirrored = weight.unflatten(0, (groups, -1)).transpose(1, 2).flip(3, 4, 5)  # (groups, in, out, 3, 3, 3)
-    few = mirrored.shape[1]
-    if few * 2 > LANES or grad.shape[2] == 1 or grad.shape[3] % 2:
-        return forward(grad, _channels_last(mirrored.flatten(0, 1)), groups)
+    rows = weight.detach().movedim(1, -1)
+    if grad.shape[2] == 1:
+        mirrored = torch.from_numpy(loops.mirrored(rows[:, 1:2].numpy(), groups)).squeeze(1).movedim(-1, 1)
+        return functional.conv2d(grad[:, :, 0], mirrored, None, 1, 1, 1, groups).unsqueeze(2)
+    mirrored = torch.from_numpy(loops.mirrored(rows.numpy(), groups))  # channels, z, y, x, out / groups
+    few = mirrored.shape[0] // groups
+    if few * 2 > LANES or grad.shape[3] % 2:
+        return functional.conv3d(grad, mirrored.movedim(-1, 1), None, 1, 1, 1, groups)
     # Two neighbours in y as twice the channels, from a window of four: a third more work on lanes that idle otherwise.
-    pair = mirrored.new_zeros(groups, 2, *mirrored.shape[1:4], 4, 3)
-    pair[:, 0, ..., :3, :] = mirrored
-    pair[:, 1, ..., 1:, :] = mirrored
-    out = functional.conv3d(grad, _channels_last(pair.flatten(0, 2)), None, (1, 2, 1), 1, 1, groups)
+    pair = mirrored.new_zeros(groups, 2, few, 3, 4, *mirrored.shape[3:])
+    pair[:, 0, :, :, :3] = pair[:, 1, :, :, 1:] = mirrored.unflatten(0, (groups, few))
+    out = functional.conv3d(grad, pair.flatten(0, 2).movedim(-1, 1), None, (1, 2, 1), 1, 1, groups)
     n, _, depth, half, wide = out.shape
     out = out.unflatten(1, (groups, 2, few)).permute(0, 4, 5, 2, 6, 1, 3)  # n, z, y, 2, x, groups, in
     return out.reshape(n, depth, 2 * half, wide, groups * few).movedim(-1, 1)
@@ -64,7 +69,3 @@ def _towards_weight(grad: Tensor, x: Tensor, weight: Tensor, groups: int) -> Ten
     whole = torch.zeros_like(weight)
     whole[:, :, 1] = out[:, :, 0]
     return whole
-
-
-def _channels_last(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last_3d)

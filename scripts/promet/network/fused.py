@@ -6,6 +6,7 @@ read and written as seldom as possible. Gradients are written out, since the cha
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from promet.network import cube, loops
 
 RELU, NO_RELU = 0.0, -np.inf
 CHANNELS_LAST = torch.channels_last_3d
+NONE = np.empty(0)
+COLUMNS = 32  # loops over multiples of it have no remainder
 aten = torch.ops.aten
 
 
@@ -27,290 +30,297 @@ def applies(module: nn.Module, x: Tensor) -> bool:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(n, channels, z, y, x) to (voxels, channels), without a copy when the map is channels-last."""
+    """(n, channels, z, y, x) to (voxels, channels), without a copy when the map is channels-last. To read, not to write."""
     return x.movedim(1, -1).reshape(-1, x.shape[1])
 
 
 def _maps(x: Tensor) -> np.ndarray:
-    """(n, channels, z, y, x) to (n, z, y, x, channels)."""
+    """(n, channels, z, y, x) to (n, z, y, x, channels), likewise."""
     return x.movedim(1, -1).contiguous().numpy()
 
 
-def _empty(like: Tensor, *shape: int) -> Tensor:
-    """A channels-last map (n, channels, z, y, x)."""
-    return torch.empty(shape, dtype=like.dtype, memory_format=CHANNELS_LAST)
+def _sizes(x: Tensor) -> tuple[int, ...]:
+    """n, z, y, x of a map."""
+    return x.shape[0], *x.shape[2:]
 
 
-class _Norm:
-    """A batch norm with the statistics of this batch in training, the running ones in scoring.
-
-    The bias of the convolution before it is never added: the norm takes it away again, so it moves the running mean and nothing else.
-
-    Args:
-        conv, norm: the two layers.
-        dtype: of the maps.
-        measured: mean and biased variance of the batch (channels,), float64, and the number of voxels; None takes the running ones.
-    """
-
-    def __init__(
-        self,
-        conv: nn.Conv3d,
-        norm: nn.BatchNorm3d,
-        dtype: torch.dtype,
-        measured: tuple[np.ndarray, np.ndarray, int] | None,
-    ) -> None:
-        bias, kind = conv.bias.detach(), torch.empty(0, dtype=dtype).numpy().dtype
-        if measured:
-            mean, variance, self.count = measured
-            for running, new in (
-                (norm.running_mean, torch.from_numpy(mean).to(dtype) + bias),
-                (norm.running_var, torch.from_numpy(variance * self.count / (self.count - 1)).to(dtype)),
-            ):
-                running.lerp_(new, norm.momentum)
-            norm.num_batches_tracked.add_(1)
-        else:
-            mean, variance = (norm.running_mean - bias).double().numpy(), norm.running_var.double().numpy()
-        self.inverse = 1 / np.sqrt(variance + norm.eps)
-        self.mean = mean.astype(kind)
-        self.factor = (norm.weight.detach().numpy() * self.inverse).astype(kind)
-        self.shift = norm.bias.detach().numpy()
-
-    def apply(
-        self, rows: Tensor, out: Tensor, first: int = 0, lowest: float = RELU, bypass: Tensor | None = None
-    ) -> None:
-        """Write the normalised rows into channels of ``out``, see loops.py."""
-        given = rows.numpy(), self.mean, self.factor, self.shift
-        if bypass is None:
-            loops.normalise(*given, lowest, out.numpy(), first)
-        else:
-            loops.normalise_onto(*given, bypass.numpy(), out.numpy(), first)
-
-    def sums(
-        self, grad: Tensor, first: int, rows: Tensor, lowest: float
-    ) -> tuple[Tensor, Tensor, np.ndarray, np.ndarray]:
-        """Gradients of weight and bias; slope and offset of the gradient that each voxel gets for its share in the statistics."""
-        total, product = loops.gradient_sums(
-            grad.numpy(), first, rows.numpy(), self.mean, self.factor, self.shift, lowest
-        )
-        kind = self.mean.dtype
-        slope = -self.factor * self.inverse**2 * product / self.count
-        offset = -self.factor * total / self.count
-        weight, bias = (
-            torch.from_numpy(value.astype(kind, copy=False)) for value in (product * self.inverse, total)
-        )
-        return weight, bias, slope.astype(kind), offset.astype(kind)
-
-    def backward(
-        self, grad: Tensor, first: int, rows: Tensor, lowest: float = RELU
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of the raw rows, of weight and bias."""
-        weight, bias, slope, offset = self.sums(grad, first, rows, lowest)
-        out = torch.empty_like(rows)
-        self.spread(grad, first, rows, lowest, slope, offset, out)
-        return out, weight, bias
-
-    def spread(
-        self,
-        grad: Tensor,
-        first: int,
-        rows: Tensor,
-        lowest: float,
-        slope: np.ndarray,
-        offset: np.ndarray,
-        out: Tensor,
-    ) -> None:
-        """The gradient of the raw rows, see loops.py."""
-        given = grad.numpy(), first, rows.numpy(), self.mean, self.factor, self.shift, lowest
-        loops.gradient(*given, slope, offset, out.numpy())
+def _map(rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """(voxels, channels) to a channels-last map of these sizes (n, z, y, x), without a copy."""
+    return rows.view(*sizes, -1).movedim(-1, 1)
 
 
-def _measured(rows: Tensor, training: bool) -> tuple[np.ndarray, np.ndarray, int] | None:
-    return (*loops.moments(rows.numpy()), len(rows)) if training else None
+def _flat(maps: np.ndarray) -> np.ndarray:
+    """(n, z, y, x, channels) to (voxels, channels), without a copy."""
+    return maps.reshape(-1, maps.shape[-1], copy=False)
+
+
+# ---------------------------------------------------------------- batch norm
+
+
+def _fold(
+    conv: nn.Conv3d, norm: nn.BatchNorm3d, mean: np.ndarray, variance: np.ndarray, count: int
+) -> np.ndarray:
+    """See loops.py; with the batch's statistics in training, with the running ones (count 0) in scoring."""
+    if count:
+        norm.num_batches_tracked.add_(1)
+    layers = (conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return loops.fold(
+        mean, variance, *(part.detach().numpy() for part in layers), norm.momentum, count, norm.eps
+    )
+
+
+def _norm(
+    rows: Tensor,
+    conv: nn.Conv3d,
+    norm: nn.BatchNorm3d,
+    out: Tensor,
+    first: int = 0,
+    lowest: float = RELU,
+    bypass: Tensor | None = None,
+) -> np.ndarray:
+    """Write normalised rows into channels of ``out``; gives what the gradient needs, see ``loops.fold``."""
+    raw = rows.numpy()
+    measured = (*loops.moments(raw), len(raw)) if norm.training else (NONE, NONE, 0)
+    fold = _fold(conv, norm, *measured)
+    if bypass is None:
+        loops.normalise(raw, fold, lowest, out.numpy(), first)
+    else:
+        loops.normalise_onto(raw, fold, bypass.numpy(), out.numpy(), first)
+    return fold
+
+
+def _norm_backward(
+    grad: Tensor, first: int, rows: Tensor, fold: np.ndarray, lowest: float = RELU
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of the norm's weight and bias; that of the raw rows takes their place."""
+    given = grad.numpy(), first, rows.numpy(), fold, lowest
+    weight, bias, *shares = loops.gradient_sums(*given, len(rows))
+    loops.gradient(*given, *shares)
+    return weight, bias
 
 
 # ---------------------------------------------------------------- fire
 
 
-def _fire(layer: Any, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[_Norm, ...]]:
+def _fire(layer: Any, x: Tensor) -> tuple[Tensor, list[Tensor], list[np.ndarray]]:
     """Output, maps and norms for the backward pass."""
     squeeze, squeeze_norm = layer.squeeze[:2]
     (one, one_norm), (three, three_norm) = layer.expand1, layer.expand3
-    rows, sizes = _rows(x), (x.shape[0], *x.shape[2:])
+    rows, sizes = _rows(x), _sizes(x)
     raw = rows @ squeeze.weight.flatten(1).T
-    first = _Norm(squeeze, squeeze_norm, x.dtype, _measured(raw, layer.training))
     narrow = torch.empty_like(raw)
-    first.apply(raw, narrow)
-    narrow_map = narrow.unflatten(0, sizes).movedim(-1, 1)
-    parts = narrow @ one.weight.flatten(1).T, _rows(cube.forward(narrow_map, three.weight, three.groups))
-    out = _empty(x, x.shape[0], 2 * one.out_channels, *x.shape[2:])
-    bypass, lowest = rows if layer.bypass else None, RELU if layer.relu else NO_RELU
-    norms = [first]
-    for number, (part, conv, norm) in enumerate(
-        zip(parts, (one, three), (one_norm, three_norm), strict=True)
-    ):
-        norms.append(_Norm(conv, norm, x.dtype, _measured(part, layer.training)))
-        norms[-1].apply(part, _rows(out), number * one.out_channels, lowest, bypass)
+    folds = [_norm(raw, squeeze, squeeze_norm, narrow)]
+    wide1 = narrow @ one.weight.flatten(1).T
+    wide3 = _rows(cube.forward(_map(narrow, sizes), three.weight, three.groups))
+    out = torch.empty(len(rows), 2 * one.out_channels, dtype=x.dtype)
+    how = RELU if layer.relu else NO_RELU, rows if layer.bypass else None
+    folds.append(_norm(wide1, one, one_norm, out, 0, *how))
+    folds.append(_norm(wide3, three, three_norm, out, one.out_channels, *how))
     if layer.bypass and layer.relu:
         out.relu_()
-    return out, (rows, raw, narrow, *parts), tuple(norms)
+    return _map(out, sizes), [rows, raw, narrow, wide1, wide3], folds
 
 
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, layer: Any, x: Tensor, *_: Tensor) -> Tensor:  # type: ignore[override]
-        out, maps, ctx.norms = _fire(layer, x)
-        ctx.layer, ctx.sizes = layer, (x.shape[0], *x.shape[2:])
-        ctx.save_for_backward(*maps, *([out] if layer.bypass and layer.relu else []))
+        out, ctx.maps, ctx.folds = _fire(layer, x)
+        ctx.layer, ctx.sizes = layer, _sizes(x)
+        ctx.save_for_backward(*([out] if layer.bypass and layer.relu else []))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        layer, (rows, raw, narrow, wide1, wide3, *out) = ctx.layer, ctx.saved_tensors
-        first, second, third = ctx.norms
+        layer, (rows, raw, narrow, wide1, wide3), folds = ctx.layer, ctx.maps, ctx.folds
+        del ctx.maps  # some are written over: there is no second time
         squeeze, one, three = layer.squeeze[0], layer.expand1[0], layer.expand3[0]
-        if out:
-            grad = aten.threshold_backward(grad, out[0], 0)
+        if ctx.saved_tensors:
+            grad = aten.threshold_backward(grad, ctx.saved_tensors[0], 0)
         grad = _rows(grad)
         lowest = RELU if layer.relu and not layer.bypass else NO_RELU
-        wide1, scale1, shift1 = second.backward(grad, 0, wide1, lowest)
-        wide3, scale3, shift3 = third.backward(grad, one.out_channels, wide3, lowest)
-        weight1 = wide1.T @ narrow
-        maps = (part.unflatten(0, ctx.sizes).movedim(-1, 1) for part in (wide3, narrow))
-        back, weight3 = cube.backward(*maps, three.weight, three.groups)
-        back = torch.addmm(_rows(back), wide1, one.weight.flatten(1))
-        raw, scale, shift = first.backward(back, 0, raw)
-        weight = raw.T @ rows
+        norm1 = _norm_backward(grad, 0, wide1, folds[1], lowest)
+        norm3 = _norm_backward(grad, one.out_channels, wide3, folds[2], lowest)
+        back, weight3 = cube.backward(
+            _map(wide3, ctx.sizes), _map(narrow, ctx.sizes), three.weight, three.groups
+        )
+        back = _rows(back).addmm_(wide1, one.weight.flatten(1))
+        norm = _norm_backward(back, 0, raw, folds[0])
         flat = squeeze.weight.flatten(1)
         x = torch.addmm(grad, raw, flat) if layer.bypass else raw @ flat
-        gradients = []
-        for conv, *others in (
-            (squeeze, weight, scale, shift),
-            (one, weight1, scale1, shift1),
-            (three, weight3, scale3, shift3),
+        gradients: list[Tensor] = []
+        for conv, weight, norms in (
+            (squeeze, raw.T @ rows, norm),
+            (one, wide1.T @ narrow, norm1),
+            (three, weight3, norm3),
         ):
-            gradients += [others[0].view_as(conv.weight), torch.zeros_like(conv.bias), *others[1:]]
-        return None, x.unflatten(0, ctx.sizes).movedim(-1, 1), *gradients
+            gradients += [weight.view_as(conv.weight), *map(torch.from_numpy, norms)]
+        return None, _map(x, ctx.sizes), *gradients
 
 
 def fire(layer: Any, x: Tensor) -> Tensor:
     """The fire module of squeezenet.py."""
     if not layer.training:
         return _fire(layer, x)[0]
-    return _Fire.apply(layer, x, *layer.parameters())
+    pairs = layer.squeeze[:2], layer.expand1, layer.expand3
+    return _Fire.apply(
+        layer, x, *(part for conv, norm in pairs for part in (conv.weight, norm.weight, norm.bias))
+    )
 
 
 # ---------------------------------------------------------------- pooling
 
 
-def _pooled(x: Tensor, start: float) -> tuple[Tensor, np.ndarray]:
+def _halved(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """n, z, y, x after a pooling."""
+    return sizes[0], *(-(-size // 2) for size in sizes[1:])
+
+
+def _pooled(x: Tensor) -> tuple[Tensor, np.ndarray]:
     """Maximum and its places, see loops.py."""
-    out = _empty(x, *x.shape[:2], *(-(-size // 2) for size in x.shape[2:]))
-    places = np.empty(_maps(out).shape, np.uint8)
-    loops.max_pool(_maps(x), start, _maps(out), places)
-    return out, places
+    out = torch.empty(*_halved(_sizes(x)), x.shape[1], dtype=x.dtype)
+    places = np.empty(out.shape, np.uint8)
+    loops.max_pool(_maps(x), RELU, out.numpy(), places)
+    return out.movedim(-1, 1), places
 
 
 class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
-        out, ctx.places = _pooled(x, RELU)
-        ctx.shape = x.shape
+        out, ctx.places = _pooled(x)
+        ctx.sizes = _sizes(x)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
-        out = _empty(grad, *ctx.shape).zero_()
-        loops.max_pool_gradient(_maps(grad), ctx.places, _maps(out))
-        return out
+        out = torch.empty(*ctx.sizes, grad.shape[1], dtype=grad.dtype)
+        loops.max_pool_gradient(_maps(grad), ctx.places, out.numpy())
+        return out.movedim(-1, 1)
 
 
 def pool(x: Tensor) -> Tensor:
     """Max pooling of 3 at stride 2 and ReLU."""
-    return _Pool.apply(x) if torch.is_grad_enabled() else _pooled(x, RELU)[0]
+    return _Pool.apply(x) if torch.is_grad_enabled() else _pooled(x)[0]
 
 
 # ---------------------------------------------------------------- stem
 
 
-def _pairs(x: Tensor) -> tuple[Tensor, ...]:
-    """Two or three volumes each: the largest maps stay in the processor's cache, and torch sees that they are channels-last."""
-    return x.tensor_split(max(1, len(x) // 2))
-
-
-def _stem(
-    x: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d
-) -> tuple[Tensor, Tensor, list[np.ndarray], Tensor, Tensor, _Norm]:
-    """Output; pooled raw map, its places, weight with the signs of the norm's scale, signs, norm for the backward pass.
+def _stem(x: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> tuple[Tensor, tuple[Any, ...]]:
+    """Output; for the backward pass: pooled raw map, its places, weight with the signs of the norm's scale, signs, norm, voxels.
 
     A batch norm is monotone in each channel: the raw convolution is pooled first and only the pooled map is normalised.
     """
-    sign = torch.where(norm.weight < 0, -1.0, 1.0).to(x.dtype)
-    signed = (conv.weight * sign.view(-1, 1, 1, 1, 1)).contiguous(memory_format=CHANNELS_LAST)
-    means, variances, counts, pooled, places = [], [], [], [], []
-    for part in _pairs(x):
-        y = functional.conv3d(part, signed, None, conv.stride, 1)
+    signs = torch.where(norm.weight < 0, -1.0, 1.0).to(x.dtype).numpy()
+    weight = conv.weight.detach().movedim(1, -1).numpy() * signs.reshape(-1, 1, 1, 1, 1)  # out, z, y, x, in
+    pooled, places, parts = None, None, []
+    # Two or three volumes each: the largest maps stay in the processor's cache, and torch sees that they are channels-last.
+    for part in np.array_split(np.arange(len(x)), max(1, len(x) // 2)):
+        some = slice(part[0], part[-1] + 1)
+        y = _maps(functional.conv3d(x[some], torch.from_numpy(weight).movedim(-1, 1), None, conv.stride, 1))
         if norm.training:
-            mean, variance = loops.moments(_rows(y).numpy())
-            means.append(mean)
-            variances.append(variance)
-            counts.append(y.shape[0] * y[0, 0].numel())
-        largest, place = _pooled(y, NO_RELU)
-        pooled.append(largest)
-        places.append(place)
-    measured = None
-    signs = sign.double().numpy()
+            parts.append((*loops.moments(y.reshape(-1, y.shape[-1])), y[..., 0].size))
+        if pooled is None:
+            pooled = np.empty((len(x), *_halved(y.shape[:4])[1:], y.shape[-1]), y.dtype)
+            places = np.empty(pooled.shape, np.uint8)
+        loops.max_pool(y, NO_RELU, pooled[some], places[some])
+    measured = NONE, NONE, 0
     if norm.training:
-        centres, share = np.stack(means), np.array(counts) / sum(counts)
-        mean = share @ centres
-        measured = mean * signs, share @ (np.stack(variances) + (centres - mean) ** 2), sum(counts)
-    whole = torch.cat(pooled)
-    normed = _Norm(conv, norm, x.dtype, measured)
-    normed.mean, normed.factor = (
-        (value * signs).astype(value.dtype) for value in (normed.mean, normed.factor)
+        means, variances, counts = map(np.stack, zip(*parts, strict=True))
+        share = counts / counts.sum()
+        mean = share @ means
+        measured = mean * signs, share @ (variances + (means - mean) ** 2), int(counts.sum())
+    fold = _fold(conv, norm, *measured)
+    fold[:2] *= signs
+    out = torch.empty(pooled.shape, dtype=x.dtype)
+    loops.normalise(_flat(pooled), fold, RELU, _flat(out.numpy()), 0)
+    return out.movedim(-1, 1), (pooled, places, weight, signs, fold, measured[2])
+
+
+def _stem_weight(
+    volumes: np.ndarray,
+    strides: tuple[int, int],
+    peaks: np.ndarray,
+    places: np.ndarray,
+    weight: np.ndarray,
+    offset: np.ndarray,
+) -> np.ndarray:
+    """Gradient of the weight of a 3x3x3 convolution (stride 1 in z), if its map's is its own product with ``weight``, plus ``offset``,
+    plus ``peaks`` at the maxima.
+
+    The map is not computed again: its product with the neighbourhoods is the weight's with their products with each other, and those
+    depend on two slices only. Slices of zeros at both ends let a shift by one or two rows pair the slices of each place.
+
+    Args:
+        volumes: (n, z, y, x, channels).
+        strides: in y and x.
+        peaks, places: (n, Z, Y, X, out), see ``loops.max_pool``.
+        weight: (out, 3, 3, 3, channels).
+        offset: (out,).
+    """
+    _, depth, *area, channels = volumes.shape
+    size = 9 * channels
+    each = 6 * channels + -(-(3 * channels + 1) // loops.CELL) * loops.CELL
+    shape = *(-(-length // step) for length, step in zip(area, strides, strict=True)), depth + 2, each
+    columns = -(-3 * each // COLUMNS) * COLUMNS
+    numbers = np.zeros(math.prod(shape) + columns, volumes.dtype)
+    around = numbers[: math.prod(shape)].reshape(shape)
+    rows = torch.from_numpy(around).view(-1, each)[:, : size + 1]
+    first, last = (torch.from_numpy(around[:, :, z, : size + 1]).view(-1, size + 1) for z in (1, depth))
+    at_maxima = np.zeros((len(weight), columns), volumes.dtype)
+    pairs = np.zeros((5, size + 1, size + 1))
+    for volume, *maxima in zip(volumes, peaks, places, strict=True):
+        loops.neighbourhoods(volume, *strides, around)
+        loops.weight_gradient(*maxima, around, numbers, at_maxima)
+        products = [rows[: len(rows) - shift].T @ rows[shift:] for shift in range(3)]
+        pairs += torch.stack([*products, first.T @ first, last.T @ last]).numpy()
+    same, next_one, next_two, first_one, last_one = pairs
+    whole = np.block(
+        [
+            [same - last_one, next_one, next_two],
+            [next_one.T, same, next_one],
+            [next_two.T, next_one.T, same - first_one],
+        ]
     )
-    out = torch.empty_like(whole)
-    normed.apply(_rows(whole), _rows(out))
-    return out, whole, places, signed, sign, normed
+    map_from = np.zeros((len(weight), 3, size + 1))
+    map_from[..., :size] = weight.reshape(-1, 3, size)
+    map_from[:, 1, size] = offset
+    flat = torch.from_numpy(map_from).flatten(1)  # torch's threads are one, numpy's are not
+    everywhere = (flat @ torch.from_numpy(whole)).view(map_from.shape).numpy()
+    total = everywhere[..., :size] + at_maxima[:, : 3 * each].reshape(-1, 3, each)[..., :size]
+    return total.reshape(weight.shape).astype(volumes.dtype)
 
 
 class _Stem(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d, *_: Tensor) -> Tensor:  # type: ignore[override]
-        out, pooled, ctx.places, signed, sign, ctx.norm = _stem(x, conv, norm)
+        out, ctx.maps = _stem(x, conv, norm)
         ctx.stride = conv.stride
-        ctx.save_for_backward(x, pooled, signed, sign)
+        ctx.save_for_backward(x)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        (x, pooled, signed, sign), norm = ctx.saved_tensors, ctx.norm
-        grad, pooled = _rows(grad), _rows(pooled)
-        scale, shift, slope, offset = norm.sums(grad, 0, pooled, RELU)
-        peaks = torch.empty_like(pooled)
+        (x,), (peaks, places, weight, signs, fold, count) = ctx.saved_tensors, ctx.maps
+        del ctx.maps  # written over: there is no second time
+        given = _rows(grad).numpy(), 0, _flat(peaks), fold, RELU
+        scale, shift, slope, offset = loops.gradient_sums(*given, count)
         none = np.zeros_like(slope)
-        norm.spread(grad, 0, pooled, RELU, none, none, peaks)
-        # The convolution itself scales and shifts; computing it again takes less time than writing and reading its result.
-        slope, offset = torch.from_numpy(slope), torch.from_numpy(offset - slope * norm.mean)
-        sloped = signed * slope.view(-1, 1, 1, 1, 1)
-        total, start = torch.zeros_like(signed), 0
-        for part, places in zip(_pairs(x), ctx.places, strict=True):
-            y = functional.conv3d(part, sloped, offset, ctx.stride, 1).contiguous(memory_format=CHANNELS_LAST)
-            size = places[..., 0].size
-            loops.max_pool_gradient(
-                peaks[start : start + size].numpy().reshape(places.shape), places, _maps(y)
-            )
-            start += size
-            given = (y, part, signed, None, ctx.stride, [1] * 3, [1] * 3, False, [0] * 3, 1)
-            total += aten.convolution_backward(*given, [False, True, False])[1]
-        weight = total * sign.view(-1, 1, 1, 1, 1)
-        return None, None, None, weight, torch.zeros_like(shift), scale * sign, shift
+        loops.gradient(*given, none, none)
+        per_channel = (array.reshape(-1, 1, 1, 1, 1) for array in (slope, signs))
+        slopes, signed = per_channel
+        total = signed * _stem_weight(
+            _maps(x), ctx.stride[1:], peaks, places, weight * slopes, offset - slope * fold[0]
+        )
+        gradients = total, scale * signs, shift
+        total, scale, shift = map(torch.from_numpy, gradients)
+        return None, None, None, total.movedim(-1, 1), scale, shift
 
 
 def stem(x: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> Tensor:
     """Convolution, batch norm, pooling and ReLU; ``x`` gets no gradient."""
     if not norm.training:
         return _stem(x, conv, norm)[0]
-    return _Stem.apply(x, conv, norm, conv.weight, conv.bias, norm.weight, norm.bias)
+    return _Stem.apply(x, conv, norm, conv.weight, norm.weight, norm.bias)

@@ -117,11 +117,11 @@ class SqueezeNet(nn.Module):
             )
         )
         for module in self.modules():
-            if isinstance(
-                module, nn.Conv3d
-            ):  # as the 3D reference; torch's own default is meant for no batch norm
+            if isinstance(module, nn.Conv3d):
+                # as the 3D reference; torch's own default is meant for no batch norm
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+                # without effect, since the batch norm takes it away: its gradient is rounding, which Adam would follow
+                nn.init.zeros_(module.bias).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, z, y, x) to logits (n,)."""

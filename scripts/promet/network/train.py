@@ -46,7 +46,7 @@ HISTORY = {
 }
 PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
-VALIDATION_BATCH = 32
+VALIDATION_BATCH = 8
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 SAVE_EVERY = 5  # epochs between two saved states
 
@@ -80,8 +80,9 @@ class Trainer:
         weight = torch.tensor((len(labels[TRAINING]) - positive) / positive, dtype=torch.float32)
         self.criterion = nn.BCEWithLogitsLoss(pos_weight=weight).to(device)
         options = settings.training
+        learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+            learnt, lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=options.plateau_factor, patience=options.plateau_patience
@@ -158,7 +159,7 @@ class Trainer:
         """Weights now, weights of the best epoch, Adam's moments."""
         adam = {
             f"adam.{number}.{name}": tensor
-            for number, parameter in enumerate(self.model.parameters())
+            for number, parameter in enumerate(self.optimizer.param_groups[0]["params"])
             for name, tensor in self.optimizer.state[parameter].items()
         }
         now = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -181,7 +182,7 @@ class Trainer:
         names = list(self.model.state_dict())
         self.model.load_state_dict({name: tensors[f"model.{name}"] for name in names})
         self.best = {name: tensors[f"best.{name}"] for name in names}
-        for number, parameter in enumerate(self.model.parameters()):
+        for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
             self.optimizer.state[parameter] = {
                 "step": tensors[f"adam.{number}.step"],
                 # in the parameter's own memory order, as Adam had made them: the sums stay the same to the last bit
