@@ -3,8 +3,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from promet.network import batched, transforms
 from promet.network.augmentation import SPATIAL, Monai, augmenter
-from promet.network.batched import Batched
+from promet.network.batched import MATRICES, Batched, _turns
 from promet.network.settings import TRANSFORMS, Augmentation
 
 SHAPE = (14, 54, 54)
@@ -116,19 +117,58 @@ def test_exactly_seven_act_by_monai(volume: torch.Tensor) -> None:
 
 
 def test_exactly_the_drawn_seven_act_in_their_order(volume: torch.Tensor, monkeypatch) -> None:
-    augment, acted = Batched(Augmentation(), 3, SHAPE), {0: [], 1: []}
+    augment, acted, extra = Batched(Augmentation(), 3, SHAPE), [], Batched._extra
 
-    def note(channels: list, name: str, rows: list[int], *_: object) -> None:
-        for row in rows:
-            acted[row].append(TRANSFORMS.index(name))
+    def note(name: str, *given: object) -> dict:
+        acted.append(TRANSFORMS.index(name))
+        return extra(augment, name, *given)
 
-    monkeypatch.setattr(augment, "_apply", note)
-    for epoch in range(20):
-        acted[0].clear()
-        acted[1].clear()
+    monkeypatch.setattr(augment, "_extra", note)
+    for epoch in range(5):
+        acted.clear()
         augment(volume.repeat(2, 1, 1, 1, 1), epoch, [8, 9])
-        assert [acted[0], acted[1]] == augment.draw(epoch, [8, 9])[0].tolist()
-        assert len(set(acted[0])) == len(acted[0]) == 7
+        order = augment.draw(epoch, [8, 9])[0].tolist()
+        assert acted == order[0] + order[1]
+        assert all(len(set(steps)) == len(steps) == 7 for steps in order)
+
+
+def test_turns_keep_each_order_and_take_the_most_at_once() -> None:
+    order = Batched(Augmentation(), 3, SHAPE).draw(1, range(40))[0].tolist()
+    acted = [[] for _ in order]
+    for number, rows in _turns(order):
+        heads = [steps[len(done)] for steps, done in zip(order, acted, strict=True) if len(done) < 7]
+        assert len(rows) == heads.count(number) == max(heads.count(head) for head in heads)
+        for row in rows:
+            acted[row].append(number)
+    assert acted == order
+
+
+def test_together_is_one_by_one(volume: torch.Tensor, monkeypatch) -> None:
+    """What a GPU does, where nothing is drawn on it."""
+    noisy = ("gaussian_noise", "rician_noise", "coarse_shuffle", "elastic")
+    settings = Augmentation(transforms=tuple(name for name in TRANSFORMS if name not in noisy))
+    augment, batch = Batched(settings, 3, SHAPE), volume.repeat(5, 1, 1, 1, 1)
+    expected = augment(batch, 1, range(5))
+    order, parameters = augment.draw(1, range(5))
+    for name in MATRICES:
+        parameters[name] = {"matrix": MATRICES[name](**parameters[name])}
+    monkeypatch.setattr(transforms, "_on_cpu", lambda _: False)
+    together = augment._together(batch, order.tolist(), parameters, [0] * 5)
+    torch.testing.assert_close(together, expected, rtol=0, atol=1e-4)
+
+
+def test_no_two_transforms_or_samples_share_random_numbers(volume: torch.Tensor, monkeypatch) -> None:
+    used, original = [], batched._random
+
+    def note(sources: np.ndarray, *given: object) -> torch.Tensor:
+        used.extend(sources.tolist())
+        return original(sources, *given)
+
+    monkeypatch.setattr(batched, "_random", note)
+    augment = Batched(Augmentation(count=15), 3, SHAPE)
+    for epoch in range(2):
+        augment(volume.repeat(3, 1, 1, 1, 1), epoch, range(3))
+    assert len(set(used)) == len(used) == 2 * 3 * 4
 
 
 def test_numbers_come_from_seed_epoch_and_sample_alone(volume: torch.Tensor, engine: str) -> None:

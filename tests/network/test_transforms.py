@@ -136,7 +136,7 @@ def both(name: str, volume: torch.Tensor, seed: int) -> tuple[dict[str, torch.Te
         inner.rand_affine_grid.randomize = lambda *_: None
     given = {"pet": volume[:1].clone(), "lesions": volume[1:].clone()}
     out = transform(given)
-    batch = volume[None]
+    batch = volume[None].clone()
     if name == "flip":
         return out, t.flip(batch, 2)[0]
     if name == "gaussian_noise":
@@ -146,9 +146,9 @@ def both(name: str, volume: torch.Tensor, seed: int) -> tuple[dict[str, torch.Te
         return out, t.rician_noise(batch[:, 0], torch.ones(1), noise)
     drawn = parameters(name, inner)
     if name == "rotation":
-        return out, t.rotate(batch, **drawn)[0]
+        return out, t.linear_map(batch, t.rotation_matrix(**drawn))[0]
     if name == "affine":
-        return out, t.affine(batch, **drawn)[0]
+        return out, t.linear_map(batch, t.affine_matrix(**drawn))[0]
     if name == "elastic":
         return out, t.elastic(batch, **drawn, offsets=torch.tensor(inner.rand_offset)[None])[0]
     if name == "bias_field":
@@ -161,8 +161,12 @@ def both(name: str, volume: torch.Tensor, seed: int) -> tuple[dict[str, torch.Te
     return out, getattr(t, name)(batch[:, 0], **drawn)
 
 
+@pytest.mark.parametrize("loops", [True, False], ids=["loops", "torch"])
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_same_output_at_the_same_parameters(name: str, volumes: torch.Tensor) -> None:
+def test_same_output_at_the_same_parameters(
+    name: str, loops: bool, volumes: torch.Tensor, monkeypatch
+) -> None:
+    monkeypatch.setattr(t, "_on_cpu", lambda _: loops)  # what a GPU does, too
     for seed, volume in enumerate(volumes):
         theirs, ours = both(name, volume, seed)
         scale = max(1.0, theirs["pet"].abs().max().item())
@@ -201,7 +205,7 @@ def test_reading_at_places_as_torch_does(shape: tuple[int, int, int]) -> None:
     matrix[2, :, 3] = 1000  # all of it
     identity = torch.eye(3, 4, dtype=torch.float64).repeat(4, 1, 1)
     offsets = torch.randn(4, 3, *shape, generator=rng) * torch.tensor([0.3, 1, 3, 100]).view(-1, 1, 1, 1, 1)
-    for ours, places in (
+    for ours, places in (  # strided volumes are copied, so that they stay as they are
         (t.linear_map(strided(volumes), matrix), t._places(shape, matrix)),
         (t.displace(strided(volumes), offsets), t._places(shape, identity) + offsets),
     ):
@@ -224,12 +228,13 @@ def test_halfway_between_two_voxels_the_even_one_is_nearest() -> None:
 def test_what_is_not_finite_stays_so(bad: float) -> None:
     volumes = torch.rand(1, 2, 5, 6, 7)
     volumes[0, 0, 2, 3, 3] = bad
-    still = torch.zeros(1, 3)
-    assert not t.rotate(volumes, still.double())[0, 0, 2, 3, 3].isfinite()
-    assert not t.blur(volumes[:, 0], still + 0.5)[0, 2, 3, 3].isfinite()
-    assert not t.contrast(volumes[:, 0], torch.ones(1))[0, 2, 3, 3].isfinite()
+    pet, still = volumes[:, 0], torch.zeros(1, 3)
+    turned = t.linear_map(volumes.clone(), t.rotation_matrix(still.double()))
+    assert not turned[0, 0, 2, 3, 3].isfinite()
+    assert not t.blur(pet, still + 0.5)[0, 2, 3, 3].isfinite()
+    assert not t.contrast(pet.clone(), torch.ones(1))[0, 2, 3, 3].isfinite()
     drawn = {"floating": torch.linspace(0, 1, 8)[None], "points": torch.tensor([8])}
-    assert not t.histogram_shift(volumes[:, 0], **drawn)[0, 2, 3, 3].isfinite()
+    assert not t.histogram_shift(pet.clone(), **drawn)[0, 2, 3, 3].isfinite()
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (1, 6, 6), (5, 9, 7)])
@@ -272,21 +277,163 @@ def test_contrast_is_a_power() -> None:
     gamma = torch.tensor([0, 0.5, 1, 4.5])
     low, high = volumes.amin(t.AXES, keepdim=True), volumes.amax(t.AXES, keepdim=True)
     power = ((volumes - low) / (high - low + 1e-7)) ** gamma.view(-1, 1, 1, 1)
-    torch.testing.assert_close(t.contrast(volumes, gamma), power * (high - low) + low, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        t.contrast(volumes.clone(), gamma), power * (high - low) + low, rtol=0, atol=1e-6
+    )
+
+
+SEEDS = np.array([1234567, 1, 2, 2**32 - 1, 2**32 + 1, 14 << 32 | 1], np.uint64)
+
+
+def words(seed: int, count: int) -> list[int]:
+    """SplitMix64 as published."""
+    state, made = seed, []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        word = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
+        made.append(word ^ (word >> 31))
+    return made
+
+
+def halves(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Upper halves without a sign, lower ones with it."""
+    made = np.array(words(seed, count), np.uint64)
+    return (made >> np.uint64(32)).astype(np.uint32), made.astype(np.uint32).view(np.int32)
+
+
+def independent(made: np.ndarray) -> None:
+    limit = 4.2 / math.sqrt(made.shape[1])
+    half = made.shape[1] // 2
+    for row in made:
+        for values in (row, abs(row)):
+            for a, b in ((values[1:], values[:-1]), (values[:half], values[-half:])):  # halves share words
+                assert abs(np.corrcoef(a, b)[0, 1]) < limit * 1.5
+    for table in (made, abs(made)):
+        assert np.abs(np.corrcoef(table) - np.eye(len(table))).max() < limit
 
 
 def test_uniform_numbers() -> None:
-    seeds = np.array([1234567, 1, 2, 2**32 - 1])
-    made = transforms_cpu.uniform(seeds, 100_001)
+    made = transforms_cpu.uniform(SEEDS, 100_001)
     # the published generator's first word for this seed
     assert made[0, 0] == np.float32((6457827717110365317 >> 32) / 2**31)
-    assert np.array_equal(transforms_cpu.uniform(seeds[1:2], 100)[0], made[1, :100])
+    for row, seed in zip(made, SEEDS, strict=True):
+        upper, lower = halves(int(seed), 3000)
+        assert np.array_equal(row[:3000], upper.view(np.int32).astype(np.float32) / np.float32(2**31))
+        assert np.array_equal(row[50_001:53_001], lower.astype(np.float32) / np.float32(2**31))
+    assert np.array_equal(transforms_cpu.uniform(SEEDS[1:2], 100_001)[0], made[1])
     assert made.min() >= -1
     assert made.max() <= 1
-    for row in made:
-        assert stats.kstest(row, stats.uniform(-1, 2).cdf).pvalue > 1e-3
-        assert abs(np.corrcoef(row[1:], row[:-1])[0, 1]) < 0.013
-    assert np.abs(np.corrcoef(made) - np.eye(4)).max() < 0.013
+    assert min(stats.kstest(row, stats.uniform(-1, 2).cdf).pvalue for row in made) > 1e-3
+    independent(made)
+
+
+def test_normal_numbers() -> None:
+    count = 1_000_001
+    made = transforms_cpu.normal(SEEDS, count)
+    assert np.array_equal(transforms_cpu.normal(SEEDS[2:3], count)[0], made[2])
+    half = (count + 1) // 2
+    for row, seed in zip(made, SEEDS, strict=True):  # by Box and Muller in float64 from the published words
+        upper, lower = (part.astype(np.float64) for part in halves(int(seed), 20_000))
+        radius, angle = np.sqrt(-2 * np.log((upper + 0.5) / 2**32)), np.pi * lower / 2**31
+        limit = 2e-6 + 1e-7 / radius  # a float32 just below 1 has few digits left for a radius near 0
+        assert (abs(row[:20_000] - radius * np.cos(angle)) < limit).all()
+        assert (abs(row[half : half + 20_000] - radius * np.sin(angle)) < limit).all()
+        assert stats.kstest(row, "norm").pvalue > 1e-3
+        assert abs(row.mean(dtype=np.float64)) < 4 / math.sqrt(count)
+        assert abs(row.var(dtype=np.float64) - 1) < 4 * math.sqrt(2 / count)
+        for bound in (-4, -3, 3, 4):  # tails as often as they should be
+            beyond = (row * np.sign(bound) > abs(bound)).sum()
+            assert stats.binomtest(int(beyond), count, stats.norm.sf(abs(bound))).pvalue > 1e-4
+    assert 4.5 < abs(made).max() < 6.8
+    independent(made)
+
+
+def test_the_rarest_words_give_finite_numbers() -> None:
+    least, most = np.float32(0.5 * 2.0**-32), np.float32(2**32) * np.float32(2.0**-32)
+    assert transforms_cpu._log2(least) == pytest.approx(-33, abs=1e-6)
+    assert transforms_cpu._log2(most) == 0
+
+
+def test_logarithm_and_exponential() -> None:
+    x = np.exp(np.random.default_rng(0).uniform(-87, 87, 2000)).astype(np.float32)
+    ours = np.array([transforms_cpu._log2(value) for value in x])
+    np.testing.assert_allclose(ours, np.log2(x.astype(np.float64)), rtol=2e-7, atol=1e-7)
+    x = np.linspace(-125, 126, 2001).astype(np.float32)
+    ours = np.array([transforms_cpu._exp2(value) for value in x], np.float64)
+    np.testing.assert_allclose(ours, 2.0**x, rtol=3e-7)
+    assert transforms_cpu._exp2(np.float32(-1e6)) == pytest.approx(2.0**-126, rel=3e-7)
+
+
+OTHERS = [(5, 9, 7), (1, 6, 6), (8, 16, 16)]
+
+
+def random_volumes(shape: tuple[int, int, int]) -> torch.Tensor:
+    return torch.randn(3, *shape, generator=torch.Generator().manual_seed(0)) + 0.5
+
+
+@pytest.mark.parametrize("shape", OTHERS)
+def test_kspace_as_numpy_transforms_it(shape: tuple[int, int, int]) -> None:
+    volumes, alpha = random_volumes(shape), torch.tensor([0.2, 0.35, 0.6], dtype=torch.float64)
+    place = torch.tensor([[0, 0, 0], [shape[0] // 2, 2, shape[2] - 1], [size // 2 for size in shape]])
+    cut, spiked = (
+        t.gibbs_noise(volumes.clone(), alpha),
+        t.kspace_spike(volumes.clone(), place, alpha * 10 + 4),
+    )
+    far = sum(
+        ((n - (s - 1) / 2) ** 2 for n, s in zip(np.indices(shape), shape, strict=True)), np.zeros(shape)
+    )
+    for number, volume in enumerate(volumes.double().numpy()):
+        spectrum = np.fft.fftshift(np.fft.fftn(volume))
+        radius = (1 - alpha[number].item()) * max(shape) * math.sqrt(2) / 2
+        kept = np.fft.ifftn(np.fft.ifftshift(spectrum * (np.sqrt(far) <= radius))).real
+        assert not np.allclose(kept, volume, atol=1e-2)
+        np.testing.assert_allclose(cut[number], kept, rtol=0, atol=5e-6)
+        at = tuple(place[number].tolist())
+        spectrum[at] = spectrum[at] / abs(spectrum[at]) * math.exp(alpha[number].item() * 10 + 4)
+        waved = np.fft.ifftn(np.fft.ifftshift(spectrum)).real
+        assert not np.allclose(waved, volume, atol=1e-2)
+        np.testing.assert_allclose(spiked[number], waved, rtol=1e-6, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", OTHERS)
+def test_brightness_and_noise_as_numpy_computes_them(shape: tuple[int, int, int]) -> None:
+    volumes, factor = random_volumes(shape), torch.tensor([0.1, -0.2, 0.7], dtype=torch.float64)
+    values, weights = volumes.double().numpy(), factor.numpy().reshape(3, 1, 1, 1)
+    shifted = values + weights * values.std((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(t.std_shift(volumes.clone(), factor), shifted, rtol=0, atol=2e-6)
+    orders, axes = t.bias_orders(2), [np.linspace(-1, 1, size) for size in shape]
+    terms = np.random.default_rng(0).normal(0, 0.3, (3, len(orders)))
+    cube = np.zeros((3, 3, 3, 3))
+    for number, order in enumerate(orders):
+        cube[(slice(None), *order)] = terms[:, number]
+    fields = np.stack([np.exp(np.polynomial.legendre.leggrid3d(*axes, one)) for one in cube])
+    ours = t.bias_field(volumes.clone(), torch.tensor(terms), 2)
+    np.testing.assert_allclose(ours, values * fields, rtol=2e-6, atol=2e-6)
+    noise = np.random.default_rng(1).normal(size=(3, 2, *shape)).astype(np.float32)
+    added = values + weights * noise[:, 0]
+    ours = t.gaussian_noise(volumes.clone(), factor, torch.tensor(noise[:, 0]))
+    np.testing.assert_allclose(ours, added, rtol=0, atol=2e-6)
+    ours = t.rician_noise(volumes.clone(), factor, torch.tensor(noise))
+    np.testing.assert_allclose(ours, np.hypot(added, weights * noise[:, 1]), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.7, 3.0])
+def test_sharpening_is_what_it_is_made_of(sigma: float) -> None:
+    volumes, first = random_volumes((5, 9, 7)), torch.full((3, 3), sigma, dtype=torch.float64)
+    second, alpha = first / 2, torch.tensor([0.5, 2, 10], dtype=torch.float64)
+    once = t._blur(volumes, first, t._tails(first, 4.0))
+    theirs = once + alpha.view(3, 1, 1, 1).float() * (once - t._blur(once, second, t._tails(second, 4.0)))
+    ours = t.gaussian_sharpen(volumes.clone(), first, second, alpha)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(14, 54, 54), *OTHERS])
+def test_wide_filters_as_matrices(shape: tuple[int, int, int]) -> None:
+    fields = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([[5.0, 6.0, 7.0], [2.5, 3.0, 6.5]], dtype=torch.float64)
+    theirs = t._blur(fields, sigma, t._tails(sigma, 3.0))
+    torch.testing.assert_close(t.blur(fields, sigma, 3.0), theirs, rtol=0, atol=1e-6)
 
 
 def columns(drawn: list[dict[str, torch.Tensor]]) -> dict[str, np.ndarray]:

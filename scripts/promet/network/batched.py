@@ -1,6 +1,7 @@
 """Random transforms of the training part, batched on tensors: the whole epoch at once, on the device, without monai.
 
-Samples that have the same transform next go through it together, the largest such group first. What is drawn is what monai would
+On a GPU samples that have the same transform next go through it together, the largest such group first; on CPU one sample
+goes through all of its transforms after the other, since it stays in the cache. What is drawn is what monai would
 draw (same distributions, not the same numbers); what is done with it is in transforms.py. Consecutive spatial transforms
 are not merged into one: interpolating once instead of twice, and nearest twice instead of once, differ visibly.
 """
@@ -8,7 +9,7 @@ are not merged into one: interpolating once instead of twice, and nearest twice 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from promet.network.settings import Augmentation
 
 Shape = tuple[int, int, int]
 Parameters = dict[str, Tensor]
+Sources = Sequence[torch.Generator] | np.ndarray  # of random numbers, one per sample; on CPU seeds, uint64
 # (uniform numbers needed per sample, those numbers (n, k) -> parameters)
 Drawing = tuple[int, Callable[[Tensor], Parameters]]
 
@@ -122,22 +124,34 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
     }
 
 
-def _offsets(generators: list[torch.Generator], size: Sequence[int], device: torch.device) -> Tensor:
-    """(n, *size) uniform from -1 to 1, a row for each generator."""
-    if device.type == "cpu":  # a sixth of the time of torch's
-        seeds = np.array([generator.initial_seed() for generator in generators])
-        return torch.from_numpy(transforms_cpu.uniform(seeds, math.prod(size))).view(-1, *size)
-    made = torch.empty(len(generators), *size, device=device)
-    for part, generator in zip(made, generators, strict=True):
-        part.uniform_(-1, 1, generator=generator)
+def _random(sources: Sources, size: Sequence[int], normal: bool, device: torch.device) -> Tensor:
+    """(n, *size), standard normal, or uniform from -1 to 1; a row for each generator, or on CPU for each seed."""
+    if isinstance(sources, np.ndarray):  # a sixth of the time of torch's
+        loop = transforms_cpu.normal if normal else transforms_cpu.uniform
+        return torch.from_numpy(loop(sources, math.prod(size))).view(-1, *size)
+    made = torch.empty(len(sources), *size, device=device)
+    for part, generator in zip(made, sources, strict=True):
+        part.normal_(generator=generator) if normal else part.uniform_(-1, 1, generator=generator)
     return made
+
+
+def _turns(order: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
+    """Which transform comes next, and for which samples: that which most of them wait for."""
+    queues = [steps[::-1] for steps in order]
+    while any(queues):
+        heads = [queue[-1] for queue in queues if queue]
+        number = max(sorted(set(heads)), key=heads.count)
+        rows = [row for row, queue in enumerate(queues) if queue and queue[-1] == number]
+        for row in rows:
+            queues[row].pop()
+        yield number, rows
 
 
 class Batched:
     """Applies ``settings.count`` random transforms to each sample.
 
     Every sample has random numbers of its own, from (seed, epoch, sample): its order and parameters from the CPU's generator,
-    its noise from the device's (elastic's on CPU from a faster one with the same seed). What the other samples are changes nothing
+    its noise from the device's (on CPU from the words of SplitMix64). What the other samples are changes nothing
     but the last bits of sums.
 
     Args:
@@ -174,82 +188,89 @@ class Batched:
         """
         if not self.settings.count:
             return volumes
+        order, parameters = self.draw(epoch, samples)
+        for name in MATRICES.keys() & parameters.keys():  # those of all samples at once
+            parameters[name] = {"matrix": MATRICES[name](**parameters[name])[:, :3]}
+        seeds = [derive(self.seed, NOISE, epoch, sample) for sample in samples]
+        work = self._one_by_one if volumes.device.type == "cpu" else self._together
+        return work(volumes, order.tolist(), parameters, seeds)
+
+    def _one_by_one(
+        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: list[int]
+    ) -> Tensor:
+        """Each sample through all of its transforms, in new volumes."""
+        out = volumes.clone(memory_format=torch.contiguous_format)
+        arrays = {
+            name: {key: value.contiguous().numpy() for key, value in table.items()}
+            for name, table in parameters.items()
+        }
+        # each transform has its own stretch of the generator's 2^64 words
+        sources = np.array(seeds, np.uint64)[:, None] + (
+            np.arange(len(arrays), dtype=np.uint64) << np.uint64(32)
+        )
+        for row, steps in enumerate(order):
+            pair = out[row : row + 1]
+            pet = pair[:, 0]
+            for number in steps:
+                name = self.settings.transforms[number]
+                given = {key: array[row : row + 1] for key, array in arrays[name].items()}
+                given |= self._extra(name, sources[row, number : number + 1], out.device)
+                if name in SPATIAL:
+                    pair.copy_(SPATIAL[name](pair, **given))  # most have written there already: then no copy
+                else:
+                    pet.copy_(getattr(t, name)(pet, **given))
+            pet.clamp_(*self.settings.clip)
+        return out
+
+    def _together(
+        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: list[int]
+    ) -> Tensor:
+        """Samples that have the same transform next go through it together, in new volumes."""
         device = volumes.device
         # One tensor per sample and channel: what a transform returns takes the place of what it was given, without a copy.
         channels = [list(pair.unbind()) for pair in volumes]
-        order, parameters = self.draw(epoch, samples)
-        noise = [
-            torch.Generator(device).manual_seed(derive(self.seed, NOISE, epoch, sample)) for sample in samples
-        ]
-        queues = [steps[::-1] for steps in order.tolist()]
-        while any(queues):
-            heads = [queue[-1] for queue in queues if queue]
-            number = max(sorted(set(heads)), key=heads.count)  # the transform that most samples wait for
-            rows = [row for row, queue in enumerate(queues) if queue and queue[-1] == number][:99]
-            for row in rows:
-                queues[row].pop()
+        noise = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        for number, rows in _turns(order):
             name = self.settings.transforms[number]
             given = {key: value[rows].to(device) for key, value in parameters[name].items()}
-            self._apply(channels, name, rows, given, [noise[row] for row in rows])
+            given |= self._extra(name, [noise[row] for row in rows], device)
+            if name == "flip":
+                for row in rows:
+                    channels[row] = [t.flip(channel, **given) for channel in channels[row]]
+            elif name in SPATIAL:
+                pairs = torch.stack([channel for row in rows for channel in channels[row]])
+                moved = SPATIAL[name](pairs.unflatten(0, (-1, 2)), **given)
+                for row, pair in zip(rows, moved, strict=True):
+                    channels[row] = list(pair.unbind())
+            else:
+                changed = getattr(t, name)(torch.stack([channels[row][0] for row in rows]), **given)
+                for row, pet in zip(rows, changed, strict=True):
+                    channels[row][0] = pet
         out = torch.stack([channel for pair in channels for channel in pair]).view(volumes.shape)
         out[:, 0].clamp_(*self.settings.clip)
         return out
 
-    def _apply(
-        self,
-        channels: list[list[Tensor]],
-        name: str,
-        rows: list[int],
-        given: Parameters,
-        generators: list[torch.Generator],
-    ) -> None:
-        """One transform of some of the samples.
-
-        Args:
-            channels: PET and lesion map of every sample, of which those in ``rows`` are replaced.
-            name: of the transform.
-            rows: which samples.
-            given: parameters, one row per sample in ``rows``.
-            generators: one per sample in ``rows``.
-        """
-        shape, device = self.shape, channels[0][0].device
-
-        def random(size: Sequence[int], normal: bool) -> Tensor:
-            made = torch.empty(len(generators), *size, device=device)
-            for part, generator in zip(made, generators, strict=True):
-                part.normal_(generator=generator) if normal else part.uniform_(generator=generator)
-            return made
-
+    def _extra(self, name: str, sources: Sources, device: torch.device) -> dict[str, Tensor | int]:
+        """What a transform is given besides its parameters: noise, a row for each source, and plain settings."""
+        shape, shuffle = self.shape, self.settings.coarse_shuffle
         if name == "flip":
-            for row in rows:
-                channels[row] = [t.flip(channel, self.settings.flip.axis) for channel in channels[row]]
-            return
-        if name in SPATIAL:
-            volumes = torch.stack([channel for row in rows for channel in channels[row]])
-            if name == "elastic":
-                given["offsets"] = _offsets(generators, (3, *shape), device)
-            moved = SPATIAL[name](volumes.unflatten(0, (-1, 2)), **given)
-            for row, pair in zip(rows, moved, strict=True):
-                channels[row] = list(pair.unbind())
-            return
-        extra: dict[str, Tensor | int] = {}
+            return {"axis": self.settings.flip.axis}
+        if name == "elastic":
+            return {"offsets": _random(sources, (3, *shape), False, device)}
         if name == "gaussian_noise":
-            extra["noise"] = random(shape, True)
-        elif name == "rician_noise":
-            extra["noise"] = random((2, *shape), True)
-        elif name == "coarse_shuffle":
-            shuffle = self.settings.coarse_shuffle
+            return {"noise": _random(sources, shape, True, device)}
+        if name == "rician_noise":
+            return {"noise": _random(sources, (2, *shape), True, device)}
+        if name == "coarse_shuffle":
             largest = math.prod(min(pair) for pair in zip(shuffle.max_size, shape, strict=True))
-            extra["keys"] = random((shuffle.holes[1], largest), False)
-        elif name == "bias_field":
-            extra["degree"] = self.settings.bias_field.degree
-        changed = getattr(t, name)(torch.stack([channels[row][0] for row in rows]), **given, **extra)
-        for row, pet in zip(rows, changed, strict=True):
-            channels[row][0] = pet
+            return {"keys": _random(sources, (shuffle.holes[1], largest), False, device)}
+        return {"degree": self.settings.bias_field.degree} if name == "bias_field" else {}
 
 
 SPATIAL: dict[str, Callable[..., Tensor]] = {
-    "rotation": t.rotate,
+    "rotation": t.linear_map,
     "elastic": t.elastic,
-    "affine": t.affine,
+    "affine": t.linear_map,
+    "flip": t.flip,
 }
+MATRICES: dict[str, Callable[..., Tensor]] = {"rotation": t.rotation_matrix, "affine": t.affine_matrix}

@@ -104,8 +104,11 @@ def _norm_backward(
 
 def _fire(layer: Any, x: Tensor) -> tuple[Tensor, list[Tensor], list[np.ndarray]]:
     """Output, maps and norms for the backward pass."""
-    squeeze, squeeze_norm = layer.squeeze[:2]
-    (one, one_norm), (three, three_norm) = layer.expand1, layer.expand3
+    (squeeze, squeeze_norm, _), (one, one_norm), (three, three_norm) = (
+        layer.squeeze,
+        layer.expand1,
+        layer.expand3,
+    )
     rows, sizes = _rows(x), _sizes(x)
     raw = rows @ squeeze.weight.flatten(1).T
     narrow = torch.empty_like(raw)
@@ -162,10 +165,9 @@ def fire(layer: Any, x: Tensor) -> Tensor:
     """The fire module of squeezenet.py."""
     if not layer.training:
         return _fire(layer, x)[0]
-    pairs = layer.squeeze[:2], layer.expand1, layer.expand3
-    return _Fire.apply(
-        layer, x, *(part for conv, norm in pairs for part in (conv.weight, norm.weight, norm.bias))
-    )
+    parts = layer.squeeze, layer.expand1, layer.expand3
+    learnt = [tensor for conv, norm, *_ in parts for tensor in (conv.weight, norm.weight, norm.bias)]
+    return _Fire.apply(layer, x, *learnt)
 
 
 # ---------------------------------------------------------------- pooling

@@ -231,7 +231,7 @@ class Augmentation(Settings):
 
     engine: Literal["batched", "monai"] = Field(
         "batched",
-        description="batched: the whole epoch on tensors, about ten times as fast; monai: the reference, one sample at a time",
+        description="batched: the whole epoch at once, on tensors or in compiled loops, about twenty times as fast; monai: the reference, one sample at a time",
     )
     count: int = Field(
         7,

@@ -1,23 +1,26 @@
 """The fifteen transforms at given parameters, for many volumes at once, each equal to monai's (1.6) to 1e-4.
 
 Volumes are (n, z, y, x) float32, for the spatial ones (n, 2, z, y, x) with PET and lesion map; parameters have one row per
-volume. Nothing is drawn here and no input is written into. The parameters are monai's own.
+volume. Nothing is drawn here. On CPU the volumes may be written into: what is returned counts. The parameters are monai's own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from promet.network import transforms_cpu
 
+Given = Tensor | np.ndarray  # parameters on CPU may be arrays: slicing those costs less
 AXES = (-3, -2, -1)
+NOWHERE = np.empty((0, 3, 1, 1, 1), np.float32)  # no offsets
 NARROW = 8  # voxels on each side up to which a filter's loop is faster than matrix products on CPU
 
 
@@ -26,9 +29,17 @@ def _per(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
-def _compiled(loop: Callable[..., Any], *given: Tensor) -> Tensor:
-    """A compiled loop on CPU tensors."""
-    return torch.from_numpy(loop(*(part.contiguous().numpy() for part in given)))
+def _on_cpu(volumes: Tensor) -> bool:
+    """Whether the compiled loops do it, not torch."""
+    return volumes.device.type == "cpu"
+
+
+def _compiled(loop: Callable[..., Any], volumes: Tensor, *given: Given | float) -> Tensor:
+    """A compiled loop on CPU volumes, written into if they are contiguous; what it returns, or the volumes it has changed."""
+    volumes = volumes.contiguous()
+    arrays = [part.contiguous().numpy() if isinstance(part, Tensor) else part for part in given]
+    made = loop(volumes.numpy(), *arrays)
+    return volumes if made is None else torch.from_numpy(made)
 
 
 # ---------------------------------------------------------------- spatial
@@ -65,11 +76,9 @@ def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         matrix: (n, 3, 4) or (n, 4, 4), voxels, axes z, y, x, shift in the last column.
     """
-    if volumes.device.type != "cpu":
+    if not _on_cpu(volumes):
         return _sample(volumes, _places(volumes.shape[-3:], matrix))
-    return _compiled(
-        transforms_cpu.resample, volumes, matrix[:, :3].double(), volumes.new_empty(0, 1, 1, 1, 3)
-    )
+    return _compiled(transforms_cpu.resample, volumes, matrix[:, :3], NOWHERE)
 
 
 def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
@@ -79,14 +88,14 @@ def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         offsets: (n, 3, z, y, x) voxels.
     """
-    identity = torch.eye(3, 4, dtype=torch.float64, device=volumes.device).repeat(len(volumes), 1, 1)
-    if volumes.device.type != "cpu":
+    identity = torch.eye(3, 4, dtype=torch.float64, device=volumes.device).expand(len(volumes), -1, -1)
+    if not _on_cpu(volumes):
         return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
-    return _compiled(transforms_cpu.resample, volumes, identity, offsets.movedim(1, -1))
+    return _compiled(transforms_cpu.resample, volumes, identity, offsets)
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:
-    """(n, 4, 4) of rotations about z, then y, then x (in the moved frame), monai's create_rotate.
+    """RandRotate, (n, 4, 4): rotations about z, then y, then x (in the moved frame), monai's create_rotate.
 
     Args:
         angles: (n, 3) radians; monai calls the first axis of an array x.
@@ -102,7 +111,7 @@ def rotation_matrix(angles: Tensor) -> Tensor:
 
 
 def affine_matrix(scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
-    """(n, 4, 4): shear after shift after scale, as monai's AffineGrid composes them.
+    """RandAffine without its rotation, (n, 4, 4): shear after shift after scale, as monai's AffineGrid composes them.
 
     Args:
         scale: (n, 3) factors.
@@ -121,16 +130,6 @@ def affine_matrix(scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
     return matrix @ moved @ scaled
 
 
-def rotate(volumes: Tensor, angles: Tensor) -> Tensor:
-    """RandRotate: (n, 3) radians."""
-    return linear_map(volumes, rotation_matrix(angles))
-
-
-def affine(volumes: Tensor, scale: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
-    """RandAffine without its rotation."""
-    return linear_map(volumes, affine_matrix(scale, shear, shift))
-
-
 def flip(volumes: Tensor, axis: int) -> Tensor:
     """RandFlip about one axis of (z, y, x)."""
     return volumes.flip(axis - 3)
@@ -144,6 +143,7 @@ def elastic(volumes: Tensor, sigma: Tensor, magnitude: Tensor, offsets: Tensor) 
         sigma, magnitude: (n,).
         offsets: (n, 3, z, y, x) from -1 to 1.
     """
+    sigma, magnitude = torch.as_tensor(sigma), torch.as_tensor(magnitude)
     smooth = blur(offsets, sigma[:, None].expand(-1, 3), truncated=3.0)
     return displace(volumes, smooth.mul_(_per(magnitude, offsets)))
 
@@ -163,53 +163,78 @@ def _kernels(sigma: Tensor, tails: Tensor, distance: Tensor) -> Tensor:
     return kernel.mul_(distance.abs() <= tails[..., None])
 
 
+def _narrow(sigma: Given, truncated: float = 4.0) -> bool:
+    return float(sigma.max()) * truncated < NARROW + 0.5
+
+
 def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
-    """Gaussian filter, 0 outside.
+    """Gaussian filter, 0 outside, as new volumes.
 
     Args:
         volumes: (n, ..., z, y, x).
         sigma: (n, 3) voxels in z, y, x.
         truncated: half width of the kernel in sigmas.
     """
-    tails = _tails(sigma, truncated)
-    if volumes.device.type == "cpu" and volumes.ndim == 4 and tails.max() <= NARROW:
-        kernels = _kernels(sigma, tails, torch.arange(int(tails.max()) + 1, dtype=torch.float32))
-        return _compiled(transforms_cpu.convolve, volumes, kernels, tails.long())
-    return _blur(volumes, sigma, tails)
+    if not _on_cpu(volumes):
+        return _blur(volumes, sigma, _tails(sigma, truncated))
+    if volumes.ndim == 4 and _narrow(sigma, truncated):
+        return _compiled(transforms_cpu.convolve, volumes.clone(), sigma, truncated)
+    sizes = enumerate(volumes.shape[-3:])
+    bands = [_compiled(transforms_cpu.band, sigma[:, axis], truncated, size) for axis, size in sizes]
+    parts = volumes.reshape(-1, *volumes.shape[-3:])  # fields of one volume apart: better in the cache
+    each = len(parts) // len(volumes)
+    return _products(parts, [band.repeat_interleave(each, 0) for band in bands]).view(volumes.shape)
 
 
 def _blur(volumes: Tensor, sigma: Tensor, tails: Tensor) -> Tensor:
-    """The filter as three matrix products, which cost the same at any width. Each leaves its axis in front."""
-    n, shape = len(volumes), tuple(volumes.shape[-3:])
+    """The filter as three matrix products, which cost the same at any width."""
+    shape = volumes.shape[-3:]
     largest = max(shape)
     distance = torch.arange(1 - largest, largest, device=sigma.device, dtype=torch.float32)
     kernels = _kernels(sigma, tails, distance)
+    bands = [
+        kernels[:, axis, largest - size : largest + size - 1].unfold(1, size, 1).flip(1)
+        for axis, size in enumerate(shape)
+    ]
+    return _products(volumes, bands)
+
+
+def _products(volumes: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+    """Matrices (n, size, size) applied along z, y and x of (n, ..., z, y, x). Each leaves its axis in front."""
+    n, shape = len(volumes), tuple(volumes.shape[-3:])
     out = volumes
-    for axis, size in reversed(list(enumerate(shape))):
-        band = kernels[:, axis, largest - size : largest + size - 1].unfold(1, size, 1).flip(1)
-        out = torch.bmm(band, out.reshape(n, -1, size).mT)
+    for matrix in reversed(matrices):
+        out = torch.bmm(matrix, out.reshape(n, -1, matrix.shape[-1]).mT)
     return out.view(n, *shape, -1).movedim(-1, 1).reshape(volumes.shape)
 
 
 def gaussian_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandGaussianNoise: (n,) and standard normal noise (n, z, y, x)."""
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.noisy, volumes, std, noise)
     return torch.addcmul(volumes, noise, _per(std, volumes))
 
 
 def rician_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandRicianNoise: (n,) and standard normal noise (n, 2, z, y, x)."""
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.rician, volumes, std, noise)
     std = _per(std, volumes)
     return torch.hypot(torch.addcmul(volumes, noise[:, 0], std), noise[:, 1] * std)
 
 
 def std_shift(volumes: Tensor, factor: Tensor) -> Tensor:
     """RandStdShiftIntensity: factor (n,) times each volume's own standard deviation is added."""
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.shift, volumes, factor)
     deviation = volumes - volumes.mean(AXES, keepdim=True)
     return volumes + deviation.square_().mean(AXES, keepdim=True).sqrt_() * _per(factor, volumes)
 
 
 def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
     """RandAdjustContrast: gamma (n,)."""
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.power, volumes, gamma)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
     # a fifth of the time of torch's power; the logarithm of 0 stays finite, so that 0 to the power of 0 is 1
@@ -224,6 +249,8 @@ def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
 
 def gaussian_sharpen(volumes: Tensor, first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
     """RandGaussianSharpen: two blurs (n, 3) voxels and a strength (n,)."""
+    if _on_cpu(volumes) and _narrow(first) and _narrow(second):
+        return _compiled(transforms_cpu.sharpen, volumes, first, second, alpha, 4.0)
     blurred = blur(volumes, first)
     return torch.addcmul(blurred, blurred - blur(blurred, second), _per(alpha, volumes))
 
@@ -236,11 +263,10 @@ def histogram_shift(volumes: Tensor, floating: Tensor, points: Tensor) -> Tensor
         floating: (n, most points) where the points go, 0 to 1; what is beyond a volume's own number is not used.
         points: (n,) number of points.
     """
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.bend, volumes, floating, points)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
-    if volumes.device.type == "cpu":
-        given = (low.flatten(), span.flatten(), floating.to(volumes.dtype), points)
-        return _compiled(transforms_cpu.bend, volumes, *given)
     return _bend(volumes, low, span, floating, points)
 
 
@@ -264,7 +290,7 @@ def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor,
         count: (n,) how many of the boxes exist.
         keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
     """
-    if volumes.device.type == "cpu":
+    if _on_cpu(volumes):
         return _compiled(transforms_cpu.shuffle, volumes, corner, size, count, keys)
     return _shuffle(volumes, corner, size, count, keys)
 
@@ -299,12 +325,23 @@ def _distances(shape: tuple[int, int, int], device: torch.device) -> tuple[Tenso
     return whole[..., :half].to(device), mirror[..., :half].to(device)
 
 
+@cache
+def _hartley(size: int) -> Tensor:
+    """(1, size, size): the Hartley transform, which is real, symmetric and its own inverse."""
+    k = torch.arange(size, dtype=torch.float64)
+    angle = 2 * math.pi / size * torch.outer(k, k)
+    return ((angle.cos() + angle.sin()) / math.sqrt(size)).float()[None]
+
+
 def gibbs_noise(volumes: Tensor, alpha: Tensor) -> Tensor:
     """RandGibbsNoise: k-space outside a sphere is cut off; alpha (n,) is the share of the radius.
 
     monai takes the real part of an unsymmetric mask's result; that is a symmetric mask's result, so half the transform is enough.
     """
     shape = tuple(volumes.shape[-3:])
+    if _on_cpu(volumes):  # matrix products are faster than Fourier transforms of so few voxels
+        waves = [_hartley(size).expand(len(volumes), -1, -1) for size in shape]
+        return _products(_compiled(transforms_cpu.cut, _products(volumes, waves), alpha), waves)
     radius = ((1 - alpha.double()) * max(shape) * math.sqrt(2) / 2).view(-1, 1, 1, 1)
     whole, mirror = _distances(shape, volumes.device)
     mask = ((whole <= radius).to(volumes.dtype) + (mirror <= radius)) * 0.5
@@ -329,7 +366,10 @@ def bias_orders(degree: int) -> list[tuple[int, int, int]]:
 
 def bias_field(volumes: Tensor, coefficients: Tensor, degree: int) -> Tensor:
     """RandBiasField: times the exponential of a polynomial; coefficients (n, len(bias_orders(degree)))."""
-    n, shape = len(volumes), volumes.shape[-3:]
+    n, shape = len(volumes), tuple(volumes.shape[-3:])
+    if _on_cpu(volumes):
+        lines = (_legendre(size, degree, volumes.device) for size in shape)
+        return _compiled(transforms_cpu.bias, volumes, coefficients, *lines)
     cube = torch.zeros(n, *[degree + 1] * 3, dtype=torch.float64, device=volumes.device)
     orders = torch.tensor(bias_orders(degree), device=volumes.device)
     cube[:, orders[:, 0], orders[:, 1], orders[:, 2]] = coefficients.double()
@@ -348,6 +388,8 @@ def kspace_spike(volumes: Tensor, place: Tensor, intensity: Tensor) -> Tensor:
         place: (n, 3) in the shifted spectrum.
         intensity: (n,) logarithm of the coefficient's new size.
     """
+    if _on_cpu(volumes):
+        return _compiled(transforms_cpu.spike, volumes, place, intensity)
     shape = volumes.shape[-3:]
     waves = []
     for axis, size in enumerate(shape):
