@@ -119,6 +119,16 @@ def test_best_epoch_by_auc_then_loss_and_its_weights(monkeypatch) -> None:
     assert set(run.best["features.norm.bias"].tolist()) == {4.0}
 
 
+def test_no_network_from_before_the_earliest_epoch_is_kept(monkeypatch) -> None:
+    options = variant(epochs=20, earliest_epoch=3, patience=4)
+    run = scripted(monkeypatch, options, [1.0, 0.9, 0.3, 0.2, 0.6, 0.6, 0.5, 0.6, 0.1], [0.1] * 5 + [0.2] * 4)
+    assert run.best_row["epoch"] == 5
+    assert set(run.best["features.norm.bias"].tolist()) == {5.0}
+    assert run.epoch == 9  # patience counts from epoch 5
+    run = scripted(monkeypatch, options, [1.0, 0.9, 0.3, 0.3, 0.3, 0.3, 0.3], [0.1] * 7)
+    assert (run.best_row["epoch"], run.epoch) == (3, 7)
+
+
 def test_early_stopping_counts_from_the_last_better_auc(monkeypatch) -> None:
     # epoch 4 has the same AUC and a smaller loss: it becomes the best, the patience goes on counting from epoch 2
     run = scripted(

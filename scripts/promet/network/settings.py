@@ -68,6 +68,12 @@ class Training(Settings):
     patience: int = Field(
         140, ge=1, description="paper: early stopping after 140 epochs without a better validation AUC"
     )
+    earliest_epoch: int = Field(
+        1,
+        ge=1,
+        description="no earlier network is kept; the paper names no limit. Until batch norm's running statistics have left their start "
+        "(some 30 steps), a network says nearly the same of everyone and ranks few validation patients well by luck",
+    )
     batch_size: int = Field(8, ge=1, description="ours, the paper is silent")
     learning_rate: float = Field(1e-4, gt=0, description="paper: 1e-4")
     weight_decay: float = Field(1e-4, ge=0, description="ours, the paper tuned it without giving the value")

@@ -129,9 +129,10 @@ class Trainer:
             self.best_row.get("validation_auc", -1.0),
             self.best_row.get("validation_loss", np.inf),
         )
-        if area > best_auc:
+        early = epoch <= self.settings.training.earliest_epoch  # each takes the place of the one before
+        if early or area > best_auc:
             self.better_auc_epoch = epoch
-        if (area, -loss) > (best_auc, -best_loss):
+        if early or (area, -loss) > (best_auc, -best_loss):
             self.best_row = row
             self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         self.seconds += time.perf_counter() - start

@@ -87,13 +87,15 @@ def _network(told: dict[str, Any], split: Split) -> str:
         "ensemble_mean": "the mean logit of all runs is the score",
         "ensemble_top_k": f"the mean logit of the best {count(rule['k'], 'run')} by validation AUC is the score",
     }[rule["rule"]]
+    first = fit["earliest_epoch"]
+    since = f" from epoch {first} on" if first > 1 else ""
     return (
         f"A {net['name']} in 3D on two channels, PET and lesion map, with {count(net['groups'], 'group')} and dropout {net['dropout']:g}"
         f"{parameters}. Loss: binary cross-entropy weighted by the class sizes of the training part. Adam, learning rate "
         f"{fit['learning_rate']:g}, weight decay {fit['weight_decay']:g}, batches of {fit['batch_size']}; the rate is multiplied by "
         f"{fit['plateau_factor']:g} after {count(fit['plateau_patience'], 'epoch')} without lower validation loss. At most "
         f"{count(fit['epochs'], 'epoch')}, stopped after {fit['patience']} without a better validation AUC; the epoch with the "
-        f"best validation AUC is kept, ties by validation loss. Augmentation of the training part: {count(noise['count'], 'transform')}"
+        f"best validation AUC{since} is kept, ties by validation loss. Augmentation of the training part: {count(noise['count'], 'transform')}"
         f"{pool} per sample and epoch, in random order, by {noise['engine']}. {count(told['seeds'], 'seed')} of {count(len(variants), 'variant')} "
         f"({', '.join(sorted(variants))}); {chosen}, ties by validation loss."
     )
