@@ -39,6 +39,9 @@ def test_words():
     assert text.interval(0.1, None) == text.DASH
     assert text.quartiles([1, 2, 3, 4, 5]) == "3.0 (2.0 to 4.0)"
     assert text.percent(1, 0) == text.DASH
+    assert [text.percent(part, 1000) for part in (0, 0.2, 3, 9.96, 126, 1000)] == [
+        f"{number}{text.NBSP}%" for number in ("0", "0.02", "0.3", "1", "13", "100")
+    ]
     assert [text.seconds(s) for s in (3.21, 600, 9000)] == ["3.2 s", "10 min", "2.5 h"]
 
 

@@ -58,8 +58,11 @@ def probability(value: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """``12 %``; a dash when the whole is zero."""
-    return f"{100 * part / whole:.0f}{NBSP}%" if whole else DASH
+    """``12 %``, ``0.3 %``; a dash when the whole is zero."""
+    if not whole:
+        return DASH
+    share = 100 * part / whole
+    return f"{share:.{'1g' if 0 < share < 1 else '0f'}}{NBSP}%"
 
 
 def listed(items: Sequence[str]) -> str:
