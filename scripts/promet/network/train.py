@@ -46,7 +46,7 @@ HISTORY = {
 }
 PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
-VALIDATION_BATCH = 8
+VALIDATION_BATCH = 10  # the maps of more leave the cache
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
 SAVE_EVERY = 5  # epochs between two saved states
 
