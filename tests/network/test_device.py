@@ -1,5 +1,7 @@
 """The same code on any device. Without a GPU the meta device stands in: it computes no number, but refuses tensors of another device."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -45,11 +47,17 @@ def test_networks_run_and_learn_on_another_device(name: str) -> None:
     assert all(p.grad.device.type == "meta" for p in model.parameters() if p.requires_grad)
 
 
-def trainer(device: str, autocast: bool = False) -> Trainer:
+def trainer(device: str, autocast: bool = False, architecture: str = "squeezenet") -> Trainer:
     rng = np.random.default_rng(0)
     labels = {part: np.array([1, 0, 0, 1]) for part in ("training", "validation")}
     volumes = {part: rng.random((4, 2, 8, 16, 16), dtype=np.float32) for part in labels}
-    settings = Variant.model_validate({"training": {"autocast": autocast}, "augmentation": {"count": 2}})
+    settings = Variant.model_validate(
+        {
+            "architecture": {"name": architecture},
+            "training": {"autocast": autocast},
+            "augmentation": {"count": 2},
+        }
+    )
     return Trainer(settings, 0, volumes, labels, torch.device(device))
 
 
@@ -60,6 +68,23 @@ def test_autocast_is_for_a_gpu_alone() -> None:
     assert plain.history == wished.history
     after = zip(plain.model.parameters(), wished.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in after)
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "mobilenet", "shufflenet", "resnet18"])
+def test_a_step_is_adams_whatever_the_memory_order(name: str) -> None:
+    """torch's fused step takes a gradient in another order than its weight for one in the same: each weight would get another's gradient."""
+    run = trainer("cpu", architecture=name)
+    plain = copy.deepcopy(run.model)
+    learnt = [[p for p in model.parameters() if p.requires_grad] for model in (run.model, plain)]
+    for ours, theirs in zip(*learnt, strict=True):
+        ours.register_hook(lambda grad, to=theirs: setattr(to, "grad", grad.clone().contiguous()))
+    run._fit(1)  # four volumes are one batch
+    options = run.settings.training
+    torch.optim.Adam(
+        learnt[1], lr=options.learning_rate, weight_decay=options.weight_decay, foreach=False, fused=False
+    ).step()
+    for ours, theirs in zip(*learnt, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")

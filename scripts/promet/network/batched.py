@@ -208,17 +208,18 @@ class Batched:
         sources = np.array(seeds, np.uint64)[:, None] + (
             np.arange(len(arrays), dtype=np.uint64) << np.uint64(32)
         )
+        names = self.settings.transforms
         for row, steps in enumerate(order):
-            pair = out[row : row + 1]
+            pair, mine = out[row : row + 1], sources[row]
             pet = pair[:, 0]
             for number in steps:
-                name = self.settings.transforms[number]
+                name = names[number]
                 given = {key: array[row : row + 1] for key, array in arrays[name].items()}
-                given |= self._extra(name, sources[row, number : number + 1], out.device)
-                if name in SPATIAL:
-                    pair.copy_(SPATIAL[name](pair, **given))  # most have written there already: then no copy
-                else:
-                    pet.copy_(getattr(t, name)(pet, **given))
+                given |= self._extra(name, mine[number : number + 1], out.device)
+                target = pair if name in SPATIAL else pet
+                made = SPATIAL[name](pair, **given) if name in SPATIAL else getattr(t, name)(pet, **given)
+                if made is not target:  # most have written there already
+                    target.copy_(made)
             pet.clamp_(*self.settings.clip)
         return out
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+import llvmlite.binding as llvm
+from numba import config, njit
 
 # A product and a sum may be one instruction; nothing else about the arithmetic is loosened.
 OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
+
+if not config.CPU_FEATURES and "avx512f" in (features := llvm.get_host_cpu_features()).flatten():
+    config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"  # vectors of 512 bits, which compilers avoid for old processors
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ from promet.network import transforms_cpu
 Given = Tensor | np.ndarray  # parameters on CPU may be arrays: slicing those costs less
 AXES = (-3, -2, -1)
 NOWHERE = np.empty((0, 3, 1, 1, 1), np.float32)  # no offsets
+IDENTITY = np.eye(3, 4)  # a map that moves nothing
 NARROW = 8  # voxels on each side up to which a filter's loop is faster than matrix products on CPU
 
 
@@ -88,10 +89,12 @@ def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         offsets: (n, 3, z, y, x) voxels.
     """
-    identity = torch.eye(3, 4, dtype=torch.float64, device=volumes.device).expand(len(volumes), -1, -1)
-    if not _on_cpu(volumes):
-        return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
-    return _compiled(transforms_cpu.resample, volumes, identity, offsets)
+    if _on_cpu(volumes):
+        return _compiled(
+            transforms_cpu.resample, volumes, np.broadcast_to(IDENTITY, (len(volumes), 3, 4)).copy(), offsets
+        )
+    identity = torch.from_numpy(IDENTITY).to(volumes.device).expand(len(volumes), -1, -1)
+    return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
 
 
 def rotation_matrix(angles: Tensor) -> Tensor:
@@ -179,11 +182,13 @@ def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
         return _blur(volumes, sigma, _tails(sigma, truncated))
     if volumes.ndim == 4 and _narrow(sigma, truncated):
         return _compiled(transforms_cpu.convolve, volumes.clone(), sigma, truncated)
-    sizes = enumerate(volumes.shape[-3:])
-    bands = [_compiled(transforms_cpu.band, sigma[:, axis], truncated, size) for axis, size in sizes]
     parts = volumes.reshape(-1, *volumes.shape[-3:])  # fields of one volume apart: better in the cache
     each = len(parts) // len(volumes)
-    return _products(parts, [band.repeat_interleave(each, 0) for band in bands]).view(volumes.shape)
+    bands = []
+    for axis, size in enumerate(volumes.shape[-3:]):
+        band = _compiled(transforms_cpu.band, sigma[:, axis], truncated, size)
+        bands.append(band.expand(each, -1, -1) if len(band) == 1 else band.repeat_interleave(each, 0))
+    return _products(parts, bands).view(volumes.shape)
 
 
 def _blur(volumes: Tensor, sigma: Tensor, tails: Tensor) -> Tensor:
@@ -244,6 +249,8 @@ def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
 
 def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
     """RandGaussianSmooth: (n, 3) voxels."""
+    if _on_cpu(volumes) and _narrow(sigma):
+        return _compiled(transforms_cpu.convolve, volumes, sigma, 4.0)
     return blur(volumes, sigma)
 
 
