@@ -38,7 +38,7 @@ lint: env
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m promet.documents --check
 
-# TARGET=training | imaging | scale | coverage | null (does chance stay chance, 20 minutes) | effect | all; JSON in bench/results/.
+# TARGET=training | seeds (fifty of them, 10 minutes) | imaging | scale | coverage | null (does chance stay chance, 20 minutes) | effect | all; JSON in bench/results/.
 bench: env
 	$(BIN)/python -m bench $(TARGET)
 

@@ -1,12 +1,13 @@
-"""``python -m bench TARGET``: training, imaging, scale (cost of planning), null (no effect), effect (with one), coverage, all."""
+"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one), coverage, all."""
 
 import sys
 
-from bench import coverage, imaging, null, scale, training
+from bench import coverage, imaging, null, scale, seeds, training
 
 TARGETS = {
     "imaging": imaging.main,
     "training": training.main,
+    "seeds": seeds.main,
     "null": null.main,
     "effect": lambda: null.main(8, 1.0),
     "coverage": coverage.main,

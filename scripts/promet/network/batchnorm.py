@@ -20,7 +20,7 @@ def _fold(
     return norm_loops.fold(mean, variance, *arrays, norm.momentum, count, norm.eps)
 
 
-def running(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> np.ndarray:
+def with_running(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> np.ndarray:
     """With the running statistics: for scoring."""
     return _fold(conv, norm, NONE, NONE, 0)
 
@@ -55,5 +55,5 @@ def folded(
 def measured(rows: np.ndarray, conv: nn.Conv3d, norm: nn.BatchNorm3d) -> np.ndarray:
     """Of raw rows (voxels, channels) in training; in scoring with the running statistics."""
     if not norm.training:
-        return running(conv, norm)
+        return with_running(conv, norm)
     return folded(conv, norm, [(1, *norm_loops.moments(rows))], len(rows))

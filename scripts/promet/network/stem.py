@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from promet.network import norm_loops, pool_loops, window_loops
-from promet.network.batchnorm import folded, running
+from promet.network.batchnorm import folded, with_running
 
 COLUMNS = 32  # loops over multiples of it have no remainder
 
@@ -48,7 +48,9 @@ class Stem:
                 )
             else:
                 pool_loops.max_pool(maps, -np.inf, out[part], self.places[part])
-        self.fold = folded(conv, norm, parts, self.count, signs.numpy()) if parts else running(conv, norm)
+        self.fold = (
+            folded(conv, norm, parts, self.count, signs.numpy()) if parts else with_running(conv, norm)
+        )
         rows = out.reshape(-1, out.shape[-1], copy=False)
         signed = self.fold.copy()
         signed[:2] *= signs.numpy()
