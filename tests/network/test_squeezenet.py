@@ -21,9 +21,11 @@ def test_parameters(groups: int, count: int) -> None:
 
 
 def test_shapes_of_the_protocol() -> None:
-    shapes = {
-        layer["layer"]: tuple(layer["shape"]) for layer in describe(Architecture(), (2, 14, 54, 54))["layers"]
-    }
+    layers = describe(Architecture(), (2, 14, 54, 54))["layers"]
+    shapes = {layer["layer"]: tuple(layer["shape"]) for layer in layers}
+    model = SqueezeNet()
+    every = [name for part in model.children() for name, _ in part.named_children()]
+    assert [layer["layer"] for layer in layers] == every, "each layer once, in order"
     assert shapes["stem"] == (64, 14, 27, 27)
     assert shapes["pool1"] == (64, 7, 14, 14)
     assert shapes["pool3"] == (128, 4, 7, 7)

@@ -154,7 +154,7 @@ def describe(settings: Architecture, shape: tuple[int, ...]) -> dict[str, Any]:
         shape: (channels, z, y, x) of the input.
     """
     model = require_shape(settings, shape)
-    layers: list[dict[str, Any]] = []
+    operations, layers = forward_flops(model, shape), []
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, _: Any, output: Any) -> None:
@@ -169,12 +169,12 @@ def describe(settings: Architecture, shape: tuple[int, ...]) -> dict[str, Any]:
     for part in model.children():
         for name, module in part.named_children() or [("", part)]:
             module.register_forward_hook(note(name))
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: there layers are fused, and hooks on them see nothing
         model(torch.zeros(1, *shape))
     return {
         "name": settings.name,
         "groups": settings.groups,
         "parameters": parameters(model),
-        "forward_flops": forward_flops(model, shape),
+        "forward_flops": operations,
         "layers": layers,
     }

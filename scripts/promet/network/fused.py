@@ -115,7 +115,7 @@ class Fire:
         """Gradients of x and, for each of the three convolutions, of weight, scale and shift.
 
         Args:
-            grad: of out, written over.
+            grad: of out.
         """
         layer, lowest, pooled = self.layer, NO_RELU, NOTHING
         squeeze, one, three = layer.squeeze[0], layer.expand1[0], layer.expand3[0]
