@@ -9,9 +9,10 @@ from pyarrow import parquet
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_json
+from promet.network import transforms_cpu
 from promet.network.data import Member, fit_digest, read_members, write_members
 from promet.network.settings import Variant
-from promet.network.train import Trainer, train
+from promet.network.train import Trainer, prepare_torch, train
 
 FILES = ("model.safetensors", "history.parquet", "predictions.parquet")
 
@@ -238,6 +239,20 @@ def test_tensorboard_is_a_choice_of_who_watches(make_fit, tmp_path, monkeypatch,
             zip([1, 2], history[name], strict=True)
         )
     assert products(tmp_path / "v/split-00/seed-00") == products(tmp_path / "v/split-00/seed-01")
+
+
+def test_numbers_too_small_for_a_float_are_zero() -> None:
+    """A filter's tails over the empty background would otherwise be computed in microcode."""
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot flush them")
+    tiny = torch.full((64,), 1e-30)
+    assert (tiny * 1e-10).any()
+    prepare_torch()
+    assert not (tiny * 1e-10).any()
+    volume = np.zeros((1, 5, 9, 9), np.float32)
+    volume[0, 2, 4, 4] = 1e-30
+    transforms_cpu.convolve(volume, np.full((1, 3), 0.5), 4.0)  # compiled loops, too
+    assert volume[volume > 0].min() > np.finfo(np.float32).tiny
 
 
 def test_both_engines_train_and_differ(make_fit, tmp_path) -> None:
