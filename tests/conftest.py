@@ -1,4 +1,8 @@
-"""How tests are spread over processes."""
+"""How tests are spread over processes, and what one leaves to the next."""
+
+import sys
+
+import pytest
 
 ONE_STUDY = "tests/e2e/"  # they share a study that takes minutes to make
 
@@ -12,3 +16,11 @@ def pytest_xdist_make_scheduler(config, log):
             return ONE_STUDY if nodeid.startswith(ONE_STUDY) else nodeid
 
     return Spread(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_numbers():
+    """A training in the test's own process leaves numbers below 1e-38 zero: not for the next test."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)

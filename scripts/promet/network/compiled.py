@@ -16,7 +16,7 @@ if not config.CPU_FEATURES and "avx512f" in (features := llvm.get_host_cpu_featu
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as machine code, kept in numba's cache where there is a place to write to (a second in the first job otherwise)."""
+    """The function as machine code, kept in numba's cache where there is a place to write to (else each job compiles it anew)."""
     try:
         return njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither this folder nor the user's own can be written to

@@ -201,9 +201,9 @@ class Trainer:
         self.resumed = progress["resumed"] + 1
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
-    """(out, channels, z, y, x) to (out, z, y, x, channels), as a view; anything without places as it is."""
-    return tensor.movedim(1, -1) if tensor.ndim > 2 else tensor
+def _channels_last(tensor: Tensor | None) -> Tensor | None:
+    """(out, channels, z, y, x) to (out, z, y, x, channels), as a view; anything without places as it is, also no gradient at all."""
+    return tensor if tensor is None or tensor.ndim < 3 else tensor.movedim(1, -1)
 
 
 def train(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from promet.network import transforms_cpu
+from promet.network import filter_loops, intensity_loops, resample_loops
 
 Given = Tensor | np.ndarray  # parameters on CPU may be arrays: slicing those costs less
 AXES = (-3, -2, -1)
@@ -79,7 +79,7 @@ def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
     """
     if not _on_cpu(volumes):
         return _sample(volumes, _places(volumes.shape[-3:], matrix))
-    return _compiled(transforms_cpu.resample, volumes, matrix[:, :3], NOWHERE)
+    return _compiled(resample_loops.resample, volumes, matrix[:, :3], NOWHERE)
 
 
 def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
     """
     if _on_cpu(volumes):
         return _compiled(
-            transforms_cpu.resample, volumes, np.broadcast_to(IDENTITY, (len(volumes), 3, 4)).copy(), offsets
+            resample_loops.resample, volumes, np.broadcast_to(IDENTITY, (len(volumes), 3, 4)).copy(), offsets
         )
     identity = torch.from_numpy(IDENTITY).to(volumes.device).expand(len(volumes), -1, -1)
     return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
@@ -181,12 +181,12 @@ def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
     if not _on_cpu(volumes):
         return _blur(volumes, sigma, _tails(sigma, truncated))
     if volumes.ndim == 4 and _narrow(sigma, truncated):
-        return _compiled(transforms_cpu.convolve, volumes.clone(), sigma, truncated)
+        return _compiled(filter_loops.convolve, volumes.clone(), sigma, truncated)
     parts = volumes.reshape(-1, *volumes.shape[-3:])  # fields of one volume apart: better in the cache
     each = len(parts) // len(volumes)
     bands = []
     for axis, size in enumerate(volumes.shape[-3:]):
-        band = _compiled(transforms_cpu.band, sigma[:, axis], truncated, size)
+        band = _compiled(filter_loops.band, sigma[:, axis], truncated, size)
         bands.append(band.expand(each, -1, -1) if len(band) == 1 else band.repeat_interleave(each, 0))
     return _products(parts, bands).view(volumes.shape)
 
@@ -216,14 +216,14 @@ def _products(volumes: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 def gaussian_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandGaussianNoise: (n,) and standard normal noise (n, z, y, x)."""
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.noisy, volumes, std, noise)
+        return _compiled(intensity_loops.noisy, volumes, std, noise)
     return torch.addcmul(volumes, noise, _per(std, volumes))
 
 
 def rician_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandRicianNoise: (n,) and standard normal noise (n, 2, z, y, x)."""
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.rician, volumes, std, noise)
+        return _compiled(intensity_loops.rician, volumes, std, noise)
     std = _per(std, volumes)
     return torch.hypot(torch.addcmul(volumes, noise[:, 0], std), noise[:, 1] * std)
 
@@ -231,7 +231,7 @@ def rician_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
 def std_shift(volumes: Tensor, factor: Tensor) -> Tensor:
     """RandStdShiftIntensity: factor (n,) times each volume's own standard deviation is added."""
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.shift, volumes, factor)
+        return _compiled(intensity_loops.shift, volumes, factor)
     deviation = volumes - volumes.mean(AXES, keepdim=True)
     return volumes + deviation.square_().mean(AXES, keepdim=True).sqrt_() * _per(factor, volumes)
 
@@ -239,7 +239,7 @@ def std_shift(volumes: Tensor, factor: Tensor) -> Tensor:
 def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
     """RandAdjustContrast: gamma (n,)."""
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.power, volumes, gamma)
+        return _compiled(intensity_loops.power, volumes, gamma)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
     # a fifth of the time of torch's power; the logarithm of 0 stays finite, so that 0 to the power of 0 is 1
@@ -250,14 +250,14 @@ def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
 def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
     """RandGaussianSmooth: (n, 3) voxels."""
     if _on_cpu(volumes) and _narrow(sigma):
-        return _compiled(transforms_cpu.convolve, volumes, sigma, 4.0)
+        return _compiled(filter_loops.convolve, volumes, sigma, 4.0)
     return blur(volumes, sigma)
 
 
 def gaussian_sharpen(volumes: Tensor, first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
     """RandGaussianSharpen: two blurs (n, 3) voxels and a strength (n,)."""
     if _on_cpu(volumes) and _narrow(first) and _narrow(second):
-        return _compiled(transforms_cpu.sharpen, volumes, first, second, alpha, 4.0)
+        return _compiled(filter_loops.sharpen, volumes, first, second, alpha, 4.0)
     blurred = blur(volumes, first)
     return torch.addcmul(blurred, blurred - blur(blurred, second), _per(alpha, volumes))
 
@@ -271,7 +271,7 @@ def histogram_shift(volumes: Tensor, floating: Tensor, points: Tensor) -> Tensor
         points: (n,) number of points.
     """
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.bend, volumes, floating, points)
+        return _compiled(intensity_loops.bend, volumes, floating, points)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
     return _bend(volumes, low, span, floating, points)
@@ -298,7 +298,7 @@ def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor,
         keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
     """
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.shuffle, volumes, corner, size, count, keys)
+        return _compiled(intensity_loops.shuffle, volumes, corner, size, count, keys)
     return _shuffle(volumes, corner, size, count, keys)
 
 
@@ -348,7 +348,7 @@ def gibbs_noise(volumes: Tensor, alpha: Tensor) -> Tensor:
     shape = tuple(volumes.shape[-3:])
     if _on_cpu(volumes):  # matrix products are faster than Fourier transforms of so few voxels
         waves = [_hartley(size).expand(len(volumes), -1, -1) for size in shape]
-        return _products(_compiled(transforms_cpu.cut, _products(volumes, waves), alpha), waves)
+        return _products(_compiled(intensity_loops.cut, _products(volumes, waves), alpha), waves)
     radius = ((1 - alpha.double()) * max(shape) * math.sqrt(2) / 2).view(-1, 1, 1, 1)
     whole, mirror = _distances(shape, volumes.device)
     mask = ((whole <= radius).to(volumes.dtype) + (mirror <= radius)) * 0.5
@@ -376,7 +376,7 @@ def bias_field(volumes: Tensor, coefficients: Tensor, degree: int) -> Tensor:
     n, shape = len(volumes), tuple(volumes.shape[-3:])
     if _on_cpu(volumes):
         lines = (_legendre(size, degree, volumes.device) for size in shape)
-        return _compiled(transforms_cpu.bias, volumes, coefficients, *lines)
+        return _compiled(intensity_loops.bias, volumes, coefficients, *lines)
     cube = torch.zeros(n, *[degree + 1] * 3, dtype=torch.float64, device=volumes.device)
     orders = torch.tensor(bias_orders(degree), device=volumes.device)
     cube[:, orders[:, 0], orders[:, 1], orders[:, 2]] = coefficients.double()
@@ -396,7 +396,7 @@ def kspace_spike(volumes: Tensor, place: Tensor, intensity: Tensor) -> Tensor:
         intensity: (n,) logarithm of the coefficient's new size.
     """
     if _on_cpu(volumes):
-        return _compiled(transforms_cpu.spike, volumes, place, intensity)
+        return _compiled(intensity_loops.spike, volumes, place, intensity)
     shape = volumes.shape[-3:]
     waves = []
     for axis, size in enumerate(shape):
