@@ -34,7 +34,7 @@ STAGES: dict[str, int] = {
     "train": 3,
     "select": 1,
     "score": 3,
-    "hindsight": 1,
+    "hindsight": 2,
     "attention": 1,
     "fuse": 1,
     "explain": 1,

@@ -11,8 +11,12 @@ from numba import config, njit
 # A product and a sum may be one instruction; nothing else about the arithmetic is loosened.
 OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
 
-if not config.CPU_FEATURES and "avx512f" in (features := llvm.get_host_cpu_features()).flatten():
-    config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"  # vectors of 512 bits, which compilers avoid for old processors
+if (
+    not (config.CPU_NAME or config.CPU_FEATURES)
+    and "avx512f" in (features := llvm.get_host_cpu_features()).flatten()
+):
+    # Vectors of 512 bits, which compilers avoid for the sake of old processors; who has named a processor knows better.
+    config.CPU_FEATURES = f"{features.flatten()},-prefer-256-bit"
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

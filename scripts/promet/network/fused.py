@@ -65,9 +65,8 @@ class _Features(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         grad, gradients = grad.movedim(1, -1), []
-        while (
-            len(ctx.done) > 1
-        ):  # what is done with is freed, since maps are written over: there is no second time
+        # What is done with is freed, since maps are written over: there is no second time.
+        while len(ctx.done) > 1:
             grad, *others = ctx.done.pop().backward(grad)
             gradients = others + gradients
         return None, None, *ctx.done.pop().backward(grad), *gradients

@@ -101,6 +101,7 @@ class Windows:
         self.places, width = math.prod(area), 3 * self.each
         self.numbers = np.empty(math.prod(shape) + window_loops.whole(width, COLUMNS), like.dtype)
         self.slices = self.numbers[: math.prod(shape)].reshape(shape)
+        self.numbers[math.prod(shape) :] = 0  # read behind the last window, but never used
         self.row, self.rows = self._rows(1).mT, self._rows(3)
         self.pairs = torch.zeros(self.depth, self.each, width, dtype=self.rows.dtype)
 
