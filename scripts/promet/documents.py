@@ -106,6 +106,14 @@ def readme() -> str:
         "## The cohort table\n\n"
         "Tab-separated UTF-8, one row per patient. Every column must be there; only `patient` and `pet` need a value (an empty `role` means\n"
         "prospective); an empty cell means missing. Paths start at the table's own folder.\n\n"
+        "Every command reads every table in one way, and what it cannot read without a guess it refuses with file, line and column:\n\n"
+        "- text with tabs (a `.csv` of the evaluation commands: commas) between the columns, never a workbook (`.xlsx`, `.ods`); UTF-8, or\n"
+        "  UTF-16 as Excel's *Unicode Text* writes it; line ends of any system; blank lines are skipped;\n"
+        "- each line has one cell per column, each column another name. Excel leaves out empty cells at the end of a row: let the last\n"
+        "  column be one that is filled in every row, such as `patient`; the order of the columns is free;\n"
+        '- quoting is read strictly (Python\'s `csv` with `strict=True`): quotes enclose a whole cell, a quote inside of it is doubled (`""`),\n'
+        "  a cell without quotes around it holds none, and no cell holds a tab or a line break;\n"
+        "- a number is written with a decimal point, in the digits 0 to 9, with an exponent at most (`7.5`, `1e-05`); not `7,5`, `1 234`, `1_5`, `<0.1`.\n\n"
         "| column | meaning | a value must be |\n|---|---|---|\n" + "\n".join(columns) + "\n\n"
         "## The keys\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(keys) + "\n"
     )

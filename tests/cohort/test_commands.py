@@ -28,7 +28,7 @@ def test_check_names_line_and_patient_and_what_stops_and_what_does_not(paper, ca
     assert check(paper.configfiles, False) == 2
     lines = said(capsys).splitlines()
     assert re.search(r"^error +line 2 +D0 +psa +found '-1'; expected above 0", lines[0])
-    assert re.search(r"^quarantine +line 3 +D1 +pet +found 'nowhere'", lines[1])
+    assert re.search(r"^quarantine +line 3 +D1 +pet +found a path that does not exist", lines[1])
     assert re.search(r"^warning +line 4 +D2 +synchronous_metastasis", lines[2])
     assert lines[3] == "cohort.tsv: 1 error, 1 patient to be quarantined, 1 warning"
     paper.put("D0", psa="1")

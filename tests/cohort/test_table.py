@@ -168,7 +168,7 @@ def test_another_separator_is_one_sentence(tmp_path, sign):
     for look in (check, read):
         with pytest.raises(UsageError, match="tabs between the columns") as error:
             look(path)
-        assert error.value.code == "E_COHORT_SEPARATOR" and "tab-delimited" in str(error.value)
+        assert error.value.code == "E_TABLE_SEPARATOR" and "tab-delimited" in str(error.value)
 
 
 def test_a_decimal_comma_is_told_what_to_write(write):

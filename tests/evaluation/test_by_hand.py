@@ -269,12 +269,42 @@ def test_no_number_is_made_up(tmp_path) -> None:
 def test_unreadable_files_are_refused(tmp_path) -> None:
     for name, content, code in [
         ("a.parquet", b"no parquet", "E_FILE_BROKEN"),
-        ("a.csv", b"", "E_FILE_BROKEN"),
+        ("a.csv", b"", "E_TABLE_EMPTY"),
         ("a.xls", b"x", "E_FILE_KIND"),
         ("b.csv", b"x,y\n1,2\n", "E_COLUMN_MISSING"),
     ]:
         (tmp_path / name).write_bytes(content)
         assert call("capra", tmp_path / name).exception.code == code
+
+
+DAMAGES = {
+    "trailing delimiter": lambda lines: [lines[0], *(line + "," for line in lines[1:])],
+    "one trailing delimiter": lambda lines: [*lines[:-1], lines[-1] + ","],
+    "a column twice": lambda lines: [line + "," + line.split(",")[1] for line in lines],
+    "a quote": lambda lines: [*lines[:3], '"' + lines[3], *lines[4:]],
+    "semicolons": lambda lines: [line.replace(",", ";").replace(".", ",") for line in lines],
+    "a row cut off": lambda lines: [*lines[:-1], lines[-1].rsplit(",", 1)[0]],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_is_refused_by_every_command(tmp_path, damage: str, command: str) -> None:
+    path = tmp_path / "t.csv"
+    lines = plain().to_csv(index=False).splitlines()
+    path.write_text("\n".join(DAMAGES[damage](lines)) + "\n")
+    name, *options = COMMANDS[command]
+    error = call(name, path, *options).exception
+    assert isinstance(error, UsageError) and error.code in ("E_TABLE_DAMAGED", "E_TABLE_SEPARATOR")
+    assert "t.csv" in str(error)
+
+
+@pytest.mark.parametrize("cell", ["1_5", "1,5", "١", "0x1", "1 234", "<0.1", "-", "unknown"])
+def test_what_is_no_number_is_named_by_its_line(tmp_path, cell: str) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text(f"y\ta\n0\t1\n\n1\t{cell}\n")
+    error = call("auc", path, "--label", "y", "--score", "a").exception
+    assert error.code == "E_TABLE_NUMBER" and "Column a, line 4 of the table: found" in str(error)
 
 
 def test_command_line_is_light() -> None:

@@ -144,7 +144,7 @@ def test_pseudonym_cannot_leave_its_folder(tmp_path, pseudonym):
     path.write_text(f"patient\tpet\n{pseudonym}\tscan\n", encoding="utf-8")
     with pytest.raises(UsageError) as caught:
         read(path)
-    assert caught.value.code in ("E_COHORT_IDS", "E_COHORT_FORMAT")
+    assert caught.value.code in ("E_COHORT_IDS", "E_TABLE_DAMAGED")
 
 
 # What only the pixels, the volume itself or the grid of the PET can tell is not found before the stages run.

@@ -47,13 +47,13 @@ def check(
     errors = number["error"] + len(refusals)
     if as_json:
         refused = [asdict(image) | {"severity": "quarantine"} for image in images]
-        print(jsonlib.dumps([*(asdict(found) for found in (*faults, *refusals)), *refused], indent=2))
+        found = [*(_told(fault) for fault in faults), *(asdict(refusal) for refusal in refusals), *refused]
+        print(jsonlib.dumps(found, indent=2))
         return EXIT_REFUSED if errors else EXIT_OK
     for fault in faults:
-        found = f"found '{fault.value}'" if fault.value else "found nothing"
         say(
-            f"{fault.severity:10} line {fault.line:<4} {fault.patient or '-':12} {fault.column:24}"
-            f" {found}; expected {fault.expected}"
+            f"{fault.severity:10} line {fault.line:<4} {fault.patient or '-':12} {fault.column or '-':24}"
+            f" found {fault.found}; expected {fault.expected}"
         )
     for image in images:
         say(f"quarantine {image.patient:22} {image.column:24} {image.code}: {image.sentence}")
@@ -75,6 +75,12 @@ def check(
     else:
         say("Next: promet intake")
     return EXIT_OK
+
+
+def _told(fault: table.Fault) -> dict[str, Any]:
+    """A fault for ``--json``, without the text of a cell."""
+    found = {key: value for key, value in asdict(fault).items() if key not in ("value", "words")}
+    return found | {"found": fault.found}
 
 
 def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal]:
@@ -135,7 +141,7 @@ def require_sound_table(config: Config) -> None:
         raise UsageError(
             "E_COHORT_FAULTS",
             f"The cohort table has {count(len(faults), 'error')}, the first on line {first.line}, "
-            f"column {first.column or '-'}: found {repr(first.value) if first.value else 'nothing'}",
+            f"column {first.column or '-'}: found {first.found}",
             first.expected,
             "promet check lists them all; nothing was done",
         )

@@ -5,7 +5,6 @@ Reads volumes, so it imports SimpleITK; nothing that the Snakefile reads imports
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -20,6 +19,7 @@ from promet.cohort.public import write_table
 from promet.cohort.table import Row
 from promet.core.errors import UsageError
 from promet.core.files import atomic
+from promet.core.rows import read_table
 
 NAME = re.compile(r"(psma_[0-9a-z]+)_(\d{4}-\d{2}-\d{2})_0001\.nii(?:\.gz)?", re.IGNORECASE)
 PROSTATE = 22  # TotalSegmentator, task total
@@ -162,11 +162,7 @@ def _label(source: Path, case: str) -> Path:
 def _metadata(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        return [
-            {(key or "").strip().lower(): (value or "").strip() for key, value in row.items() if key}
-            for row in csv.DictReader(handle)
-        ]
+    return [{name.lower(): cell for name, cell in row.items()} for row in read_table(path, ",")]
 
 
 def _clinical(told: list[dict[str, str]], subject: str, day: str) -> Row:

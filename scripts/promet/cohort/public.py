@@ -10,6 +10,7 @@ from pathlib import Path
 from promet.cohort.table import COLUMNS, Row
 from promet.core.errors import UsageError
 from promet.core.files import write_text
+from promet.core.rows import read_table
 
 
 def write_table(path: Path, rows: list[Row]) -> None:
@@ -32,8 +33,8 @@ def from_ibsi(source: Path, out: Path) -> int:
         UsageError: the layout is another one, or a patient has no images or no outcome.
     """
     try:
-        with open(source / "outcome.csv", encoding="utf-8", newline="") as handle:
-            outcome = {row["patient"]: row["lung_metastasis"] for row in csv.DictReader(handle)}
+        rows = read_table(source / "outcome.csv", ",")
+        outcome = {row["patient"]: row["lung_metastasis"] for row in rows}
         folders = sorted(path for path in (source / "nifti").iterdir() if path.is_dir())
     except (OSError, KeyError) as error:
         raise UsageError(

@@ -5,7 +5,6 @@ Standard library only: the Snakefile reads the table each time it is parsed.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from promet.core.errors import UsageError
+from promet.core.rows import Damage, Table, instead, parse, scan, shown, whole
 
 Row = dict[str, str]
 
-SEPARATORS = {";": "semicolons", ",": "commas", "|": "bars", "": "blanks"}
 # What other tables write for a missing number.
 SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
 ROLES = ("development", "metachronous", "")
@@ -39,11 +38,8 @@ RESERVED = {
 
 def _number(low: float, high: float, whole: bool = False) -> Callable[[str], bool]:
     def valid(text: str) -> bool:
-        try:
-            value = float(text)
-        except ValueError:
-            return False
-        return low <= value <= high and (not whole or value == int(value))
+        value = parse(text)
+        return value is not None and low <= value <= high and (not whole or value == int(value))
 
     return valid
 
@@ -119,6 +115,13 @@ class Fault:
     # or "quarantine": this patient will be left out, the others go on; or "warning": the row is of less use
     severity: str = "error"
     patient: str = ""
+    words: str = ""  # what was found, where it is no value of a cell
+
+    @property
+    def found(self) -> str:
+        """What was found, as a message may say it."""
+        named = self.line == 1 or (self.column == "patient" and PATIENT_ID.fullmatch(self.value))
+        return self.words or (f"'{self.value}'" if self.value and named else shown(self.value))
 
 
 @lru_cache(maxsize=1 << 16)  # most cells of a large table repeat
@@ -126,23 +129,17 @@ def normalise(column: str, text: str | None) -> str:
     """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing."""
     text = " ".join((text or "").split())
     if text and column in COLUMNS and COLUMNS[column].numeric:
-        try:
-            return f"{float(text):.12g}"
-        except ValueError:
-            return text
+        value = parse(text)
+        return text if value is None else f"{value:.12g}"
     if column == "clinical_t" and text:
         return text[0].upper() + text[1:].lower().replace("x", "X")
     return text
 
 
-def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
+def _cells(path: Path, cut: Callable[..., Table]) -> tuple[Table, list[tuple[int, Row]]]:
+    """The table as ``cut`` (``scan`` or ``whole``) gives it, and each line's cells by column, as they stand there."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t")
-            header = [(name or "").strip() for name in reader.fieldnames or []]
-            _require_tabs(header)
-            reader.fieldnames = header
-            return header, [(reader.line_num, row) for row in reader]
+        table = cut(path, known=COLUMNS)
     except OSError as error:
         raise UsageError(
             "E_COHORT_MISSING",
@@ -150,37 +147,16 @@ def _raw(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
             "a tab-separated file with the columns of config/README.md",
             "Check the key 'cohort' of the configuration",
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            "E_COHORT_FORMAT",
-            "The cohort table is no tab-separated UTF-8 text",
-            "text saved as 'tab-separated values, UTF-8'",
-            "Export it again from the spreadsheet",
-        ) from error
-
-
-def _require_tabs(header: list[str]) -> None:
-    """Refuse a table of another kind in one sentence, instead of a fault per column."""
-    if len(header) != 1:
-        return
-    for sign, name in SEPARATORS.items():
-        parts = [part.strip(" \"'") for part in (header[0].split(sign) if sign else header[0].split())]
-        if len(parts) > 1 and {part.lower() for part in parts} & set(COLUMNS):
-            raise UsageError(
-                "E_COHORT_SEPARATOR",
-                f"The columns of the cohort table are separated by {name}",
-                "tabs between the columns",
-                "Save it from the spreadsheet as 'Text (tab-delimited)', or as CSV with the tab as field delimiter, in UTF-8",
-            )
+    return table, [(line, dict(zip(table.names, cells, strict=True))) for line, cells in table.rows]
 
 
 def read(path: str | Path) -> list[Row]:
     """All rows in canonical text, sorted by patient, every column present ('' = missing).
 
     Rows without any value are skipped. Nothing is checked here beyond what makes rows ambiguous:
-    a missing or a doubled patient id raises ``UsageError``.
+    a damaged line, a missing or a doubled patient id raises ``UsageError``.
     """
-    _, raw = _raw(Path(path))
+    _, raw = _cells(Path(path), whole)
     rows = [{name: normalise(name, row.get(name)) for name in COLUMNS} for _, row in raw]
     rows = sorted((row for row in rows if any(row.values())), key=lambda row: row["patient"])
     seen = [row["patient"] for row in rows]
@@ -196,9 +172,14 @@ def read(path: str | Path) -> list[Row]:
 def check(path: str | Path) -> list[Fault]:
     """Every fault of the table and its folders, in file order."""
     path = Path(path)
-    header, raw = _raw(path)
+    table, raw = _cells(path, scan)
+    header = table.names
     absent = [name for name in COLUMNS if name not in header]
     meant = {name: _meant(name, absent) for name in header if name not in COLUMNS}
+    if len(absent) > len(COLUMNS) // 2 and len(meant) > len(header) // 2:
+        return [
+            Fault(1, "", "", "the names of the columns, see config/README.md", words="a line without them")
+        ]
     faults = [
         Fault(1, name, "", "a column of this name") for name in absent if name not in set(meant.values())
     ]
@@ -208,16 +189,9 @@ def check(path: str | Path) -> list[Fault]:
         )
         for name, near in meant.items()
     ]
-    faults += [
-        Fault(1, name, name, "each column once")
-        for name in sorted({n for n in header if header.count(n) > 1})
-    ]
+    faults += [_damage(damage, header) for damage in table.damages]
     seen: dict[str, tuple[int, str]] = {}
     for line, cells in raw:
-        surplus = cells.get(None)
-        if surplus:
-            faults.append(_surplus(line, header, [*(cells[name] or "" for name in header), *surplus]))
-            continue  # the cells of this row stand in wrong columns
         row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
         if any(row.values()):
             found = [*_check_row(line, row, path.parent), *_check_twice(line, row, seen)]
@@ -232,8 +206,11 @@ def _meant(name: str, absent: list[str]) -> str:
     return next(iter(get_close_matches(plain, absent, 1, 0.75)), "")
 
 
-def _surplus(line: int, header: list[str], cells: list[str]) -> Fault:
-    """A row with more cells than there are columns; where a cell stands twice, that one is named."""
+def _damage(damage: Damage, header: list[str]) -> Fault:
+    """A damaged line; where it has a cell too many and one stands twice, that one is named."""
+    cells = damage.cells
+    if len(cells) <= len(header):
+        return Fault(damage.line, damage.column, "", damage.expected, words=damage.found)
     number = f"{len(header)} cells, one per column; this row has {len(cells)}"
     twice = [i for i in range(len(header)) if cells[i].strip() and cells[i] == cells[i + 1]]
     fitting = [i for i in twice if _valid(header, cells[:i] + cells[i + 1 :])]
@@ -241,11 +218,13 @@ def _surplus(line: int, header: list[str], cells: list[str]) -> Fault:
     fitting.sort(key=lambda i: set(header[i : i + 2]) <= set(SOURCES))
     if fitting:
         at = fitting[0]
-        return Fault(line, header[at], cells[at], f"{number}: this cell stands twice, delete one of them")
-    return Fault(line, header[-1], "\t".join(cells[len(header) - 1 :]), f"{number}: a tab too many")
+        return Fault(
+            damage.line, header[at], cells[at], f"{number}: this cell stands twice, delete one of them"
+        )
+    return Fault(damage.line, header[-1], "\t".join(cells[len(header) - 1 :]), f"{number}: a tab too many")
 
 
-def _valid(header: list[str], cells: list[str]) -> bool:
+def _valid(header: list[str], cells: tuple[str, ...]) -> bool:
     return all(
         not cell or name not in COLUMNS or COLUMNS[name].valid(cell)
         for name, cell in zip(header, (cell.strip() for cell in cells), strict=False)
@@ -292,23 +271,39 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
 
 def _instead(column: Column, value: str) -> str:
     """What to write instead of a value that is none."""
-    point = value.replace(",", ".")
-    if column.numeric and point != value and column.valid(point):
-        return f"{point}, with a decimal point"
+    if column.numeric and (meant := instead(value)) and column.valid(value.replace(",", ".")):
+        return meant
     return column.expected + (", or an empty cell where it is missing" if value in SENTINELS else "")
 
 
 def _check_source(line: int, name: str, value: str, path: Path) -> Iterable[Fault]:
+    words = ""
     try:
         if not path.exists():
-            expected = "an existing file or folder (relative paths start at the table's folder)"
+            words, expected = _lost(value, path)
         elif path.is_dir() and next(path.iterdir(), None) is None:
             expected = "a folder that is not empty"
         else:
             return
     except OSError as error:
         expected = f"a path that can be read ({error.strerror})"
-    yield Fault(line, name, value, expected, "quarantine")
+    yield Fault(line, name, value, expected, "quarantine", words=words or "a path")
+
+
+def _lost(value: str, path: Path) -> tuple[str, str]:
+    """What is wrong with a path that does not exist, without repeating it, and what was expected."""
+    parts = [part for part in Path(value).parts if part != "/"]
+    inside = [path, *path.parents][: len(parts)][::-1]
+    lacking = next((k for k, part in enumerate(inside, 1) if not part.exists()), len(parts))
+    words = "a path that does not exist" + (
+        f", from part {lacking} of {len(parts)} on" if len(parts) > 1 else ""
+    )
+    expected = "an existing file or folder (relative paths start at the table's folder)"
+    if value.startswith("~") or "$" in value or "%" in value:
+        return words, f"{expected}, written out: ~, $NAME and %NAME% are not replaced"
+    if "\\" in value:
+        return words, f"{expected}, with / between the folders and without a drive letter"
+    return words, expected
 
 
 def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +150,10 @@ def run(patients: Path, ids: list[str], out: Path, pin: str, buckets: Path | Non
         with atomic(folder / "patients.parquet") as temporary:
             frame(rows).to_parquet(temporary, index=False)
         lost = [line for line in rows if line["status"] != OK]
-        lines = [
-            "\t".join(EXCLUSIONS),
-            *("\t".join(_cell(line[name]) for name in EXCLUSIONS) for line in lost),
-        ]
-        write_text(folder / "exclusions.tsv", "\n".join(lines) + "\n")
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+        writer.writerows([EXCLUSIONS, *([_cell(line[name]) for name in EXCLUSIONS] for line in lost)])
+        write_text(folder / "exclusions.tsv", text.getvalue())
         tensors = [[line["patient"], line["tensor_digest"]] for line in rows if line["tensor_digest"]]
         write_json(folder / "tensors.json", {"digest": digest_of(tensors)})
         hidden = {"code", "reason", "origin", "tensor_digest", "inside_fraction"}

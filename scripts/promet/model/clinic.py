@@ -117,8 +117,8 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
     if faults:
         raise UsageError(
             "E_COHORT_FAULTS",
-            f"The table has {count(len(faults), 'error')}, the first on line {faults[0].line}, column {faults[0].column}: "
-            f"found {repr(faults[0].value) if faults[0].value else 'nothing'}",
+            f"The table has {count(len(faults), 'error')}, the first on line {faults[0].line}, column "
+            f"{faults[0].column or '-'}: found {faults[0].found}",
             faults[0].expected,
             "Correct the table; nobody was scored",
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from pathlib import Path
 
 from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
+from promet.core.rows import parse, read_table, shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -20,23 +20,16 @@ LABEL = "synchronous_metastasis"
 FREEZE = "freeze.json"  # beside the ledger, once the study is frozen
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8-sig", newline="") as handle:
-        return [
-            {(name or "").strip(): (text or "").strip() for name, text in row.items()}
-            for row in csv.DictReader(handle, delimiter="\t")
-        ]
-
-
 def _label(patient: str, text: str | None) -> int:
-    if text is None or text not in {"0", "1", "0.0", "1.0"}:
+    value = parse(text or "")
+    if value not in (0, 1):
         raise UsageError(
             "E_FIT_LABEL",
-            f"Patient {patient} is in the fit set and has {LABEL} '{text or ''}'",
+            f"Patient {patient} is in the fit set and has {shown(text or '')} as {LABEL}",
             "0 or 1",
             "Correct the cohort table",
         )
-    return int(float(text))
+    return int(value)
 
 
 def _excluded_at_freeze(ledger: Path) -> set[str]:
@@ -79,10 +72,10 @@ def dataset(
     def work() -> Outcome:
         parts = {
             row["patient"]: row["part"]
-            for row in _rows(ledger)
+            for row in read_table(ledger)
             if int(row["split"]) == split and row["part"] in PARTS
         }
-        labels = {row["patient"]: row.get(LABEL) for row in _rows(cohort)}
+        labels = {row["patient"]: row.get(LABEL) for row in read_table(cohort)}
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], {}
         excluded = _excluded_at_freeze(ledger)

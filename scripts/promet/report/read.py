@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
+from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -130,13 +130,7 @@ class Study:
 
 def table(path: Path) -> list[dict[str, str]]:
     """Rows of a TSV file with a header, cells stripped; an absent file has none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        return [
-            {(key or "").strip(): (cell or "").strip() for key, cell in row.items() if isinstance(cell, str)}
-            for row in csv.DictReader(handle, delimiter="\t")
-        ]
+    return read_table(path) if path.exists() else []
 
 
 def product(record_path: Path, record: Sidecar | None, name: str) -> Path | None:
