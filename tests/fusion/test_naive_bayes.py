@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 
 from promet.core.errors import UsageError
-from promet.fusion.naive_bayes import NaiveBayes, logistic
+from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 
 
 def data(seed: int, n: int = 66, p: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -127,6 +129,80 @@ def test_one_value_in_a_class_is_no_spike(other: float | None) -> None:
     factor = ours.factors(np.where(np.arange(7) == 0, np.c_[[2.0, 0.1]], np.nan))[:, 0]
     assert factor[0] > 0
     assert abs(factor).max() < 10
+
+
+def test_two_patients_of_a_class_do_not_decide() -> None:
+    """Two PSAs of 6.0 and 6.1 beside forty from 2 to 60: alone they gave log-odds of tens of thousands."""
+    psa = np.log(np.r_[np.geomspace(2, 60, 40), 6.0, 6.1])[:, None]
+    y = np.r_[np.zeros(40), np.ones(2)]
+    plain = GaussianNB(priors=[0.5, 0.5]).fit(psa, y).predict_joint_log_proba(psa)
+    assert (plain[:, 1] - plain[:, 0]).min() < -10_000
+    ours = fitted(psa, y)
+    assert ours.floored.tolist() == [[False, True]] and ours.seen.tolist() == [[40, 2]]
+    assert ours.variance[0, 1] == pytest.approx(psa.var(), rel=1e-6)
+    assert abs(ours.factors(psa)).max() < 2
+    assert ours.warnings == [
+        "f0 is known in only 2 fitted patients with the outcome: its spread there is taken from all fitted patients together."
+    ]
+    assert ours.to_dict()["features"]["f0"]["floored"] == [False, True]
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10), st.integers(1, 10), st.integers(-6, 6))
+@settings(max_examples=150, deadline=None)
+def test_no_density_is_a_spike(seed: int, without: int, with_: int, scale: int) -> None:
+    """Any two small classes, spread and place as it comes, ties and outliers too."""
+    random = np.random.default_rng(seed)
+    x = [
+        random.normal(random.normal() * 10.0 ** random.integers(-3, 4), 10.0 ** random.integers(-6, 4), n)
+        for n in (without, with_)
+    ]
+    if random.random() < 0.3:
+        x = [np.round(one) for one in x]
+    x, y = np.concatenate(x)[:, None] * 10.0**scale, np.r_[np.zeros(without), np.ones(with_)]
+    ours = fitted(x, y)
+    if ours.dropped:
+        assert min(without, with_) == 1 or x.var() == 0 or np.ptp(x) == 0
+        assert (ours.factors(x) == 0).all()
+        return
+    own, all_ = np.array([x[y == c].var() for c in (0, 1)]), x.var()
+    believed = (np.array([without, with_]) >= OWN_SPREAD) & (own >= NARROW**2 * all_) | (own >= all_)
+    assert (ours.floored[0] == ~believed).all()
+    # where a class is believed, its variance has the bits of a fit without the floor; elsewhere it is that of all
+    assert np.array_equal(ours.variance[0], np.where(believed, own, all_) + ours.epsilon)
+    # No class says more against a patient than a density a tenth as wide as all would, a floored one no more than one as wide.
+    z2 = (x - ours.mean) ** 2 / all_
+    limit = 0.5 * z2 * np.where(ours.floored[0], 1, NARROW**-2) * (1 + 1e-9)
+    assert ((x - ours.mean) ** 2 / ours.variance[0] / 2 <= limit).all()
+    if ours.floored.all():
+        # two floored densities have one variance: the log-odds rise or fall with the value, they never turn
+        steps = np.diff(ours.factors(np.sort(x, axis=0))[:, 0])
+        assert abs(ours.factors(x)).max() <= 0.5 * z2.max() * (1 + 1e-9)
+        assert (np.sign(steps[abs(steps) > 1e-9]) == np.sign(ours.mean[0, 1] - ours.mean[0, 0])).all()
+    assert (ours.factors(np.full((2, 1), np.nan)) == 0).all()
+    again = NaiveBayes.from_dict(json.loads(json.dumps(ours.to_dict(), allow_nan=False)))
+    assert np.array_equal(again.floored, ours.floored) and again.to_dict() == ours.to_dict()
+
+
+def test_an_own_spread_above_the_limits_keeps_its_bytes() -> None:
+    x, y = data(10)
+    record = fitted(x, y).to_dict()
+    assert not record["warnings"] and not any("floored" in entry for entry in record["features"].values())
+    theirs = GaussianNB().fit(x, y)
+    for j, entry in enumerate(record["features"].values()):
+        assert entry["variance"] == [x[y == c, j].var() + record["epsilon"] for c in (0, 1)]
+        assert entry["variance"] == pytest.approx(theirs.var_[:, j].tolist(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("seen", "share", "floored"),
+    [(4, 0.5, True), (5, 0.5, False), (5, 0.11, False), (5, 0.05, True), (4, 2.0, False)],
+)
+def test_where_the_floor_acts(seen: int, share: float, floored: bool) -> None:
+    """Below five values, or below a tenth of the spread of all; a class wider than all is left alone."""
+    shape = np.linspace(-1, 1, seen)
+    x = np.r_[np.linspace(-2, 2, 60), shape / shape.std() * share * 1.17]
+    ours = fitted(x[:, None], np.r_[np.zeros(60), np.ones(seen)])
+    assert ours.floored.tolist() == [[False, floored]]
 
 
 def test_constant_everywhere_is_dropped_with_smoothing_too() -> None:

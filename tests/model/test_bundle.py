@@ -11,6 +11,7 @@ from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
 from promet.core.sidecar import Sidecar
+from promet.model import contract
 from promet.phantom.series import planted_markers
 
 FILES = {
@@ -129,6 +130,19 @@ def test_what_the_card_says(model, study):
     training = read_json(model / "configs/training.json")
     assert (training["freeze"], training["date"], training["split"]) == ("v1", "2026-01-01", 0)
     assert training["patients"] == 12 and training["prevalence"] == 0.5
+
+
+def test_floored_densities_are_told(model, study):
+    """The network's score is known in two validation patients of each class: too few to know how much it varies."""
+    fitted = read_json(model / "models/naive_bayes.json")["models"]["multimodal"]["features"]
+    assert fitted["cnn_score"]["seen"] == [2, 2] and any(fitted["cnn_score"]["floored"])
+    agreed = read_json(model / "configs/contract.json")
+    words = [w for w, floor in zip(("without", "with"), fitted["cnn_score"]["floored"], strict=True) if floor]
+    assert agreed["floored"]["multimodal"]["cnn_score"] == words
+    assert contract.floored({"models": {"a": {"features": {"psa": {"seen": [9, 9]}}}}}) == {}
+    assert (
+        "`cnn_score` (multimodal): too few or nearly equal values" in (model / "docs/README.md").read_text()
+    )
 
 
 def test_metrics_are_those_of_the_evaluation(model, study):

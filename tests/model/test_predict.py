@@ -235,6 +235,36 @@ def test_a_promet_that_computes_otherwise_is_refused(model, tmp_path):
     assert error.value.code == "E_MODEL_VERSION" and "segment" in str(error.value)
 
 
+def test_a_model_fitted_before_the_floor_scores_as_it_did(model, study, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    write_contract(folder, lambda agreed: (agreed["stages"].update(fuse=1), agreed.pop("floored")))
+    path = folder / "models/naive_bayes.json"
+    fitted = read_json(path)
+    for told in fitted["models"].values():
+        for entry in told["features"].values():
+            entry.pop("floored", None)
+    fitted["models"]["multimodal"]["features"]["psa"]["variance"] = [0.5, 1e-6]  # two PSAs nearly equal
+    path.write_text(json.dumps(fitted))
+    checksums.write(folder, list(checksums.read(folder)))
+    row = study.clinical("pro001") | {"psa": 7.5}
+    mean = fitted["models"]["multimodal"]["features"]["psa"]["mean"]
+    z2 = [(math.log(7.5) - m) ** 2 / v for m, v in zip(mean, (0.5, 1e-6), strict=True)]
+    added = 0.5 * (z2[0] - z2[1] + math.log(0.5 / 1e-6))
+    answer = predict(load(folder), study.files("pro001"), row)
+    assert answer["inputs"]["psa"]["log_odds"] == pytest.approx(added, rel=1e-12)
+    assert not any("the density of" in sentence.lower() for sentence in answer["warnings"])
+
+
+def test_a_density_of_few_patients_is_told(model, study):
+    answer = predict(load(model), study.files("pro001"), study.clinical("pro001"))
+    assert any(
+        sentence.startswith(
+            "The density of cnn_score was fitted on few or nearly equal values (2 with, 2 without"
+        )
+        for sentence in answer["warnings"]
+    )
+
+
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(PrometError) as error:
         load(tmp_path)

@@ -36,15 +36,15 @@ STAGES: dict[str, int] = {
     "score": 3,
     "hindsight": 2,
     "attention": 1,
-    "fuse": 1,
+    "fuse": 2,
     "explain": 1,
-    "permute": 1,
+    "permute": 2,
     "evaluate": 1,
     "survive": 1,
     "pool": 1,
     "table1": 1,
     "tripod": 1,
-    "report": 1,
+    "report": 2,
     "bundle": 1,
 }
 # The record that each of a patient's stages reads before it starts, in the words of the sidecars' "inputs".

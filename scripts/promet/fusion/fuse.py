@@ -13,7 +13,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.fusion import inputs
-from promet.fusion.naive_bayes import NaiveBayes, logistic
+from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def keep(table: pd.DataFrame, settings: Fusion, locked: Path) -> tuple[dict[str,
     before = sum(record["fitted_on"].values())
     gone = before - int(table["part"].isin(inputs.FIT_PARTS).sum())
     return models, [
-        f"{gone} of the {before} patients the model was fitted on can no longer be used, at least one since he "
-        "withdrew. The model was kept as it was, by a waiver on record; nothing was fitted again."
+        f"{gone} of the {before} patients the model was fitted on can no longer be used, at least one after "
+        "withdrawal. The model was kept as it was, by a waiver on record; nothing was fitted again."
     ]
 
 
@@ -169,6 +169,7 @@ def fuse(
                     for source in ("reader", "measured")
                 },
                 "cnn_score_fitted_on": settings.cnn_score,
+                "floor": {"seen": OWN_SPREAD, "share": NARROW},
                 "dropped": {name: sorted(model.dropped) for name, model in models.items()},
             },
             warnings=warnings + more,

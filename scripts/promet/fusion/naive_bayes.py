@@ -10,7 +10,9 @@ import numpy as np
 from promet.core.errors import UsageError
 from promet.core.words import count
 
-MINIMUM_SEEN = 2  # cases of a class below which a feature has no density
+MINIMUM_SEEN = 2  # patients of a class below which a feature has no density
+OWN_SPREAD = 5  # patients of a class from which its own spread is believed
+NARROW = 0.1  # share of the spread of all fitted patients below which that of a class is not believed
 
 
 @dataclass
@@ -24,15 +26,21 @@ class NaiveBayes:
     that means: its factor is dropped, in fitting and in predicting. Whether a value is missing thus
     never tells anything about the class. With nothing missing this is
     ``sklearn.naive_bayes.GaussianNB`` (variances with ddof 0, plus ``var_smoothing`` times the
-    largest variance of any feature over both classes), but for one case: where all fitted patients of a
-    class share one value, scikit-learn's density is a spike that alone decides every patient with
-    another value; here that spread is the feature's variance over both classes.
+    largest variance of any feature over both classes), but for the floor.
+
+    The floor: fewer than ``OWN_SPREAD`` values of a class, or values within less than ``NARROW`` of the
+    spread of both classes together (all one value included), make a spike that alone decides every
+    patient with another value: two PSAs of 6.0 and 6.1 give a PSA of 30 log-odds of tens of thousands.
+    There the variance of the class is at least the feature's variance over both classes. That of both
+    together and not the one within the classes, since the latter is next to nothing where both
+    classes are narrow; it is the larger of the two, so the floor errs towards saying less.
 
     Attributes:
         features: names, the columns of every matrix given to ``fit`` and ``log_odds``.
         prior: probability of class 0 and 1.
         mean, variance: shape (features, 2); NaN rows for dropped features. Variance includes ``epsilon``.
         seen: shape (features, 2), known values each density was fitted on.
+        floored: shape (features, 2), True where the floor gave the variance.
         dropped: feature -> sentence, why it has no densities.
         epsilon: what was added to each variance.
         warnings: sentences for the report.
@@ -44,6 +52,7 @@ class NaiveBayes:
     mean: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     variance: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     seen: np.ndarray = field(default_factory=lambda: np.empty((0, 2), int))
+    floored: np.ndarray = field(default_factory=lambda: np.empty((0, 2), bool))
     dropped: dict[str, str] = field(default_factory=dict)
     epsilon: float = 0.0
     warnings: list[str] = field(default_factory=list)
@@ -77,7 +86,7 @@ class NaiveBayes:
         self.prior = counts / counts.sum()
         p = len(self.features)
         self.mean, self.variance = np.full((p, 2), np.nan), np.full((p, 2), np.nan)
-        self.seen = np.zeros((p, 2), int)
+        self.seen, self.floored = np.zeros((p, 2), int), np.zeros((p, 2), bool)
         self.dropped, self.warnings, spread = {}, [], [0.0]
         for j, name in enumerate(self.features):
             known = [values[usable[:, j] & (labels == c), j] for c in (0, 1)]
@@ -90,17 +99,17 @@ class NaiveBayes:
                 continue
             self.mean[j] = [k.mean() for k in known]
             together = np.concatenate(known).var()
-            flat = [k.min() == k.max() for k in known]
             if together == 0:
                 self.dropped[name] = f"{name} does not vary at all, so it is left out"
                 self.mean[j] = np.nan
                 continue
-            self.variance[j] = [together if same else k.var() for k, same in zip(known, flat, strict=True)]
-            for c in np.flatnonzero(flat):
-                self.warnings.append(
-                    f"{name} has one and the same value in all fitted patients {('without', 'with')[c]} the outcome: "
-                    "its spread there is taken from all fitted patients together"
-                )
+            for c, k in enumerate(known):
+                own = 0.0 if k.min() == k.max() else k.var()
+                narrow = own < NARROW**2 * together
+                self.floored[j, c] = own < together and (len(k) < OWN_SPREAD or narrow)
+                self.variance[j, c] = together if self.floored[j, c] else own
+                if self.floored[j, c]:
+                    self.warnings.append(_floor(name, c, len(k), own == 0, narrow))
             spread.append(together)
         self.epsilon = float(self.var_smoothing * max(spread))
         self.variance = self.variance + self.epsilon
@@ -135,6 +144,8 @@ class NaiveBayes:
                     "mean": None if name in self.dropped else self.mean[j].tolist(),
                     "variance": None if name in self.dropped else self.variance[j].tolist(),
                     "dropped": self.dropped.get(name, ""),
+                    # Only where it acted: a model without a floored density keeps its bytes.
+                    **({"floored": self.floored[j].tolist()} if self.floored[j].any() else {}),
                 }
                 for j, name in enumerate(self.features)
             },
@@ -154,6 +165,9 @@ class NaiveBayes:
             mean=np.array([features[name]["mean"] or none for name in order], float).reshape(-1, 2),
             variance=np.array([features[name]["variance"] or none for name in order], float).reshape(-1, 2),
             seen=np.array([features[name]["seen"] for name in order], int).reshape(-1, 2),
+            floored=np.array([features[name].get("floored", [False, False]) for name in order], bool).reshape(
+                -1, 2
+            ),
             dropped={name: features[name]["dropped"] for name in order if features[name]["dropped"]},
             epsilon=record["epsilon"],
             warnings=list(record["warnings"]),
@@ -169,6 +183,18 @@ class NaiveBayes:
                 "E_FUSION_INFINITE", f"{name} holds an infinite value", "finite numbers or a missing value"
             )
         return values
+
+
+def _floor(name: str, label: int, seen: int, flat: bool, narrow: bool) -> str:
+    """The warning on one floored density, without its full stop."""
+    whose = f"patients {('without', 'with')[label]} the outcome"
+    if flat:
+        why = f"{name} has one and the same value in all {seen} fitted {whose}"
+    elif seen < OWN_SPREAD:
+        why = f"{name} is known in only {seen} fitted {whose}"
+    else:
+        why = f"{name} varies in the {seen} fitted {whose} by less than a tenth of what it varies in all"
+    return f"{why}: its spread there is taken from all fitted patients together"
 
 
 def logistic(x: np.ndarray) -> np.ndarray:

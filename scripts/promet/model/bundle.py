@@ -93,6 +93,7 @@ def bundle(
             Counter(table["suv_peak_source"]),
             [record.values for record in converted],
             _versions(model, sources.select.parent, converted),
+            contract.floored(fused),
         )
         cuts = thresholds.build(judged, lived)
         shown = card.metrics(judged, lived)

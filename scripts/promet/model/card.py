@@ -243,6 +243,12 @@ def readme(
         f"{chosen['members']} network{'s' if chosen['members'] > 1 else ''}, best validation AUC "
         f"{_number(chosen['validation_auc'])}, median {_number(chosen['median_validation_auc'])}.",
         f"* Fusion: naive Bayes over {', '.join(training['inputs'])}; a missing value is left out.",
+        *(
+            f"* `{name}` ({model}): too few or nearly equal values in patients {' and in those '.join(classes)} the outcome; "
+            "the spread there is that of all fitted patients together."
+            for model, found in contract.get("floored", {}).items()
+            for name, classes in found.items()
+        ),
         f"* Network trained on {count(training['training'], 'man', 'men')} ({training['training_positive']} with metastases), chosen on "
         f"{training['validation']} ({training['validation_positive']}). Digest of this set: `{training['fit']}`.",
         f"* Split {training['split']:02d}, "

@@ -15,6 +15,8 @@ from promet.model.settings import Preprocessing
 
 READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
 USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
+# Versions that give a fitted model's scores alike: fuse 2 fits narrow densities otherwise and reads fitted ones as they are.
+SCORES_ALIKE = {"fuse": (1, 2)}
 VOXEL_FACTOR = 2.0  # a voxel twice as long or half as long as any in training is another image
 
 
@@ -33,6 +35,7 @@ def build(
     peak_sources: Counter[str],
     audits: list[dict[str, Any]],
     versions: dict[str, str],
+    floored: dict[str, dict[str, list[str]]],
 ) -> dict[str, Any]:
     """The contract.
 
@@ -44,6 +47,7 @@ def build(
         peak_sources: how many training SUVpeaks were the ``reader``'s and how many ``measured``.
         audits: values of the convert records of the training patients.
         versions: of the software that made images and weights.
+        floored: what ``floored`` gives; named in the contract only where there is any.
     """
     voxels = [audit["spacing_xyz_mm"] for audit in audits if audit.get("spacing_xyz_mm")]
     lives = sorted({float(audit["half_life_s"]) for audit in audits if audit.get("half_life_s")})
@@ -86,7 +90,25 @@ def build(
         "imaging": imaging.model_dump(mode="json"),
         "stages": {name: STAGES[name] for name in USED_STAGES},
         "versions": versions,
+        **({"floored": floored} if floored else {}),
     }
+
+
+def floored(fused: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Model -> input -> classes (without, with) whose spread is that of all fitted patients together.
+
+    Args:
+        fused: naive_bayes.json.
+    """
+    found = {}
+    for model, told in fused["models"].items():
+        mine = {
+            name: [word for word, floor in zip(("without", "with"), entry["floored"], strict=True) if floor]
+            for name, entry in told["features"].items()
+            if entry.get("floored")
+        }
+        found |= {model: mine} if mine else {}
+    return found
 
 
 def require_code(contract: dict[str, Any]) -> None:
@@ -96,7 +118,11 @@ def require_code(contract: dict[str, Any]) -> None:
         IntegrityError: E_MODEL_VERSION.
     """
     here = {name: STAGES.get(name) for name in contract["stages"]}
-    other = sorted(name for name, number in contract["stages"].items() if here[name] != number)
+    other = sorted(
+        name
+        for name, number in contract["stages"].items()
+        if here[name] != number and not {here[name], number} <= set(SCORES_ALIKE.get(name, ()))
+    )
     if contract["schema"] != 1 or other:
         raise IntegrityError(
             "E_MODEL_VERSION",

@@ -209,6 +209,12 @@ def _fuse(
         warnings.append(
             f"{len(missing)} of {count(len(values), 'input')} {verb} missing: {', '.join(missing)}."
         )
+    warnings += [
+        f"The density of {name} was fitted on few or nearly equal values ({main.seen[j, 1]} with, {main.seen[j, 0]} without the "
+        "outcome): its spread is that of all fitted patients together."
+        for j, name in enumerate(main.features)
+        if main.floored[j].any() and name not in missing
+    ]
     image = {name: _number(line.get(name)) for name in distribution.IMAGE}
     uptake = records["convert"].values.get("uptake_s")
     image["uptake_min"] = uptake / 60 if uptake else float("nan")

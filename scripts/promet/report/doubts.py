@@ -337,18 +337,24 @@ def _fusion(split: Split) -> Doubt | None:
     said, clause = [], ""
     if values.get("cnn_score_fitted_on") == "in_sample":
         said.append(
-            "The network's scores of its own training men are among those the fused score was fitted on: its weight is exaggerated."
+            "The network's scores of its own training patients are among those the fused score was fitted on: its weight is exaggerated."
         )
         clause = "the weight of the network in it is exaggerated"
     sources = values.get("suv_peak_source") or {}
     if sources.get("reader") and sources.get("measured"):
         said.append(
-            f"SUVpeak comes from a reader in {count(sources['reader'], 'man', 'men')} and is measured in {sources['measured']}: two sources of one input."
+            f"SUVpeak comes from a reader in {count(sources['reader'], 'patient')} and is measured in {sources['measured']}: two sources of one input."
         )
     dropped = (values.get("dropped") or {}).get("multimodal") or []
     if dropped:
         said.append(
             f"Left out of the multimodal score, since it could not be fitted: {listed([INPUTS.get(n, n) for n in dropped])}."
+        )
+    model = ((split.bayes or {}).get("models") or {}).get("multimodal") or {}
+    if floored := [n for n, entry in model.get("features", {}).items() if any(entry.get("floored", []))]:
+        said.append(
+            f"Too few or too similar values with or without metastases to know how much they vary: {listed([INPUTS.get(n, n) for n in floored])}. "
+            "There the spread of all fitted patients stands in."
         )
     return Doubt("The fused score", " ".join(said), clause) if said else None
 

@@ -26,7 +26,7 @@ def _parts(config: dict[str, Any], split: Split) -> list[tuple[str, str]]:
         ("Patients and split", _split(config)),
         ("Images", _images(config.get("imaging") or {})),
         ("Network", _network(config.get("network") or {}, split)),
-        ("Fusion", _fusion(config.get("fusion") or {})),
+        ("Fusion", _fusion(config.get("fusion") or {}, split)),
         ("Statistics", _statistics(config.get("evaluation") or {})),
     ]
 
@@ -113,7 +113,7 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _fusion(told: dict[str, Any]) -> str:
+def _fusion(told: dict[str, Any], split: Split) -> str:
     if not told:
         return ""
     models = "; ".join(
@@ -122,15 +122,23 @@ def _fusion(told: dict[str, Any]) -> str:
     )
     logged = listed([INPUTS.get(name, name) for name in told["log"]])
     source = (
-        "the validation part alone, since a network's scores of its own training men are near perfect"
+        "the validation part alone, since a network's scores of its own training patients are near perfect"
         if told["cnn_score"] == "validation"
         else "training and validation"
+    )
+    limits = split.values("fuse").get("floor")
+    floor = (
+        f"Where fewer than {limits['seen']} patients of a class have a value of an input, or these vary by less than "
+        f"{limits['share']:g} of the standard deviation in all fitted patients, the variance of the class is at least that of all. "
+        if limits
+        else ""
     )
     return (
         f"Gaussian naive Bayes fitted on training and validation ({models}). Logarithms of {logged or 'no input'}. A "
         "missing value drops its factor in fitting and in predicting. The densities of the CNN score were fitted on "
-        f"{source}. {told['var_smoothing']:g} of the largest variance is added to each. Inputs are ranked by mean absolute "
-        f"Shapley value of the log-odds (exact enumeration). The fusion was fitted again on {count(told['permutations'], 'permutation')} of the "
+        f"{source}. {floor}{told['var_smoothing']:g} of the largest variance is added to each. Inputs are ranked by mean absolute "
+        "Shapley value of the log-odds (exact enumeration, against the fitted patients). "
+        f"The fusion was fitted again on {count(told['permutations'], 'permutation')} of the "
         f"labels (seed {told['permutation_seed']})."
     )
 

@@ -12,6 +12,7 @@ from promet.core.stage import versions
 from promet.core.words import count
 from promet.report import (
     attention,
+    bends,
     calibrated,
     calibration_tables,
     cohort_tables,
@@ -216,6 +217,7 @@ def _results(study: Study, split: Split) -> dict[str, Any]:
         "unusable": calibrated.unusable(metrics or {}, titles),
         "benefit": [s for k in unseen for s in calibrated.benefit(metrics["sections"][k], titles)],
         "densities": result_tables.densities(split),
+        "bends": bends.sentences(split),
         "explain": split.values("explain"),
         "permutation": result_tables.permutation(split),
         "pooled": [t for k in SECTIONS if (t := result_tables.pooled(study, split, k))],

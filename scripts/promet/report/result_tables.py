@@ -117,15 +117,24 @@ def densities(split: Split) -> Table | None:
         if entry["dropped"]:
             rows.append([title, seen[1], DASH, seen[0], DASH, DASH])
             continue
+        floored = entry.get("floored", [False, False])
         spread = [
-            f"{short(m)} ± {short(v**0.5)}" for m, v in zip(entry["mean"], entry["variance"], strict=True)
+            f"{short(m)} ± {short(v**0.5)}{'*' if floor else ''}"
+            for m, v, floor in zip(entry["mean"], entry["variance"], floored, strict=True)
         ]
         pooled = (sum(entry["variance"]) / 2) ** 0.5
         apart = fixed((entry["mean"][1] - entry["mean"][0]) / pooled, 2) if pooled else DASH
         rows.append([title, seen[1], spread[1], seen[0], spread[0], apart])
     prior = model["prior"]
     notes = [
-        f"Prior log-odds from {100 * prior[1]:.0f} % with metastases in the fitted men.",
+        f"Prior log-odds from {100 * prior[1]:.0f} % with metastases in the fitted patients.",
+        *(
+            [
+                "* The spread of all fitted patients together: the values of the class alone are too few or too alike."
+            ]
+            if any(any(entry.get("floored", [])) for entry in model["features"].values())
+            else []
+        ),
         *model["warnings"],
     ]
     head = ["Input", "n with metastases", "mean ± SD", "n without", "mean ± SD", "difference in SD"]

@@ -1,4 +1,4 @@
-"""Figures of the fused score: ranking of the inputs, every man's values, what a value adds."""
+"""Figures of the fused score: ranking of the inputs, every patient's values, what a value adds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from promet.report import style
+from promet.report.bends import UNITS, Bend, bends, factor
 from promet.report.text import fixed, known, short
 from promet.report.words import INPUTS, heading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from promet.report.read import Split
 
 CUT = 6  # log-odds at which the effects are cut off
@@ -25,17 +28,16 @@ STEPS = {
     "psma_expression": (0, 3),
 }  # whole numbers, first to last
 BOUNDS = {**STEPS, "positive_cores_percent": (0, 100)}
-UNITS = {"cnn_score": "logit", "psa": "ng/ml", "positive_cores_percent": "%", "suv_peak": "SUV"}
 
 
 def over(split: Split) -> tuple[pd.DataFrame, list[dict[str, Any]], str] | None:
-    """Shapley values of the men the ranking is over, the ranking, and who they are."""
+    """Shapley values of the patients the ranking is over, the ranking, and who they are."""
     ranking = split.values("explain").get("ranking") or []
     if split.shap is None or not any(known(row["mean_abs_shap"]) for row in ranking):
         return None
     part = split.values("explain").get("over", "all")
     long = split.shap if part == "all" else split.shap[split.shap["part"] == part]
-    who = "Test part" if part == "test" else "All men"
+    who = "Test part" if part == "test" else "All patients"
     return long, ranking, f"{who} (n = {long['patient'].nunique()})"
 
 
@@ -49,26 +51,35 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     made.add(
         "shap",
         fig,
-        "Inputs of the multimodal score by mean absolute Shapley value (A) and the value for each man (B), in log-odds. "
-        "The ranking counts only men in whom the input is known.",
+        "Inputs of the multimodal score by mean absolute Shapley value (A) and the value for each patient (B), in log-odds. "
+        "The ranking counts only patients in whom the input is known. A Shapley value compares with the fitted patients: where a value "
+        "is missing (×) the input adds nothing to the score, and its Shapley value is minus what the input adds in them on average.",
         f"Mean absolute SHAP: {order}.",
         points,
     )
     model = ((split.bayes or {}).get("models") or {}).get("multimodal")
     if model is not None and any(not entry["dropped"] for entry in model["features"].values()):
         told = (
-            "; dots: the men of panel B of the figure above, triangles: men above or below the frame"
+            "; dots: the patients of panel B of the figure above, triangles: patients above or below the frame"
             if patient_level
             else ""
         )
+        turns = bends(split)
+        ring = "; ring: where a curve turns inside the range of the fitted patients" if turns else ""
         made.add(
             "effects",
             effects(
-                model, (split.bayes or {}).get("log", []), long, [r["input"] for r in ranking], patient_level
+                model,
+                (split.bayes or {}).get("log", []),
+                long,
+                [r["input"] for r in ranking],
+                patient_level,
+                turns,
             ),
-            "What a value of each input adds to the log-odds, from the two fitted densities; n: fitted men in whom it is known. Solid: the "
-            f"range of the fitted men (two standard deviations around both means), dotted: beyond it{told}. Above 0: towards metastases. "
-            f"The curves are parabolas by construction and cut off at ±{CUT}; far from the means they should not be believed.",
+            "What a value of each input adds to the log-odds, from the two fitted densities, less what it adds in the fitted patients on average; n: "
+            "fitted patients in whom it is known. Solid: two standard deviations around both means, dotted: beyond "
+            f"them{told}{ring}. Above 0: towards metastases. The curves are parabolas by construction and cut off at ±{CUT}; far from "
+            "the means they should not be believed.",
             "One curve per input: log-odds added against the value of the input.",
         )
 
@@ -110,8 +121,8 @@ def shapley(
         swarm.scatter(seen["shap"], at, s=11, linewidths=0.2, edgecolors="white", **colours)
         if named:
             points += [
-                (swarm, x, height, f"{man}: {INPUTS.get(name, name)} {short(value)}, SHAP {fixed(x)}")
-                for man, value, x, height in zip(
+                (swarm, x, height, f"{patient}: {INPUTS.get(name, name)} {short(value)}, SHAP {fixed(x)}")
+                for patient, value, x, height in zip(
                     seen["patient"], seen["value"], seen["shap"], at, strict=True
                 )
             ]
@@ -119,7 +130,7 @@ def shapley(
     swarm.tick_params(axis="y", length=0)
     swarm.axvline(0, color=style.BLACK, linewidth=0.6)
     swarm.set(xlabel="SHAP (log-odds; right = towards metastases)", ylim=(-0.6, len(names) - 0.4))
-    swarm.set_title(f"Each man, n = {long['patient'].nunique()} (× = value missing)")
+    swarm.set_title(f"Each patient, n = {long['patient'].nunique()} (× = value missing)")
     style.letter(bars, "A")
     style.letter(swarm, "B")
     scale = fig.colorbar(ScalarMappable(cmap="cividis"), ax=swarm, ticks=[0, 1], fraction=0.03, pad=0.02)
@@ -140,16 +151,15 @@ def _jitter(x: np.ndarray, height: float = 0.32, bins: int = 40) -> np.ndarray:
     return place * height / max(np.abs(place).max(), 4)
 
 
-def factor(entry: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    """What values add to the log-odds: the logarithm of the ratio of the two normal densities."""
-    (m0, m1), (v0, v1) = entry["mean"], entry["variance"]
-    return 0.5 * ((x - m0) ** 2 / v0 - (x - m1) ** 2 / v1 + np.log(v0 / v1))
-
-
 def effects(
-    model: dict[str, Any], logged: list[str], long: pd.DataFrame, order: list[str], dots: bool
+    model: dict[str, Any],
+    logged: list[str],
+    long: pd.DataFrame,
+    order: list[str],
+    dots: bool,
+    turns: Sequence[Bend] = (),
 ) -> Figure:
-    """One panel per input: the curve, and the men when ``dots``."""
+    """One panel per input: the curve, a ring at each of ``turns``, and the patients when ``dots``."""
     names = [n for n in order if n in model["features"] and not model["features"][n]["dropped"]]
     rows = -(-len(names) // 4)
     fig = style.figure(0.25 + 1.75 * rows)
@@ -163,7 +173,7 @@ def effects(
         mean, deviation = np.array(entry["mean"]), np.sqrt(entry["variance"])
         mine = long[(long["input"] == name) & long["value"].notna()]
         values = mine["value"].to_numpy(float)
-        # A Shapley value is this curve less its mean over the fitted men: the same shift for everyone.
+        # A Shapley value is this curve less its mean over the fitted patients: the same shift for everyone.
         seen = np.log(values) if name in logged else values
         inner = _within(name, (mean - 2 * deviation).min(), (mean + 2 * deviation).max())
         outer = _within(name, min(inner[0], *seen), max(inner[1], *seen)) if dots and len(seen) else inner
@@ -181,6 +191,10 @@ def effects(
             for sign, mark in ((1, "^"), (-1, "v")):
                 beyond = values[far & (np.sign(mine["shap"]) == sign)]
                 axes.plot(beyond, np.full(len(beyond), sign * CUT), marker=mark, markersize=4.5, **red)
+        ring = {"marker": "o", "markersize": 5, "markerfacecolor": "none", "linestyle": "", "zorder": 4}
+        for turn in (one for one in turns if one.name == name):
+            where = np.exp(turn.at) if name in logged else turn.at
+            axes.plot(where, factor(entry, turn.at) - shift, color=style.BLACK, **ring)
         if name in logged:
             axes.set_xscale("log")
             wide = outer[1] - outer[0] > np.log(30)

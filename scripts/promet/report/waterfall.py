@@ -1,4 +1,4 @@
-"""One man's way from the base to his log-odds, drawn as a small SVG of the page."""
+"""One patient's way from the base to the log-odds, drawn as a small SVG of the page."""
 
 from __future__ import annotations
 
