@@ -269,7 +269,7 @@ CASES = {
     "scan-of-two-days": bad_pet("E_PET_TIME_SPAN", "spans more than half a day", {"AcquisitionDate": lambda i: f"2025010{2 + i // 3 * 2}"}),
     "no-frame-duration": bad_pet("E_PET_FRAME_DURATION", "ActualFrameDuration (0018,1242) is missing", {"DecayCorrection": "NONE", "CorrectedImage": ["ATTN"], "ActualFrameDuration": None}),
     "no-scan-start": bad_pet("E_PET_SERIES_TIME", "SeriesTime (0008,0031) is missing or after", {"SeriesTime": "130000", "FrameReferenceTime": None}),
-    "slices-disagree": bad_pet("E_PET_SLICES_DISAGREE", "slices disagree by 1200 s", {"SeriesTime": "130000", "FrameReferenceTime": lambda i: 150000.0 + 240000 * i}),
+    "slices-disagree": bad_pet("E_PET_SLICES_DISAGREE", "slices disagree by 1200 s", {"SeriesTime": "130000", "AcquisitionTime": lambda i: f"11{4 * i:02d}00"}),
     "no-acquisition-time": bad_pet("E_PET_ACQUISITION_TIME", "AcquisitionTime (0008,0032) is missing", {"AcquisitionTime": None}),
     "scan-start-unclear": bad_pet("E_PET_SCAN_START", "nothing else says which is right", {"SeriesTime": "103000"}),
     "proportional-units": bad_pet("E_PET_UNITS", "Units (0054,1001) is PROPCPS", {"Units": "PROPCPS"}),

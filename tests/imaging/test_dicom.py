@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
 from promet.core.errors import DataError
-from promet.imaging import dicom, times
+from promet.imaging import clock, dicom
 from promet.imaging.convert import convert_source
 
 SMALL = SHARED_DATA / "small_dicom"
@@ -278,14 +278,13 @@ def test_enhanced_pet(tmp_path):
     ],
 )
 def test_time_of_day(text, seconds):
-    assert times.second_of(text) == seconds
+    assert clock.second_of(text) == seconds
 
 
 def test_moment():
-    assert times.moment_of("20250102000001.25+0100") - times.moment_of("20250101235959") == pytest.approx(
-        2.25
-    )
-    assert times.moment_of("20251302000000") is None and times.moment_of("20250102") is None
+    late = clock.moment_of("20250102000001.25+0100")
+    assert late.second - clock.moment_of("20250101235959").second == pytest.approx(2.25) and late.zone == 3600
+    assert clock.moment_of("20251302000000") is None and clock.moment_of("20250102") is None
 
 
 @pytest.mark.skipif(not SMALL.is_dir(), reason="the small DICOM files are not here")

@@ -253,7 +253,7 @@ def test_rule(tmp_path, expected, changes, rest):
         ),
         ("E_PET_ACQUISITION_TIME", {"AcquisitionTime": None}, {}),
         ("E_PET_SERIES_TIME", {**LATE, "FrameReferenceTime": None}, {}),
-        ("E_PET_SLICES_DISAGREE", {**LATE, "FrameReferenceTime": lambda i: 150000.0 + 240000 * i}, {}),
+        ("E_PET_SLICES_DISAGREE", {**LATE, "AcquisitionTime": lambda i: f"11{4 * i:02d}00"}, {}),
         ("E_PET_FRAME_DURATION", {"DecayCorrection": "NONE", "ActualFrameDuration": None}, {}),
         (
             "E_PET_SCAN_START",

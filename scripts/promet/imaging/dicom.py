@@ -27,6 +27,11 @@ from promet.core.errors import DataError
 HARMLESS = re.compile(
     r"(?i)(?:(?:img?|image|slice|sl|i|z|pet|pt|ct)[-_]?\d{1,6}|\d{1,4})(?:\.(?:dcm|ima|img))?"
 )
+WHOLE = (
+    "RealWorldValueMappingSequence",
+    "DerivationImageSequence",
+    "RadiopharmaceuticalUsageSequence",
+)  # of many items
 DEFER = 2048  # bytes; longer elements (pixels) are read only when they are asked for
 
 
@@ -263,7 +268,7 @@ def _groups(item: Dataset) -> Dataset:
     flat = Dataset()
     for element in item:
         if element.VR == "SQ" and len(element.value):
-            if element.keyword in ("RealWorldValueMappingSequence", "DerivationImageSequence"):
+            if element.keyword in WHOLE:
                 flat[element.tag] = element
             else:
                 for inner in element.value[0]:

@@ -16,10 +16,12 @@ import numpy as np
 from promet.core.errors import DataError
 from promet.imaging import times
 from promet.imaging.dicom import Header
+from promet.imaging.injection import injection, injections
 from promet.imaging.nuclides import half_life
 
 UNIFORM_TEXT = (
     "Units", "SUVType", "DecayCorrection", "PatientSex", "SeriesDate", "SeriesTime", "FrameOfReferenceUID", "PatientID",
+    "TimezoneOffsetFromUTC", "DecayCorrectionDateTime",
 )  # fmt: skip
 UNIFORM_NUMBER = ("PatientWeight", "PatientSize", "Rows", "Columns")
 UNIFORM_DOSE_TEXT = ("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime")
@@ -102,7 +104,7 @@ def tags(headers: list[Header]) -> dict[str, Any]:
     found["CorrectedImage"] = [term for term in head.texts("CorrectedImage") if term in CORRECTIONS]
     for keyword in ("PatientWeight", "PatientSize"):
         found[keyword] = head.number(keyword)
-    dose = head.first("RadiopharmaceuticalInformationSequence") or Header()
+    dose = next(iter(injections(head)), Header())
     for keyword in ("RadionuclideTotalDose", "RadionuclideHalfLife"):
         found[keyword] = dose.number(keyword)
     for keyword in (
@@ -123,7 +125,7 @@ def tags(headers: list[Header]) -> dict[str, Any]:
 
 def check_uniform(headers: list[Header]) -> None:
     """Refuse slices that differ in what must be the same in a series (E_PET_MIXED_HEADERS, E_PET_MIXED_CORRECTIONS)."""
-    doses = [header.first("RadiopharmaceuticalInformationSequence") or Header() for header in headers]
+    doses = [next(iter(injections(header)), Header()) for header in headers]
     checks = (
         (headers, Header.text, UNIFORM_TEXT),
         (headers, Header.number, UNIFORM_NUMBER),
@@ -244,7 +246,7 @@ def _height(head: Header, result: Suv) -> float:
 
 def _dose(head: Header, result: Suv) -> float:
     """Administered activity in Bq."""
-    dose = (head.first("RadiopharmaceuticalInformationSequence") or Header()).number("RadionuclideTotalDose")
+    dose = injection(head).number("RadionuclideTotalDose")
     if dose is None or dose <= 0:
         raise _bad(
             "E_PET_DOSE", "RadionuclideTotalDose is missing or not positive", "the injected activity in Bq"
