@@ -113,7 +113,11 @@ def readme() -> str:
         "  column be one that is filled in every row, such as `patient`; the order of the columns is free;\n"
         '- quoting is read strictly (Python\'s `csv` with `strict=True`): quotes enclose a whole cell, a quote inside of it is doubled (`""`),\n'
         "  a cell without quotes around it holds none, and no cell holds a tab or a line break;\n"
-        "- a number is written with a decimal point, in the digits 0 to 9, with an exponent at most (`7.5`, `1e-05`); not `7,5`, `1 234`, `1_5`, `<0.1`.\n\n"
+        "- a number is written with a decimal point, in the digits 0 to 9, with an exponent at most (`7.5`, `1e-05`); not `7,5`, `1 234`, `1_5`, `<0.1`.\n"
+        "- no value is an empty cell: `NA`, `n/a`, `-`, `unknown` and the like are refused, since as a site they would be a hospital;\n"
+        "- in a path every blank counts; `~` and `$NAME` are not replaced, folders are parted by `/`, umlauts are found however the disk\n"
+        "  composes them; links to folders inside of a patient's folder are not followed; hidden files and what systems leave (`.DS_Store`,\n"
+        "  `._*`, `Thumbs.db`, `desktop.ini`, `@eaDir`, `__MACOSX`, ...) belong to no patient.\n\n"
         "| column | meaning | a value must be |\n|---|---|---|\n" + "\n".join(columns) + "\n\n"
         "## The keys\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(keys) + "\n"
     )

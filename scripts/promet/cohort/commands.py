@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from promet.cohort import care, ledger, overview, registry, table, words
+from promet.cohort import care, ledger, overview, registry, sources, table, words
 from promet.cohort import run as runs
 from promet.cohort.check import require_sound_table, same_images
 from promet.cohort.overview import empty
 from promet.cohort.plan import FIT, Plan
 from promet.cohort.status import inspect
-from promet.config import load
+from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, say, typed
@@ -44,7 +44,7 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     if as_json:
         print(jsonlib.dumps({**asdict(found), "dealt": parts}, indent=2))
     else:
-        _print_intake(found, parts, _late(added, frozen))
+        _print_intake(found, parts, _late(added, frozen), _reasons(found.missing, config, rows))
         say("Next: promet run" if rows else empty(config.cohort))
     return EXIT_OK
 
@@ -64,7 +64,19 @@ def _late(added: list[ledger.Entry], frozen: str) -> int:
     return sum(entry.split == "00" and entry.part == ledger.PROSPECTIVE for entry in added) if frozen else 0
 
 
-def _print_intake(found: registry.Intake, parts: dict[str, int], late: int) -> None:
+def _reasons(missing: list[tuple[str, str]], config: Config, rows: list[table.Row]) -> list[str]:
+    """A sentence for each source that could not be registered."""
+    base, cells = Path(config.cohort).parent, {row["patient"]: row for row in rows}
+    sentences = []
+    for patient, name in missing:
+        cell = cells[patient][name]
+        found, expected, _ = sources.lacking(cell, sources.source(base, cell))
+        why = f"found {found}; expected {expected}" if found else "it cannot be read"
+        sentences.append(f"missing: {name} of {patient}: {why}. The patient will be quarantined")
+    return sentences
+
+
+def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, missing: list[str]) -> None:
     def names(patients: list[str]) -> str:
         return ", ".join(patients[:8]) + (f" and {len(patients) - 8} more" if len(patients) > 8 else "")
 
@@ -75,8 +87,8 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int) -> N
     ):
         if patients:
             say(f"{len(patients)} {word}: {names(patients)}")
-    for patient, source in found.missing:
-        say(f"missing: {source} of {patient} cannot be read; the patient will be quarantined")
+    for sentence in missing:
+        say(sentence)
     if parts:
         say("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
     if late:

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from promet.cohort.sources import source as located
 from promet.cohort.table import SOURCES, Row
 from promet.core.errors import DataError, UsageError
-from promet.core.files import digest_file, read_json, write_json, write_text_if_changed
+from promet.core.files import digest_file, left_behind, read_json, write_json, write_text_if_changed
 
 COLUMNS = ("patient", "source", "path", "digest", "files", "bytes")
 THREADS = 32
@@ -92,14 +93,17 @@ def _unchanged(path: str | Path, time: int) -> dict[str, dict[str, Row]]:
 
 
 def list_files(source: Path) -> list[Path]:
-    """Every regular file of a source, sorted; links to folders are not followed, so a loop cannot hang it."""
+    """Every regular file of a source, sorted, but for what systems leave there; links to folders are not followed."""
     if source.is_file():
         return [source]
 
     def refuse(error: OSError) -> None:
         raise error
 
-    found = (Path(folder, name) for folder, _, names in os.walk(source, onerror=refuse) for name in names)
+    found: list[Path] = []
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        folders[:] = [name for name in folders if not left_behind(name)]
+        found += [Path(folder, name) for name in names if not left_behind(name)]
     return sorted(path for path in found if path.is_file() or path.is_symlink())  # a named pipe would hang
 
 
@@ -119,7 +123,9 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
         before = {}  # damaged, and made again now
     cache_path = registry / "stat.json"
     cache = {} if deep else _cache(registry)
-    named = {(row["patient"], name): str(base / row[name]) for row in rows for name in SOURCES if row[name]}
+    named = {
+        (row["patient"], name): str(located(base, row[name])) for row in rows for name in SOURCES if row[name]
+    }
     result, fresh = Intake(), {}
     # Many at once, since a network disk answers each question late.
     with ThreadPoolExecutor(THREADS) as pool:
@@ -163,7 +169,7 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
 
 def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
     """Patients whose PET bytes are the same, before an intake. Only PETs of the same size are read, and none that is known."""
-    pets = {row["patient"]: str(base / row["pet"]) for row in rows if row["pet"]}
+    pets = {row["patient"]: str(located(base, row["pet"])) for row in rows if row["pet"]}
     cache = _cache(registry)
     with ThreadPoolExecutor(THREADS) as pool:
         looks = dict(zip(pets, pool.map(_look, pets.values()), strict=True))
@@ -189,7 +195,7 @@ def touched(rows: list[Row], base: Path, registry: str | Path) -> list[str]:
     cache = _cache(registry)
 
     def differs(row: Row) -> bool:
-        paths = [str(base / row[name]) for name in SOURCES if row[name]]
+        paths = [str(located(base, row[name])) for name in SOURCES if row[name]]
         return any(_look(path).fingerprint != cache.get(path, [""])[0] for path in paths)
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -227,6 +233,8 @@ def _stats(folder: str, inner: str = "") -> Iterator[tuple[str, os.stat_result]]
     """The files of ``list_files``, with one question to the disk for each."""
     with os.scandir(folder) as entries:
         for entry in entries:
+            if left_behind(entry.name):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _stats(entry.path, f"{inner}{entry.name}/")
             elif entry.is_file() or (entry.is_symlink() and not entry.is_dir()):

@@ -12,13 +12,61 @@ from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
+from promet.cohort.sources import lacking, source
 from promet.core.errors import UsageError
-from promet.core.rows import Damage, Table, instead, parse, scan, shown, whole
+from promet.core.rows import MISSING, Damage, Table, instead, parse, scan, shown, whole
 
 Row = dict[str, str]
 
 # What other tables write for a missing number.
 SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
+# What people write for a value that is not there; as a site they would be a hospital. #N/A and the like are Excel's.
+ABSENT = MISSING | {
+    *(
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        "?",
+        "??",
+        "..",
+        "...",
+        "*",
+        "n.a.",
+        "na.",
+        "n.a",
+        "nd",
+        "n.d.",
+        "nil",
+        "<na>",
+        "(null)",
+    ),
+    *(
+        "unknown",
+        "unk",
+        "unkn",
+        "missing",
+        "not available",
+        "not applicable",
+        "not known",
+        "not done",
+        "tbd",
+        "none given",
+    ),
+    *(
+        "unbekannt",
+        "keine angabe",
+        "k.a.",
+        "k. a.",
+        "fehlt",
+        "fehlend",
+        "nicht bekannt",
+        "entfällt",
+        "inconnu",
+        "desconocido",
+    ),
+}
 ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -48,6 +96,12 @@ def _text(text: str) -> bool:
     return text.isprintable() and len(text) <= 200
 
 
+def _path(text: str) -> bool:
+    return (
+        len(text.encode(errors="surrogateescape")) < 4096
+    )  # of any letters and blanks; Linux takes no longer one
+
+
 @dataclass(frozen=True)
 class Column:
     """One column: its meaning, what a value must be, and the test for it."""
@@ -75,12 +129,12 @@ COLUMNS: dict[str, Column] = {
     ),
     "site": Column("hospital or scanner, for tables and stratified splits", "short text", _text),
     "pet": Column(
-        "folder of the PET series, or NIfTI already in SUV; relative to this table", "an existing path", _text
+        "folder of the PET series, or NIfTI already in SUV; relative to this table", "an existing path", _path
     ),
-    "ct": Column("folder of the CT series", "an existing path or empty", _text),
-    "prostate": Column("prostate mask: NIfTI, DICOM SEG or RTSTRUCT", "an existing path or empty", _text),
+    "ct": Column("folder of the CT series", "an existing path or empty", _path),
+    "prostate": Column("prostate mask: NIfTI, DICOM SEG or RTSTRUCT", "an existing path or empty", _path),
     "lesions": Column(
-        "mask of the lesions in the prostate; empty = watershed", "an existing path or empty", _text
+        "mask of the lesions in the prostate; empty = watershed", "an existing path or empty", _path
     ),
     "tracer": Column("tracer, e.g. 18F-DCFPyL", "short text", _text),
     "psa": _measured("PSA before treatment, ng/ml", "above 0 up to 20000", 1e-6, 20000),
@@ -126,7 +180,12 @@ class Fault:
 
 @lru_cache(maxsize=1 << 16)  # most cells of a large table repeat
 def normalise(column: str, text: str | None) -> str:
-    """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing."""
+    """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing.
+
+    Paths stay as they are, since every blank may be part of a name.
+    """
+    if column in SOURCES:
+        return text if text and text.strip() else ""
     text = " ".join((text or "").split())
     if text and column in COLUMNS and COLUMNS[column].numeric:
         value = parse(text)
@@ -249,7 +308,9 @@ def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Itera
 def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
     for name, column in COLUMNS.items():
         value = row[name]
-        if value and not column.valid(value):
+        if _absent(value) and not (name in SOURCES and source(base, value).exists()):
+            yield Fault(line, name, value, "an empty cell where there is no value: leave the cell empty")
+        elif value and not column.valid(value):
             yield Fault(line, name, value, _instead(column, value))
         elif column.numeric and value in SENTINELS:
             yield Fault(
@@ -263,8 +324,8 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
         if not row[name]:
             yield Fault(line, name, "", COLUMNS[name].expected)
     for name in SOURCES:
-        if row[name] and _text(row[name]):
-            yield from _check_source(line, name, row[name], base / row[name])
+        if row[name] and COLUMNS[name].valid(row[name]):
+            yield from _check_source(line, name, row[name], base)
     yield from _check_outcomes(line, row)
     yield from _check_gleason(line, row)
 
@@ -276,34 +337,15 @@ def _instead(column: Column, value: str) -> str:
     return column.expected + (", or an empty cell where it is missing" if value in SENTINELS else "")
 
 
-def _check_source(line: int, name: str, value: str, path: Path) -> Iterable[Fault]:
-    words = ""
-    try:
-        if not path.exists():
-            words, expected = _lost(value, path)
-        elif path.is_dir() and next(path.iterdir(), None) is None:
-            expected = "a folder that is not empty"
-        else:
-            return
-    except OSError as error:
-        expected = f"a path that can be read ({error.strerror})"
-    yield Fault(line, name, value, expected, "quarantine", words=words or "a path")
+def _absent(value: str) -> bool:
+    text = value.strip().lower()
+    return bool(text) and (text in ABSENT or (text[0] == "#" and text[-1] in "!?/va" and len(text) < 10))
 
 
-def _lost(value: str, path: Path) -> tuple[str, str]:
-    """What is wrong with a path that does not exist, without repeating it, and what was expected."""
-    parts = [part for part in Path(value).parts if part != "/"]
-    inside = [path, *path.parents][: len(parts)][::-1]
-    lacking = next((k for k, part in enumerate(inside, 1) if not part.exists()), len(parts))
-    words = "a path that does not exist" + (
-        f", from part {lacking} of {len(parts)} on" if len(parts) > 1 else ""
-    )
-    expected = "an existing file or folder (relative paths start at the table's folder)"
-    if value.startswith("~") or "$" in value or "%" in value:
-        return words, f"{expected}, written out: ~, $NAME and %NAME% are not replaced"
-    if "\\" in value:
-        return words, f"{expected}, with / between the folders and without a drive letter"
-    return words, expected
+def _check_source(line: int, name: str, value: str, base: Path) -> Iterable[Fault]:
+    words, expected, severity = lacking(value, source(base, value))
+    if words:
+        yield Fault(line, name, value, expected, severity, words=words)
 
 
 def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:

@@ -10,6 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# What systems leave in any folder they show: macOS and Windows, network disks of Synology and QNAP, archives.
+LEFT_BEHIND = frozenset(
+    {
+        *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "lost+found"),
+        *("$recycle.bin", "system volume information", "network trash folder", "temporary items"),
+        *("@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+    }
+)
+
+
+def left_behind(name: str) -> bool:
+    """True for a file or folder that is no part of what a folder holds, by its name.
+
+    Hidden ones (``.DS_Store``, ``._*`` of macOS, ``.nfs*``, the unfinished files of rsync), office locks, and the
+    folders of thumbnails and dustbins: they come and go by themselves, so nothing may depend on them.
+    """
+    return name.startswith((".", "~$")) or name.lower() in LEFT_BEHIND
+
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:

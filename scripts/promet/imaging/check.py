@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from promet.cohort.sources import source
 from promet.cohort.table import read
 from promet.core.errors import DataError
 from promet.imaging import convert, dicom, masks
@@ -36,7 +37,9 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
     dicom.quiet()
     for row in read(table):
         paths = {
-            name: Path(table).parent / row[name] for name in ("pet", "ct", "prostate", "lesions") if row[name]
+            name: source(Path(table).parent, row[name])
+            for name in ("pet", "ct", "prostate", "lesions")
+            if row[name]
         }
         paths = {name: path for name, path in paths.items() if path.exists()}
         for name, path in paths.items():

@@ -22,6 +22,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
+from promet.core.files import left_behind
 
 # A counter, alone or behind a word of the trade; no date, no number of a person.
 HARMLESS = re.compile(
@@ -190,7 +191,7 @@ def read_header(path: Path) -> Dataset | None:
 
 
 def files_of(source: Path) -> Iterator[Path]:
-    """Every file of a source in a stable order; links to folders are not followed."""
+    """Every file of a source in a stable order; links to folders are not followed, what systems leave is not counted."""
     if source.is_file():
         yield source
         return
@@ -202,9 +203,11 @@ def files_of(source: Path) -> Iterator[Path]:
             raise error
 
     for folder, folders, names in os.walk(source, onerror=refuse):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not left_behind(name))
         for name in sorted(names):
             path = Path(folder, name)
+            if left_behind(name):
+                continue
             if path.is_file() or path.is_symlink():  # a pipe or socket would block for ever
                 yield path
 
@@ -212,7 +215,7 @@ def files_of(source: Path) -> Iterator[Path]:
 def place(path: Path, source: Path) -> str:
     """Which file of a source, in words: its number in the order of the paths, and its name if that can name nobody.
 
-    The order is that of ``find SOURCE | LC_ALL=C sort`` over files and links.
+    The order is that of ``find SOURCE | LC_ALL=C sort`` over files and links, without hidden ones.
     """
     paths = sorted(files_of(source), key=os.fsencode)
     name = f" (…/{path.name})" if HARMLESS.fullmatch(path.name) else ""
