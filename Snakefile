@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -16,6 +17,10 @@ from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
 
 own_commands_first()
+if find_spec("snakemake_executor_plugin_slurm"):
+    from promet.cohort.submit import Executor
+
+    Executor.stand_in()
 
 
 configfile: str(SOURCE / "config/config.yaml")

@@ -12,11 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from promet_plan_study import IMAGES, Study, build
 
-from promet.cohort.lock import held
+from promet.cohort import commands
+from promet.cohort.lock import Holder, held
+from promet.core.errors import UsageError
 
 RUN = ("run", "--cores", "2")
 TRAINING = {"train paper/split-00/seed-00", "train paper/split-00/seed-01"}
@@ -113,6 +117,74 @@ def test_a_second_run_is_told_who_and_what_to_do(copy):
     assert "E_RUNNING" in done.stderr and f"kill -INT {os.getpid()}" in done.stderr and "Wait" in done.stderr
     assert study.promet(*RUN).returncode == 0
     assert study.ran() == set()
+
+
+WRITES = {
+    "intake": (False, False),
+    "freeze": ("v1", ""),
+    "prune": (True,),
+    "retry": ([],),
+    "waive": ("dev001", "board"),
+    "run": ([],),
+}
+
+
+def calls(study, name):
+    return lambda: getattr(commands, name)([study.configfile], *WRITES[name])
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("holder", ["run", "intake"])
+def test_whoever_writes_waits_for_whoever_writes(copy, monkeypatch, name, holder):
+    study = copy("study")
+    monkeypatch.chdir(study.folder)
+    record = Path("results/patients", study.part("training"), "normalise.json")
+    record.write_text(
+        json.dumps(json.loads(record.read_text()) | {"status": "quarantined", "origin": "normalise"})
+    )
+    before = {path: path.read_bytes() for path in Path("registry").rglob("*.*") if path.name != "run.lock"}
+    with held("results", "registry", holder), pytest.raises(UsageError) as refusal:
+        calls(study, name)()
+    assert refusal.value.code == "E_RUNNING" and f"process {os.getpid()}" in str(refusal.value)
+    assert ("Another run" if holder == "run" else "command intake") in str(refusal.value)
+    assert {path: path.read_bytes() for path in before} == before and record.exists()
+
+
+def test_who_only_reads_does_not_wait(copy, monkeypatch, capsys):
+    study = copy("study")
+    monkeypatch.chdir(study.folder)
+    with held("results", "registry", "intake"):
+        assert commands.status([study.configfile], "", False) == 0
+        assert "the command intake works here since" in capsys.readouterr().out
+        assert commands.prune([study.configfile], False) == 0
+
+
+def test_studies_that_share_a_registry(tmp_path):
+    """Both may run at a time; digests and ledgers change under neither."""
+    with held(tmp_path / "a", tmp_path / "registry"), held(tmp_path / "b", tmp_path / "registry"):
+        for command in ("intake", "freeze", "waive"):
+            with (
+                pytest.raises(UsageError, match="works in this folder"),
+                held(tmp_path / "c", tmp_path / "registry", command),
+            ):
+                pass
+    with (
+        held(tmp_path / "c", tmp_path / "registry", "intake"),
+        pytest.raises(UsageError, match="command intake"),
+        held(tmp_path / "a", tmp_path / "registry"),
+    ):
+        pass
+
+
+def test_a_short_command_does_not_forget_what_a_killed_run_left(tmp_path):
+    left = Holder("host-1-2", 1, "host", "2026-01-01 00:00")
+    (tmp_path / "run.lock").write_text(json.dumps(asdict(left)))
+    with held(tmp_path, command="intake"):
+        pass
+    with held(tmp_path) as lock:
+        assert lock.killed == left
+    with held(tmp_path) as lock:
+        assert not lock.killed.run
 
 
 @pytest.mark.parametrize("where", ["crop", "dataset", "train paper/split-00/seed-01", "fuse"])

@@ -71,6 +71,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=16819
 AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
+AccountingStorageEnforce=associations,limits,qos
 GresTypes=gpu
 NodeName=cpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=16820 CPUs=4 RealMemory=64000
 NodeName=cpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port=16821 CPUs=4 RealMemory=64000
@@ -190,8 +191,7 @@ class Cluster:
             self._link(ETC / name, path)
         self._start_munge()
         self._start_accounting()
-        call("slurmctld", "-i")
-        wait("controller", lambda: works("scontrol", "ping"), 30)
+        self.start_controller()
         for node in ("cpu1", "cpu2", "gpu1"):
             self.start_node(node)
         wait("nodes", lambda: set(call("sinfo", "-h", "-N", "-o", "%t").split()) == {"idle"}, 60)
@@ -240,6 +240,13 @@ class Cluster:
             ("user", "root", f"Account={ACCOUNT}"),
         ):
             call("sacctmgr", "-i", "add", *words)
+
+    def start_controller(self) -> None:
+        call("slurmctld", "-i")
+        wait("controller", lambda: works("scontrol", "ping"), 30)
+
+    def stop_controller(self) -> None:
+        self._kill(self.state / "slurmctld.pid", signal.SIGTERM)
 
     def start_node(self, name: str) -> None:
         """Start a node's daemon."""

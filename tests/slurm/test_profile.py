@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 ALONE = {"train", "bucket", "organs"}
 TARGETS = {"all", "prepare", "lock"}
-NAMES = ("ACCOUNT", "PARTITION", "GPU_PARTITION", "GRES", "QOS", "JOBS", "PATIENTS", "STATUS", "POLL")
+NAMES = (
+    "ACCOUNT",
+    "PARTITION",
+    "GPU_PARTITION",
+    "GRES",
+    "QOS",
+    "GPU_QOS",
+    "CONSTRAINT",
+    "GPU_CONSTRAINT",
+    "RESERVATION",
+)
+NAMES += ("EXTRA", "TRAIN_MINUTES", "MAX_MINUTES", "JOBS", "PATIENTS", "STATUS", "POLL")
 
 
 @pytest.fixture
@@ -82,3 +93,28 @@ def test_a_login_node_without_sacct(profile, monkeypatch):
 def test_gpu_words_of_the_site(profile):
     train = profile(GPU_PARTITION="gpus", GRES="gpu:1")["set-resources"]["train"]
     assert (train["slurm_partition"], train["gpu"], train["gres"]) == ("gpus", 0, "gpu:1")
+
+
+def test_words_of_the_site_for_every_job_and_for_trainings(profile):
+    values = profile(
+        QOS="long", GPU_QOS="gpu", CONSTRAINT="a|b", RESERVATION="r", EXTRA="--nice=5", PARTITION="all"
+    )
+    asked, train = values["default-resources"], values["set-resources"]["train"]
+    assert (asked["qos"], asked["constraint"], asked["slurm_extra"]) == ("long", "a|b", "--nice=5")
+    assert asked["slurm_partition"] == "'all'"  # or Snakemake would take Python's function of that name
+    assert (train["qos"], train["slurm_extra"]) == ("gpu", "--signal=URG@120 --nice=5")
+    assert values["slurm-reservation"] == "r" and "constraint" not in train
+
+
+def test_minutes_of_the_site(profile):
+    values = profile(TRAIN_MINUTES="240", MAX_MINUTES="60")["set-resources"]
+    assert values["train"]["runtime"] == "min(60 * attempt, 60)"
+    assert values["segment"]["runtime"] == "min(1 * attempt, 5)"
+    longer = profile(TRAIN_MINUTES="240", MAX_MINUTES="600")["set-resources"]["train"]["runtime"]
+    assert longer == "min(240 * attempt, 600)"
+
+
+def test_every_variable_is_explained():
+    for page in ("docs/hpc.md", "profiles/README.md"):
+        text = (ROOT / page).read_text()
+        assert not [name for name in NAMES if f"PROMET_SLURM_{name}" not in text], page

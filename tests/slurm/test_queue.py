@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from promet.cohort import queue
+from promet.cohort import queue, refusals, site
 from promet.cohort.run import Snakemake
 from promet.core.errors import UsageError
 
@@ -20,6 +20,11 @@ def squeue(tmp_path, monkeypatch):
     """A squeue that says what the given files hold, one file per call; then nothing."""
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(queue.time, "sleep", lambda seconds: None)
+    for name in [name for name in os.environ if name.startswith("PROMET_SLURM_")]:
+        monkeypatch.delenv(name)
+    for program in ("sbatch", "sinfo", "sacctmgr", "sshare"):  # whatever this machine has
+        (tmp_path / program).write_text("#!/bin/sh\nexit 0\n")
+        (tmp_path / program).chmod(0o755)
 
     def says(*answers: str, code: int = 0) -> None:
         for number, answer in enumerate(answers):
@@ -171,6 +176,145 @@ def test_a_wrong_partition_is_refused_before_hours_of_other_work(
 def test_partitions_of_the_site_pass(partitions, tmp_path, monkeypatch):
     monkeypatch.setenv(queue.PARTITIONS[0], "cpu,gpu")
     queue.wait(SLURM, tmp_path)
+
+
+def test_why_jobs_pend(squeue, tmp_path):
+    lines = [
+        f"{n}|PENDING|{reason}|promet_0|{tmp_path}\n"
+        for n, reason in enumerate(["Priority", "Resources", "Priority"])
+    ]
+    squeue("".join(lines) + f"9|PENDING|Resources|promet_0|{tmp_path}/other\n" + line(7, tmp_path))
+    assert list(queue.pending(tmp_path)) == [
+        "2 jobs pend: others are before them in the queue (Priority)",
+        "1 job pends: no node is free for them (Resources)",
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "-3", "x", "1.5", "²"])
+@pytest.mark.parametrize("name", site.NUMBERS)
+def test_a_variable_that_holds_no_number(squeue, tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(f"PROMET_SLURM_{name}", value)
+    with pytest.raises(UsageError, match=f"PROMET_SLURM_{name} is") as refusal:
+        queue.wait(SLURM, tmp_path)
+    assert refusal.value.code == "E_SLURM_NUMBER"
+
+
+def says(folder, program: str, answer: str, words: str = "", code: int = 0) -> None:
+    (folder / program).write_text(
+        f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\ncat >&2 <<'END'\n{words}\nEND\nexit {code}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "said"),
+    [
+        ({"PARTITION": "cpu"}, "E_SLURM_TIME", "Jobs ask for 30 minutes, and the partition cpu allows 20"),
+        ({"GPU_PARTITION": "gpu"}, "E_SLURM_TIME", "Trainings ask for 90 minutes.*TRAIN_MINUTES=60"),
+        ({"GPU_PARTITION": "gpu", "TRAIN_MINUTES": "60"}, "", ""),
+        ({"PARTITION": "cpu", "MAX_MINUTES": "20"}, "", ""),
+        ({"PARTITION": "cpu,long"}, "", ""),
+        ({"PARTITION": "long"}, "", ""),
+        ({"GPU_QOS": "Short"}, "E_SLURM_TIME", "the QOS short allows 60"),
+        ({"QOS": "normal"}, "", ""),
+        ({"QOS": "other"}, "E_SLURM_QOS", "one of normal, short"),
+    ],
+    ids=str,
+)
+def test_time_limits_and_qos_of_the_site(squeue, tmp_path, monkeypatch, variables, code, said):
+    squeue()
+    says(tmp_path, "sinfo", "cpu|20:00\ngpu|1:00:00\nlong|infinite")
+    says(tmp_path, "sacctmgr", "normal|\nshort|01:00:00")
+    for name, value in variables.items():
+        monkeypatch.setenv(f"PROMET_SLURM_{name}", value)
+    if not code:
+        return queue.wait(SLURM, tmp_path)
+    with pytest.raises(UsageError, match=said) as refusal:
+        queue.wait(SLURM, tmp_path)
+    assert refusal.value.code == code
+
+
+# Sentences of SLURM 22.05, as its commands said them on the cluster of test_limits.py, or from its source (slurm_errno.c).
+PREFIX = "sbatch: error: Batch job submission failed: "
+POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+SENTENCES = [
+    (f"sbatch: error: AssocMaxSubmitJobLimit\n{PREFIX}{POLICY}", "full"),
+    (f"sbatch: error: QOSMaxSubmitJobPerUserLimit\n{PREFIX}{POLICY}", "full"),
+    (f"sbatch: error: AssocGrpSubmitJobsLimit\n{PREFIX}{POLICY}", "full"),
+    (f"{PREFIX}{POLICY}", "full"),
+    ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", "full"),
+    (f"{PREFIX}Resource temporarily unavailable", "full"),
+    (f"{PREFIX}Unable to contact slurm controller (connect failure)", "silent"),
+    (f"{PREFIX}Socket timed out on send/recv operation", "silent"),
+    (f"{PREFIX}Zero Bytes were transmitted or received", "silent"),
+    ("sacctmgr: error: slurm_persist_conn_open_without_init: failed to open persistent connection to host:localhost:6819: Connection refused", "silent"),
+    ("sbatch: error: Munge encode failed: Failed to access \"/run/munge/munge.socket.2\": No such file", "silent"),
+    (f"sbatch: error: QOSMaxWallDurationPerJobLimit\n{PREFIX}{POLICY}", "less time"),
+    (f"sbatch: error: QOSMaxCpuPerJobLimit\n{PREFIX}{POLICY}", "allows a job less"),
+    (f"{PREFIX}Invalid qos specification", "PROMET_SLURM_QOS"),
+    (f"{PREFIX}Invalid account or account/partition combination specified", "PROMET_SLURM_ACCOUNT"),
+    ("sbatch: error: Invalid generic resource (gres) specification", "PROMET_SLURM_GRES"),
+    ("allocation failure: Requested time limit is invalid (missing or exceeds some limit)", "PROMET_SLURM_MAX_MINUTES"),
+    ("allocation failure: Invalid feature specification", "PROMET_SLURM_CONSTRAINT"),
+    (f"sbatch: error: invalid partition specified: x\n{PREFIX}Invalid partition name specified", "PROMET_SLURM_PARTITION"),
+    (f"sbatch: error: Memory specification can not be satisfied\n{PREFIX}Requested node configuration is not available", "No node"),
+    (f"{PREFIX}Requested reservation is invalid", "PROMET_SLURM_RESERVATION"),
+    ("sbatch: unrecognized option '--bogus'\nTry \"sbatch --help\" for more information", "PROMET_SLURM_EXTRA"),
+    (f"{PREFIX}User's group not permitted to use this partition", "partition that you may use"),
+    (f"{PREFIX}Unspecified error", "Show this sentence"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "means"), SENTENCES, ids=[said[-60:] for said, _ in SENTENCES])
+def test_what_slurm_says_is_understood(said, means):
+    if means in ("full", "silent"):
+        assert refusals.kind(said) == means
+        return
+    assert refusals.kind(said) == "refused"
+    assert means in refusals.remedy(said)
+    assert "error" not in refusals.sentence(said).replace(
+        "Unspecified error", ""
+    ) and "\n" not in refusals.sentence(said)
+
+
+@pytest.mark.parametrize("said", [said for said, means in SENTENCES if means in ("full", "silent")])
+def test_what_passes_is_no_reason_to_refuse_a_run(squeue, tmp_path, said):
+    squeue()
+    says(tmp_path, "sbatch", "", said, 1)
+    queue.wait(SLURM, tmp_path)
+
+
+def test_a_refusal_that_stays_one_is_told_in_sbatchs_own_words(squeue, tmp_path):
+    squeue()
+    says(tmp_path, "sbatch", "", SENTENCES[-5][0], 1)
+    with pytest.raises(
+        UsageError, match=r"Requested node configuration is not available.*No node of the partition"
+    ):
+        queue.wait(SLURM, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("(Resources)", "no node is free"),
+        ("QOSMaxJobsPerUserLimit", "start as others end"),
+        ("AssocGrpCPURunMinutesLimit", "budget"),
+        ("QOSMaxWallDurationPerJobLimit", "never start"),
+        ("PartitionTimeLimit", "never start"),
+        ("ReqNodeNotAvail, UnavailableNodes:gpu1", "down, drained or reserved"),
+        ("launch failed requeued held", "scontrol release"),
+        ("SomethingNew", "SLURM's own word"),
+    ],
+)
+def test_reasons_of_squeue_in_words(reason, words):
+    assert words in refusals.pending(reason)
+
+
+@pytest.mark.parametrize(
+    ("limit", "number"),
+    [("30", 30), ("30:00", 30), ("1:30:00", 90), ("2-00:00:00", 2880), ("2-12", 3600), ("1-0:30", 1470), ("infinite", 0), ("n/a", 0), ("", 0)],
+)  # fmt: skip
+def test_time_limits_of_slurm(limit, number):
+    assert site.minutes(limit) == number
 
 
 @pytest.mark.parametrize(("options", "number"), [(SLURM, signal.SIGINT), ([], signal.SIGTERM)])

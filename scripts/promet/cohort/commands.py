@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import json as jsonlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, sources, table, words
 from promet.cohort import run as runs
 from promet.cohort.check import require_sound_table, same_images
+from promet.cohort.lock import held
 from promet.cohort.overview import empty
 from promet.cohort.plan import FIT, Plan
 from promet.cohort.status import inspect
@@ -20,6 +24,19 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, say, typed
 
 
+def alone(command: Callable[..., int]) -> Callable[..., int]:
+    """A command that writes: refused while a run or another such command works in the study's folders."""
+
+    @wraps(command)
+    def start(configfiles: list[Path], *words: Any, **named: Any) -> int:
+        config = load(configfiles)
+        with held(config.results, config.registry, command.__name__):
+            return command(configfiles, *words, **named)
+
+    return start
+
+
+@alone
 def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
     config = load(configfiles)
@@ -117,6 +134,7 @@ def status(configfiles: list[Path], patient: str, as_json: bool) -> int:
     return EXIT_OK
 
 
+@alone
 def freeze(configfiles: list[Path], name: str, into: str) -> int:
     """Close the study's split; with ``into`` begin a new study that deals the prospective patients too."""
     config = load(configfiles)
@@ -167,6 +185,7 @@ def _quarantined(plan: Plan, patients: set[str]) -> list[str]:
     )
 
 
+@alone
 def waive(configfiles: list[Path], patient: str, reason: str) -> int:
     """Keep a frozen model although a patient it was fitted on withdrew."""
     config = load(configfiles)
@@ -213,7 +232,11 @@ def prune(configfiles: list[Path], yes: bool) -> int:
             "a table with the patients who stay",
             "Name your configuration with -c",
         )
-    folders = care.prune(plan) if yes else care.abandoned(plan)
+    if yes:
+        with held(plan.results, plan.config["registry"], "prune"):
+            folders = care.prune(plan)
+    else:
+        folders = care.abandoned(plan)
     for folder in folders:
         say(f"{'deleted' if yes else 'would delete'} {folder}")
     what = f"{count(len(folders), 'patient')} with results, but no row in {plan.cohort}"
@@ -237,8 +260,4 @@ def retry(configfiles: list[Path], options: list[str]) -> int:
         say("nobody is quarantined")
         return EXIT_OK
     say(f"{count(len(records), 'patient')} to be tried again")
-    if plan.buckets:  # a bucket's job makes what is not there
-        for path in records:
-            Path(path).unlink()
-        records = []
     return runs.run(config, configfiles, options, records)

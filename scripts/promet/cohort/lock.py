@@ -1,4 +1,4 @@
-"""One run per results folder: who holds it, and what a killed run left behind."""
+"""One command at a time of those that write: who holds a study's folders, and what a killed run left behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from pathlib import Path
 from promet.core.errors import UsageError
 
 MARK = "PROMET_RUN"  # environment variable that every process of a run carries
+NAME = "run.lock"
+READERS = ("run", "prune")  # of the registry
 GRACE = 20.0  # seconds that processes of a killed run have to save their state
 
 
@@ -28,30 +30,45 @@ class Holder:
     pid: int = 0
     host: str = ""
     since: str = ""
+    command: str = "run"
 
 
 class Lock:
-    """The lock of a results folder, open in this process and handed on to Snakemake.
+    """The lock of a study's folders, open in this process and handed on to Snakemake.
 
     The operating system frees it when the last of the two ends, however that comes about.
     """
 
-    def __init__(self, descriptor: int, killed: Holder) -> None:
-        self.descriptor = descriptor
+    def __init__(self, descriptors: tuple[int, ...], killed: Holder, command: str) -> None:
+        self.descriptors = descriptors  # of the results folder first
         self.killed = killed  # the run before, if it was killed
         self.holder = Holder(
             f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}",
             os.getpid(),
             socket.gethostname(),
             datetime.now().isoformat(" ", "minutes"),
+            command,
         )
         self.hold()
 
     def hold(self, pid: int | None = None) -> None:
         """Note who is to be stopped by somebody who wants the folder."""
         self.holder.pid = pid or os.getpid()
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, json.dumps(asdict(self.holder)).encode(), 0)
+        for descriptor in self.descriptors:
+            _write(descriptor, self.holder)
+
+    def leave(self) -> None:
+        """Nobody holds it any more; what a killed run left is still to be put away by the next run."""
+        for descriptor in self.descriptors:
+            _write(descriptor, self.killed if self.holder.command != "run" else Holder())
+            os.close(descriptor)
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(descriptor, 0)
+        if holder.run:
+            os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
 
 
 def _holder(descriptor: int) -> Holder:
@@ -62,36 +79,55 @@ def _holder(descriptor: int) -> Holder:
 
 
 @contextmanager
-def held(results: str | Path) -> Iterator[Lock]:
-    """Hold a results folder for one run.
+def held(results: str | Path, registry: str | Path = "", command: str = "run") -> Iterator[Lock]:
+    """Hold a study's folders for one command that writes.
+
+    Args:
+        results: folder of the products; nobody else writes there meanwhile.
+        registry: folder of digests and ledgers, which studies may share: any number of runs read it, and one command
+            at a time writes it while none runs.
+        command: word after ``promet``.
 
     Raises:
-        UsageError: another run holds it.
+        UsageError: another command holds one of them.
     """
-    path = Path(results) / "run.lock"
+    reads = command in READERS
+    descriptors: list[int] = []
+    try:
+        for folder, kind in ((results, fcntl.LOCK_EX), (registry, fcntl.LOCK_SH if reads else fcntl.LOCK_EX)):
+            if folder:
+                descriptors.append(_locked(Path(folder, NAME), kind))
+    except BaseException:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
+    lock = Lock(tuple(descriptors), _holder(descriptors[0]), command)
+    try:
+        yield lock
+    finally:
+        lock.leave()
+
+
+def _locked(path: Path, kind: int) -> int:
+    """Descriptor of a file that is locked now, or as good as locked where the file system has no locks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     os.set_inheritable(descriptor, True)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         other = _holder(descriptor)
         os.close(descriptor)
-        raise running(other.pid, other.host, other.since) from None
+        raise running(other.pid, other.host, other.since, other.command) from None
     except OSError:
         pass  # a file system without locks: Snakemake's own lock remains
-    lock = Lock(descriptor, _holder(descriptor))
-    try:
-        yield lock
-    finally:
-        os.ftruncate(descriptor, 0)
-        os.close(descriptor)
+    return descriptor
 
 
 def at_work(results: str | Path) -> Holder | None:
     """Who holds a results folder now, or None."""
     try:
-        with open(Path(results) / "run.lock", "rb") as handle:
+        with open(Path(results, NAME), "rb") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -101,14 +137,19 @@ def at_work(results: str | Path) -> Holder | None:
     return None
 
 
-def running(pid: int, host: str, since: str = "") -> UsageError:
-    """The refusal of a second run."""
+def running(pid: int, host: str, since: str = "", command: str = "run") -> UsageError:
+    """The refusal of a second command that writes."""
     there = "" if host == socket.gethostname() else f" on {host}"
     began = f" since {since}" if since else ""
+    who = "Another run" if command == "run" else f"The command {command}"
+    if not pid:  # it was noted by somebody who has ended since
+        return UsageError(
+            "E_RUNNING", f"{who} works in this folder", "one command that writes at a time", "Wait for it"
+        )
     return UsageError(
         "E_RUNNING",
-        f"Another run works in this folder{began} (process {pid}{there})",
-        "one run at a time",
+        f"{who} works in this folder{began} (process {pid}{there})",
+        "one command that writes at a time",
         f"Wait for it, promet status shows how far it is; or stop it{there}: kill -INT {pid}",
     )
 

@@ -33,7 +33,10 @@ def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     yield f"study {plan.study}: {count(len(plan.named), 'patient')}, {_split(plan)}"
     holder = lock.at_work(plan.results)
     if holder:
-        yield f"a run works here since {holder.since} (process {holder.pid} on {holder.host}){_queue()}"
+        who = "a run" if holder.command == "run" else f"the command {holder.command}"
+        yield f"{who} works here since {holder.since} (process {holder.pid} on {holder.host}){_queue()}"
+    if holder or Path(plan.logs, "slurm").is_dir():
+        yield from queue.pending()
     counts: dict[str, Counter] = {}
     for job in jobs:
         counts.setdefault(job.stage, Counter())[state(job)] += 1

@@ -113,6 +113,7 @@ class LogHandler(LogHandlerBase):
         self.phase = os.environ.get("PROMET_PHASE", "jobs")
         self.tally = Tally()
         self.said: set[str] = set()
+        self.refused: set = set()  # jobs whose refusal by SLURM is told already
         self.told = time.monotonic()
         self.snakemake_log = ""
         self.live: Progress | None = None
@@ -182,6 +183,8 @@ class LogHandler(LogHandlerBase):
         if job is None and not words:
             return  # of a group: another member failed
         self.tally.failed.add(record.jobid)
+        if record.jobid in self.refused:
+            return
         where = f" {job.where}" if job and job.where else ""
         log = f" (log: {record.log[0]})" if record.log else ""
         text = f"failed: {record.rule_name}{where}: {words or 'no reason given'}{log}"
@@ -191,6 +194,7 @@ class LogHandler(LogHandlerBase):
 
     def _other(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
+        self.refused |= getattr(record, "refused", set())
         if text.startswith("Complete log"):
             self.snakemake_log = text.rpartition(" ")[2]
         if record.levelno >= logging.WARNING and text not in self.said and not text.startswith(NOISE):

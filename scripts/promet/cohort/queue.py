@@ -7,21 +7,23 @@ more, and on the quarrel of two for one seed delete the results of the first.
 from __future__ import annotations
 
 import os
-import pwd
-import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from promet.cohort import refusals, site
+from promet.cohort.profile import goes_to_slurm
+from promet.cohort.site import PARTITIONS
+from promet.core.environment import user_number
 from promet.core.errors import UsageError
 from promet.core.words import count
 
-SOURCE = Path(__file__).parents[3]
+__all__ = ["PARTITIONS", "goes_to_slurm", "in_queue", "pending", "wait"]
 PREFIX = "promet_"  # slurm-jobname-prefix of profiles/slurm
 ATTEMPTS = 5
-PARTITIONS = ("PROMET_SLURM_PARTITION", "PROMET_SLURM_GPU_PARTITION")
 
 
 def wait(options: list[str], folder: Path = Path(".")) -> None:
@@ -32,13 +34,12 @@ def wait(options: list[str], folder: Path = Path(".")) -> None:
         folder: where it will work.
 
     Raises:
-        UsageError: there is no squeue, or it does not answer, the account is not one's own, or there is no such partition.
+        UsageError: there is no squeue, or it does not answer, or SLURM would refuse what jobs will ask for.
     """
     if not goes_to_slurm(options):
         return
-    _require_account(os.environ.get("PROMET_SLURM_ACCOUNT", ""))
-    _require_partitions()
-    seconds = int(os.environ.get("PROMET_SLURM_POLL") or 20)
+    site.require(options)
+    seconds = site.number("POLL", 20)
     told = 0
     while jobs := in_queue(folder):
         if len(jobs) != told:
@@ -61,11 +62,10 @@ def in_queue(folder: Path, attempts: int = ATTEMPTS) -> dict[str, str]:
             "a node from which jobs are submitted to SLURM",
             "Go there, or leave out the profile",
         )
-    user = pwd.getpwuid(os.getuid()).pw_name
     for attempt in range(attempts):
         time.sleep(2 * attempt)
         done = subprocess.run(
-            ["squeue", "--noheader", "--user", user, "--format", "%i|%T|%j|%Z"],
+            ["squeue", "--noheader", "--user", user_number(), "--format", "%i|%T|%j|%Z"],
             capture_output=True,
             text=True,
             check=False,
@@ -83,76 +83,25 @@ def in_queue(folder: Path, attempts: int = ATTEMPTS) -> dict[str, str]:
 def _own(lines: str, folder: Path) -> Iterator[tuple[str, str]]:
     for line in lines.splitlines():
         number, state, name, where = line.split("|", 3)
-        if name.startswith(PREFIX) and os.path.realpath(where) == os.path.realpath(folder):
+        if _mine(name, where, folder):
             yield number, state
 
 
-def _require_account(account: str) -> None:
-    """Refuse here what the executor refuses without a word for grouped jobs, and then waits for ever."""
-    if not account or not shutil.which("sacctmgr"):
+def _mine(name: str, where: str, folder: Path) -> bool:
+    return name.startswith(PREFIX) and os.path.realpath(where) == os.path.realpath(folder)
+
+
+def pending(folder: Path = Path(".")) -> Iterator[str]:
+    """Why this folder's jobs pend: a line for each reason, the commonest first; none when nobody answers."""
+    command = ["squeue", "--noheader", "--user", user_number(), "--states=PD", "--format", "%i|%T|%r|%j|%Z"]
+    if not shutil.which(command[0]):
         return
-    user = pwd.getpwuid(os.getuid()).pw_name
-    known: set[str] = set()
-    for command in (
-        ["sacctmgr", "-n", "-s", "list", "user", user, "format=account%256"],
-        ["sshare", "-U", "--format", "Account%256", "--noheader"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        known |= set(done.stdout.lower().split())
-        if known:
-            break
-    if account.lower() in known or (not known and done.returncode == 0):
-        return
-    raise UsageError(
-        "E_SLURM_ACCOUNT",
-        f"PROMET_SLURM_ACCOUNT is {account}, which SLURM does not know as yours",
-        f"one of {', '.join(sorted(known))}" if known else "no account, since this site keeps none",
-        "Correct or unset it",
-    )
-
-
-def _require_partitions() -> None:
-    """Refuse here what sbatch would refuse for each job, the trainings' partition after hours of image work."""
-    asked = {name: os.environ.get(name, "") for name in PARTITIONS}
-    if not any(asked.values()) or not shutil.which("sinfo"):
-        return
-    done = subprocess.run(
-        ["sinfo", "--all", "--noheader", "--format", "%R"], capture_output=True, text=True, check=False
-    )
-    known = sorted(set(done.stdout.split()))
-    for name, value in asked.items():
-        strange = sorted(set(filter(None, value.split(","))) - set(known))
-        if known and strange:
-            raise UsageError(
-                "E_SLURM_PARTITION",
-                f"{name} is {value}, and SLURM has no partition {strange[0]}",
-                f"one of {', '.join(known)}",
-                "Correct it; nothing was started",
-            )
-
-
-def goes_to_slurm(options: list[str]) -> bool:
-    """Will Snakemake, called with these options, submit to SLURM?"""
-    executor = _value(options, "--executor", "-e")
-    if executor:
-        return executor == "slurm"
-    name = _value(options, "--workflow-profile") or "default"
-    site = _value(options, "--profile") or os.environ.get("SNAKEMAKE_PROFILE") or "none"
-    folders = [Path(name), Path("profiles", name), SOURCE / "profiles" / name]
-    sites = [Path(site), Path.home() / ".config/snakemake" / site]
-    return any(
-        re.search(r"^executor:\s*slurm\s*$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        for found in (folders, sites)
-        for folder in [folder for folder in found if folder.is_dir()][:1]
-        for path in sorted(folder.glob("*.y*ml"))
-    )
-
-
-def _value(options: list[str], *names: str) -> str:
-    """The value of the last option of these names, as ``--name value`` or ``--name=value``."""
-    value = ""
-    for place, word in enumerate(options):
-        name, equals, rest = word.partition("=")
-        if name in names:
-            value = rest if equals else "".join(options[place + 1 : place + 2])
-    return value
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    reasons: Counter = Counter()
+    for line in done.stdout.splitlines():
+        parts = line.split("|", 4)
+        if len(parts) == 5 and _mine(*parts[3:], folder):
+            reasons[parts[2]] += 1
+    for reason, number in reasons.most_common():
+        verb = "pends" if number == 1 else "pend"
+        yield f"{count(number, 'job')} {verb}: {refusals.pending(reason)} ({reason.strip('()')})"

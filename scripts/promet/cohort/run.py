@@ -54,7 +54,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
     run_with(option for option in options if option not in (*DRY, UNLOCK))
     snakemake = Snakemake(configfiles, options)
     if UNLOCK in options:
-        with held(config.results) as lock:
+        with held(config.results, config.registry) as lock:
             snakemake.lock = lock
             _clear(lock, snakemake)
         say("The folder is unlocked. Next: promet run")
@@ -63,13 +63,17 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         plan = _plan(config)
         jobs = inspect(plan)
         print_plan(plan, jobs)
-        return _phases(plan, snakemake, jobs, again or [], PHASES[-1:])
-    with held(config.results) as lock:
+        return _phases(plan, snakemake, jobs, [] if plan.buckets else again or [], PHASES[-1:])
+    with held(config.results, config.registry) as lock:
         snakemake.lock = lock
         queue.wait(options)
         _clear(lock, snakemake)
         ledger.mend(ledger.ledger_path(config.registry, config.study))
         plan = _plan(config)
+        if plan.buckets:  # a bucket's job makes what is not there
+            for path in again or []:
+                Path(path).unlink(missing_ok=True)
+            again = []
         jobs = inspect(plan)
         words.remember(plan, jobs)
         _bring_to_now(plan, jobs)
@@ -133,10 +137,10 @@ class Snakemake:
     def __call__(self, *words: str, phase: str = "") -> int:
         """Exit code; a signal to this process is passed on, and Snakemake ends in its own time."""
         environment = {**os.environ, "PROMET_PHASE": phase}
-        handed = ()
+        handed: tuple[int, ...] = ()
         if self.lock:
             environment[MARK] = self.lock.holder.run
-            handed = (self.lock.descriptor,)
+            handed = self.lock.descriptors
         command = [sys.executable, "-m", "snakemake", *words, *self.fixed]
         errors = None if self.native else subprocess.PIPE
         started: list[subprocess.Popen] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +25,30 @@ def own_commands_first() -> None:
     paths = os.environ.get("PATH", "").split(os.pathsep)
     rest = [path for path in paths if path not in (*folders, last)]
     os.environ["PATH"] = os.pathsep.join([*folders, *rest, last])
+    somebody()
     _caches_on_local_disk()
+
+
+def user_name() -> str:
+    """Name of the user; of a user id that no list of users holds, as in containers, what the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid-{os.getuid()}"
+
+
+def user_number() -> str:
+    """The user as SLURM's commands take it, whether or not there is a name."""
+    return str(os.getuid())
+
+
+def somebody() -> None:
+    """Give a user id without a name a name and a home: libraries ask for both, and end when there is none."""
+    name = user_name()
+    for variable in ("LOGNAME", "USER"):
+        os.environ.setdefault(variable, name)
+    if os.path.expanduser("~") in ("~", "/") and not os.access(os.path.expanduser("~"), os.W_OK):
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def _caches_on_local_disk() -> None:
