@@ -137,6 +137,72 @@ def write(
     return folder
 
 
+def frames(changes: dict[str, Any] | None = None, dose: dict[str, Any] | None = None) -> Dataset:
+    """One multi-frame file with a place and a slope per frame."""
+    data = pixels(
+        make(0, {**changes, "ImagePositionPatient": None, "PixelSpacing": None}, dose),
+        np.stack([stored(i) for i in range(4)]),
+    )
+    del data.ImagePositionPatient, data.ImageOrientationPatient
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        del data[keyword]
+    data.NumberOfFrames = 4
+
+    shared = Dataset()
+    shared.PixelMeasuresSequence = sequence(PixelSpacing=[4.0, 3.0])
+    shared.PlaneOrientationSequence = sequence(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    data.PerFrameFunctionalGroupsSequence = Sequence()
+    for index in range(4):
+        each = Dataset()
+        each.PlanePositionSequence = sequence(ImagePositionPatient=[-20.0, -30.0, 115.0 - 5 * index])
+        each.PixelValueTransformationSequence = sequence(
+            RescaleSlope=0.001 * (index + 1), RescaleIntercept=0.0
+        )
+        data.PerFrameFunctionalGroupsSequence.append(each)
+    return data
+
+
+def sequence(**elements: Any) -> Sequence:
+    """A sequence of one item."""
+    inner = Dataset()
+    for keyword, value in elements.items():
+        setattr(inner, keyword, value)
+    return Sequence([inner])
+
+
+def value_map(
+    unit: str, slope: float | None, first: int | None = None, last: int | None = None, intercept: float = 0.0
+) -> Dataset:
+    """One item of RealWorldValueMappingSequence."""
+    item = Dataset()
+    item.MeasurementUnitsCodeSequence = Sequence([code(unit, "UCUM", unit)])
+    for keyword, value in (
+        ("Slope", slope),
+        ("Intercept", intercept),
+        ("FirstValueMapped", first),
+        ("LastValueMapped", last),
+    ):
+        if value is not None:
+            setattr(item, f"RealWorldValue{keyword}", value)
+    return item
+
+
+def enhanced(
+    maps: Iterable[Dataset], changes: dict[str, Any] | None = None, dose: dict[str, Any] | None = None
+) -> Dataset:
+    """An enhanced PET of four frames, decay corrected to 11:00, whose values are told by maps."""
+    without = dict.fromkeys(("Units", "DecayCorrection", "CorrectedImage"))
+    said = {
+        "AttenuationCorrected": "YES",
+        "DecayCorrected": "YES",
+        "DecayCorrectionDateTime": "20250102110000",
+    }
+    data = frames({**without, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.130", **said, **(changes or {})}, dose)
+    data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = Sequence(maps)
+    return data
+
+
 def write_rtstruct(
     path: Path, rois: dict[str, list[np.ndarray]], frame: str = "1.2.3.4", images: Iterable[str] = ()
 ) -> Path:

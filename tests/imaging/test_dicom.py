@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_series import CT_CLASS, DOSE, SHARED_DATA, make, pixels, save, stored, write
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
+from dicom_series import CT_CLASS, SHARED_DATA, frames, make, pixels, save, stored, write
 from pydicom.uid import RLELossless
 
 from promet.core.errors import DataError
 from promet.imaging import clock, dicom
-from promet.imaging.convert import convert_source
+from promet.imaging.convert import check_source, convert_source
+from promet.imaging.ct import choose
+from promet.imaging.inspect import inspect
 
 SMALL = SHARED_DATA / "small_dicom"
 
@@ -206,63 +206,12 @@ def test_fewer_bits_stored_than_allocated(tmp_path):
     np.testing.assert_allclose(volume(tmp_path)[3], stored(3) * 0.001 - (stored(3) > 4095) * 8.192, rtol=1e-6)
 
 
-def frames(changes=None):
-    """One multi-frame file with a place and a slope per frame."""
-    data = pixels(
-        make(0, {**changes, "ImagePositionPatient": None, "PixelSpacing": None}),
-        np.stack([stored(i) for i in range(4)]),
-    )
-    del data.ImagePositionPatient, data.ImageOrientationPatient
-    for keyword in ("RescaleSlope", "RescaleIntercept"):
-        del data[keyword]
-    data.NumberOfFrames = 4
-
-    def item(**elements):
-        inner = Dataset()
-        for keyword, value in elements.items():
-            setattr(inner, keyword, value)
-        return Sequence([inner])
-
-    shared = Dataset()
-    shared.PixelMeasuresSequence = item(PixelSpacing=[4.0, 3.0])
-    shared.PlaneOrientationSequence = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    data.SharedFunctionalGroupsSequence = Sequence([shared])
-    data.PerFrameFunctionalGroupsSequence = Sequence()
-    for index in range(4):
-        each = Dataset()
-        each.PlanePositionSequence = item(ImagePositionPatient=[-20.0, -30.0, 115.0 - 5 * index])
-        each.PixelValueTransformationSequence = item(RescaleSlope=0.001 * (index + 1), RescaleIntercept=0.0)
-        data.PerFrameFunctionalGroupsSequence.append(each)
-    return data
-
-
 def test_multi_frame(tmp_path):
     path = save(frames({"Units": "GML"}), tmp_path / "all.dcm")
     image = convert_source(path).image
     expected = np.stack([stored(i) * 0.001 * (i + 1) for i in (3, 2, 1, 0)])
     np.testing.assert_allclose(sitk.GetArrayFromImage(image), expected, rtol=1e-6)
     assert image.GetOrigin() == (-20.0, -30.0, 100.0)
-
-
-def test_enhanced_pet(tmp_path):
-    data = frames(
-        {
-            "Units": None,
-            "DecayCorrection": None,
-            "CorrectedImage": None,
-            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.130",
-        }
-    )
-    data.AttenuationCorrected = data.DecayCorrected = "YES"
-    data.DecayCorrectionDateTime = "20250102110000"
-    unit, item = Dataset(), Dataset()
-    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "Bq/ml", "UCUM", "Bq/ml"
-    item.RealWorldValueSlope, item.RealWorldValueIntercept = 2.0, 0.0
-    item.MeasurementUnitsCodeSequence = Sequence([unit])
-    data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = Sequence([item])
-    found = volume(save(data, tmp_path / "enhanced.dcm"))
-    factor = 80e3 / (DOSE["RadionuclideTotalDose"] * 2 ** (-3600 / 6586.2))
-    np.testing.assert_allclose(found[0], stored(3) * 2 * factor, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +257,57 @@ def test_a_strange_patients_slice_among_the_files_is_refused(tmp_path):
     with pytest.raises(DataError, match="2 patients, by PatientID") as caught:
         convert_source(tmp_path / "pet")
     assert caught.value.code == "E_PET_MIXED_PATIENTS"
+
+
+@pytest.mark.parametrize("element", ["PatientWeight", "AcquisitionTime", "DecayFactor", "RescaleIntercept"])
+def test_two_copies_that_tell_two_things(tmp_path, element):
+    """Which of the two were read would hang on the names of the files."""
+    write(tmp_path)
+    save(pixels(make(0, {element: "105900"}), stored(0)), tmp_path / "000.dcm")
+    assert refused(tmp_path) == "E_PET_DUPLICATE_IDENTITY"
+
+
+def test_a_series_uid_for_every_slice(tmp_path):
+    """An anonymiser made a new one for each file: said in one sentence, in convert and in inspect, PET and CT."""
+    each = {"SeriesInstanceUID": lambda i: f"1.2.{900 - i}.5"}
+    write(tmp_path / "pet", each, slices=40)
+    found = inspect(tmp_path)
+    assert len(found["series"]) == 1 and found["series"][0]["images"] == 40
+    assert "SeriesInstanceUID of its own" in found["series"][0]["why"]
+    with pytest.raises(DataError, match="Each of the 40 PET images has a SeriesInstanceUID") as caught:
+        convert_source(tmp_path)
+    assert caught.value.code == "E_PET_SPLIT_SERIES" and len(str(caught.value)) < 500
+    assert found["refusal"].startswith("E_PET_SPLIT_SERIES: ")
+    with pytest.raises(DataError):
+        check_source(tmp_path)
+    ct = {"Modality": "CT", "SOPClassUID": CT_CLASS, "Units": None, "SeriesInstanceUID": lambda i: f"1.3.{i}"}
+    write(tmp_path / "ct", ct, slices=5)
+    with pytest.raises(DataError) as caught:
+        choose(tmp_path / "ct", tmp_path / "pet")
+    assert caught.value.code == "E_CT_SPLIT_SERIES"
+    assert [row["images"] for row in inspect(tmp_path)["series"]] == [5, 40]
+
+
+def test_single_images_that_are_no_volume_stay_single(tmp_path):
+    """A series and three of its slices far apart, each captured as a series: the series is taken."""
+    write(tmp_path / "pet", GML)
+    far = {
+        **GML,
+        "ImagePositionPatient": lambda i: [0.0, 0.0, 200.0 * i],
+        "SeriesInstanceUID": lambda i: f"1.3.{i}",
+    }
+    write(tmp_path / "scouts", far, slices=3)
+    assert volume(tmp_path).shape == (4, 16, 16) and len(inspect(tmp_path)["series"]) == 4
+
+
+def test_the_first_file_decides_nothing(tmp_path):
+    """One slice of two that is marked as derived, or not as corrected, wherever its name puts it."""
+    for number, names in enumerate(([0, 1, 2, 3], [3, 2, 1, 0])):
+        folder = tmp_path / str(number)
+        write(folder / "original", GML)
+        for index, name in enumerate(names):
+            kind = ["DERIVED" if index == 3 else "ORIGINAL", "PRIMARY"]
+            data = make(index, {**GML, "ImageType": kind}, series="9.9")
+            save(pixels(data, stored(index)), folder / "mixed" / f"{name}.dcm")
+        assert volume(folder).shape == (4, 16, 16)
+        assert [row["verdict"] for row in inspect(folder)["series"]] == ["taken", "left out"]

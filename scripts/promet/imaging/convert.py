@@ -14,7 +14,7 @@ from promet.core.errors import DataError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging import dicom, geometry, series, stacking, suv
+from promet.imaging import dicom, geometry, maps, series, stacking, suv
 from promet.imaging.settings import Convert
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
@@ -171,7 +171,7 @@ def _from_dicom(source: Path) -> Converted:
     volume = np.empty((len(headers), rows, columns), np.float32)
     for place, index in enumerate(stack.order):
         try:
-            values = dicom.pixels(found.frames[index])
+            values = maps.apply(dicom.pixels(found.frames[index]), found.frames[index].pieces)
         except DataError as error:
             where = dicom.place(Path(found.frames[index].dataset.filename), source)
             raise DataError(error.code, f"{error.found}: {where}", error.expected, error.remedy) from error

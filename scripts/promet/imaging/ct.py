@@ -27,7 +27,7 @@ def convert_ct(source: Path, pet: Path | None = None) -> sitk.Image:
         int16 HU, array (z to superior, y to posterior, x to left).
 
     Raises:
-        DataError: E_CT_NONE, E_CT_AMBIGUOUS, E_CT_FRAME, E_CT_RESCALE, E_CT_TRUNCATED, those of stacking.py with
+        DataError: E_CT_NONE, E_CT_AMBIGUOUS, E_CT_SPLIT_SERIES, E_CT_FRAME, E_CT_RESCALE, E_CT_TRUNCATED, those of stacking.py with
             ``CT`` in place of ``PET``; E_IMAGE_* of a volume.
     """
     dicom.quiet()
@@ -100,5 +100,13 @@ def choose(source: Path, pet: Path | None) -> list[Dataset]:
             "one series",
             "Put the folder that holds only the right one into the column ct of the cohort table; promet imaging inspect "
             "lists them",
+        )
+    if series.is_split(same[0]):
+        raise DataError(
+            "E_CT_SPLIT_SERIES",
+            f"Each of the {len(same[0])} CT images has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a new "
+            "one for every file: nothing says that they are one series",
+            "one SeriesInstanceUID for the images of a series",
+            "De-identify again so that what was equal stays equal",
         )
     return list({str(data.get("SOPInstanceUID", place)): data for place, data in enumerate(same[0])}.values())

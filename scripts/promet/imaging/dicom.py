@@ -238,12 +238,13 @@ def _locked() -> DataError:
 
 @dataclass
 class Frame:
-    """One slice: its header, and where its pixels are."""
+    """One slice: its header, where its pixels are, and the maps that tell what they are worth (see maps.py)."""
 
     header: Header
     dataset: Dataset
     index: int = 0
     frames: int = 1
+    pieces: tuple = ()
 
 
 def frames_of(dataset: Dataset, what: str = "PET") -> list[Frame]:

@@ -17,6 +17,7 @@ PIN = (
     "To pin one, put the folder that holds only it (or its file, if it is one file) into the column pet or ct of the "
     "cohort table."
 )
+SPLIT = "each image has a SeriesInstanceUID of its own, as an anonymiser leaves it"
 TAKEN, CANDIDATE, LEFT = "taken", "candidate", "left out"
 
 
@@ -146,13 +147,17 @@ def _judge_pet(groups: list[list[Dataset]], rows: list[dict[str, Any]]) -> list[
         row = rows[number - 1]
         row["verdict"] = TAKEN if len(kept) == 1 else CANDIDATE
         row["why"] = (
-            (
-                "the attenuation-corrected PET"
-                if row["attenuation_corrected"]
-                else "the only PET; not attenuation corrected"
+            SPLIT
+            if series.is_split(groups[number - 1])
+            else (
+                (
+                    "the attenuation-corrected PET"
+                    if row["attenuation_corrected"]
+                    else "the only PET; not attenuation corrected"
+                )
+                if len(kept) == 1
+                else "could be the PET as well as another one"
             )
-            if len(kept) == 1
-            else "could be the PET as well as another one"
         )
     return [number for number, _ in kept]
 
@@ -175,6 +180,9 @@ def _judge_ct(groups: list[list[Dataset]], rows: list[dict[str, Any]], pets: lis
             kept.append(row)
     for row in kept:
         row["verdict"] = TAKEN if len(kept) == 1 else CANDIDATE
+        if series.is_split(groups[row["number"] - 1]):
+            row["why"] = SPLIT
+            continue
         row["why"] = "the CT in the frame of reference of the PET" + (
             ", as others are" if len(kept) > 1 else ""
         )

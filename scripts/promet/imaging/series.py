@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.core.words import count
+from promet.imaging import maps, suv
 from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, place, read_header
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture classes begin like this
@@ -43,7 +46,16 @@ MODALITIES = {
     "US",
     "RWV",
 }
-UCUM = {"Bq/ml": "BQML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML", "g/ml": "GML"}
+
+
+BEARING = (
+    *suv.UNIFORM_TEXT, *suv.UNIFORM_NUMBER, "CorrectedImage", "RadiopharmaceuticalInformationSequence", "RescaleSlope",
+    "RescaleIntercept", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "FrameReferenceTime", "ActualFrameDuration",
+    "DecayFactor", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "NumberOfFrames",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+SCATTERED = ("PT", "CT", "MR")
+CLOSE = 30.0  # mm; neighbours of one volume are not further apart
 
 
 @dataclass
@@ -61,7 +73,7 @@ def find_pet(source: Path) -> Found:
     Raises:
         DataError: E_SOURCE_MISSING, E_PET_EMPTY (no file), E_PET_NO_DICOM, E_PET_MODALITY (no PET in it), E_PET_PROJECTION
             (only such), E_PET_AMBIGUOUS (several series left), E_PET_DEAD_LINK, E_PET_ZERO_BYTES, E_PET_BROKEN_FILE,
-            E_PET_NO_PIXELS, E_PET_DUPLICATE_IDENTITY, E_PET_MIXED_PATIENTS.
+            E_PET_NO_PIXELS, E_PET_DUPLICATE_IDENTITY, E_PET_MIXED_PATIENTS, E_PET_SPLIT_SERIES; those of maps.py.
     """
     if not source.exists():
         raise DataError(
@@ -87,6 +99,14 @@ def find_pet(source: Path) -> Found:
             "Take out what does not belong here, then run promet intake",
         )
     chosen = _one(narrow(series))
+    if is_split(chosen):
+        raise DataError(
+            "E_PET_SPLIT_SERIES",
+            f"Each of the {count(len(chosen), 'PET image')} has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a "
+            "new one for every file: nothing says that they are one series",
+            "one SeriesInstanceUID for the images of a series",
+            "De-identify again so that what was equal stays equal",
+        )
     found = Found([], {"files": files, "dicom_files": len(datasets), "pet_series": len(series)})
     if len(series) > 1:
         found.warnings.append(
@@ -94,6 +114,7 @@ def find_pet(source: Path) -> Found:
         )
     for dataset in _without_copies(chosen, found, source):
         found.frames.extend(_enhanced(frame) for frame in frames_of(dataset))
+    found.frames.sort(key=_where)  # whatever the names and numbers of the files
     _count(found)
     return found
 
@@ -168,11 +189,62 @@ def _is_pet(head: Header) -> bool:
 
 
 def grouped(datasets: list[Dataset]) -> list[list[Dataset]]:
-    """The files of each series, series in an order that depends on nothing but their content."""
+    """The files of each series, series in an order that depends on nothing but their content.
+
+    Images of which each has a SeriesInstanceUID of its own, but that lie side by side, are one (see ``is_split``).
+    """
     series: dict[str, list[Dataset]] = defaultdict(list)
     for dataset in datasets:
         series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
-    return [series[uid] for uid in sorted(series, key=lambda uid: (str(series[uid][0].Modality), uid))]
+    alike: dict[tuple, list[str]] = defaultdict(list)
+    for uid, files in series.items():
+        if len(files) == 1 and (kind := _kind_of_slice(files[0])) is not None:
+            alike[kind].append(uid)
+    for uids in alike.values():
+        if _side_by_side([series[uid][0] for uid in uids]):
+            first = min(uids)
+            series[first] = [series[uid][0] if uid == first else series.pop(uid)[0] for uid in sorted(uids)]
+    return [
+        series[uid]
+        for uid in sorted(series, key=lambda uid: (min(str(d.Modality) for d in series[uid]), uid))
+    ]
+
+
+def is_split(series: list[Dataset]) -> bool:
+    """Whether each image has a SeriesInstanceUID of its own, as an anonymiser that makes a new one for every file leaves it."""
+    return len({str(dataset.get("SeriesInstanceUID", "")) for dataset in series}) > 1
+
+
+def _kind_of_slice(dataset: Dataset) -> tuple | None:
+    """What slices of one volume have in common; ``None`` for what is no slice."""
+    if str(dataset.Modality) not in SCATTERED or int(dataset.get("NumberOfFrames") or 1) > 1:
+        return None
+    head = Header(dataset)
+    try:
+        turn, step = head.numbers("ImageOrientationPatient", 6), head.numbers("PixelSpacing", 2)
+        size = head.numbers("Rows"), head.numbers("Columns")
+        if turn is None or step is None or head.numbers("ImagePositionPatient", 3) is None:
+            return None
+    except DataError:
+        return None
+    looks = [head.texts(keyword) for keyword in ("ImageType", "SeriesType", "CorrectedImage", "Units")]
+    return (
+        str(dataset.Modality),
+        size,
+        tuple(np.round(turn, 3).tolist()),
+        tuple(np.round(step, 3).tolist()),
+        *looks,
+    )
+
+
+def _side_by_side(slices: list[Dataset]) -> bool:
+    """At least three slices along one line, none far from the next."""
+    places = np.array([Header(dataset).numbers("ImagePositionPatient", 3) for dataset in slices])
+    if len(places) < 3:
+        return False
+    turn = np.array(Header(slices[0]).numbers("ImageOrientationPatient", 6))
+    along = np.sort(places @ np.cross(turn[:3], turn[3:]))
+    return bool((np.diff(along) < CLOSE).all())
 
 
 def pet_of(series: list[Dataset]) -> list[Dataset]:
@@ -196,9 +268,12 @@ def images_in(series: list[Dataset]) -> int:
 
 
 PREFERENCES = (
-    ("not attenuation corrected", lambda each: is_corrected(each[0])),
+    ("not attenuation corrected", lambda each: any(map(is_corrected, each))),
     ("not more than two images", lambda each: images_in(each) > 2),
-    ("derived from another series", lambda each: "DERIVED" not in Header(each[0]).texts("ImageType")),
+    (
+        "derived from another series",
+        lambda each: not any("DERIVED" in Header(one).texts("ImageType") for one in each),
+    ),
 )
 
 
@@ -264,8 +339,7 @@ def _without_copies(datasets: list[Dataset], found: Found, source: Path) -> list
             kept[identity] = dataset
             continue
         other = kept[identity]
-        same = all(other.get(k) == dataset.get(k) for k in ("ImagePositionPatient", "RescaleSlope"))
-        if not same or other.PixelData != dataset.PixelData:
+        if _bearing(other) != _bearing(dataset) or other.PixelData != dataset.PixelData:
             raise DataError(
                 "E_PET_DUPLICATE_IDENTITY",
                 "Two different files claim to be the same slice",
@@ -280,12 +354,24 @@ def _without_copies(datasets: list[Dataset], found: Found, source: Path) -> list
     return list(kept.values())
 
 
+def _bearing(dataset: Dataset) -> list[Any]:
+    """What of a file bears on the volume, but for its pixels."""
+    head = Header(dataset)
+    factors = [head.private(0x7053, "Philips PET Private Group", element) for element in (0x00, 0x09)]
+    return [*(dataset.get(keyword) for keyword in BEARING), *factors]
+
+
 def _enhanced(frame: Frame) -> Frame:
     """Give an enhanced PET frame the elements of a classic one."""
     head = frame.header
     layer = Dataset()
-    if head.raw("Units") is None:
-        _units_of_map(head, layer)
+    mapped = maps.read(head) if head.raw("Units") is None else None
+    if mapped:
+        unit, pieces = mapped
+        layer.Units, layer.RescaleSlope, layer.RescaleIntercept = unit.units, pieces[0].slope, 0.0
+        if unit.suv_type:
+            layer.SUVType = unit.suv_type
+        frame.pieces = tuple(pieces)
     if head.raw("DecayCorrection") is None and head.text("DecayCorrected") in ("YES", "NO"):
         layer.DecayCorrection = "START" if head.text("DecayCorrected") == "YES" else "NONE"
     if head.raw("CorrectedImage") is None and head.text("AttenuationCorrected") == "YES":
@@ -297,21 +383,16 @@ def _enhanced(frame: Frame) -> Frame:
     return frame
 
 
-def _units_of_map(head: Header, layer: Dataset) -> None:
-    maps = head.raw("RealWorldValueMappingSequence") or ()
-    for wanted in ("BQML", "GML"):
-        for item in maps:
-            view = Header(item)
-            code = (view.first("MeasurementUnitsCodeSequence") or Header()).text("CodeValue")
-            if UCUM.get(code or "") == wanted and view.number("RealWorldValueSlope") is not None:
-                layer.Units = wanted
-                layer.RescaleSlope = view.number("RealWorldValueSlope")
-                layer.RescaleIntercept = view.number("RealWorldValueIntercept") or 0.0
-                return
+def _where(frame: Frame) -> tuple[float, ...]:
+    """The place of a frame; one that cannot be read is refused when the slices are stacked."""
+    try:
+        return frame.header.numbers("ImagePositionPatient", 3) or ()
+    except DataError:
+        return ()
 
 
 def _count(found: Found) -> None:
-    expected = found.frames[0].header.number("NumberOfSlices")
+    expected = max((frame.header.number("NumberOfSlices") or 0 for frame in found.frames), default=0)
     if expected and len(found.frames) < expected:
         found.audit["slices_announced"] = int(expected)
         found.warnings.append(
