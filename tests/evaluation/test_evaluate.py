@@ -186,10 +186,15 @@ def test_progression_within_the_horizon(progression: str, months: str, label: in
 
 def test_short_follow_up_is_counted(study: Study) -> None:
     first = next(p for p, row in study.cohort.items() if row["progression"] == "0")
-    study.cohort[first]["months"] = "12"
+    for row in study.cohort.values():
+        row["months"] = "20" if row["progression"] == "1" else row["months"]
+    study.cohort[first]["months"] = "30"
     section = study.metrics()["sections"]["metachronous"]
     assert (section["patients"], section["n"], section["positives"]) == (12, 11, 6)
-    assert section["excluded"] == ["1 were followed for less than 48 months without progression."]
+    assert section["excluded"][0] == "1 were followed for less than 48 months without progression."
+    # who left at 30 was still there when all six progressed at 20: 6 of 12, not 6 of 11
+    assert "share with progression is 55 %" in section["excluded"][1]
+    assert "gives 50 %" in section["excluded"][1]
 
 
 def test_capra_table(study: Study) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from promet.core.files import read_json
-from promet.evaluation import auc, calibration, dynamic, survive
+from promet.evaluation import auc, calibration, concordance, survive
 
 HERE = Path(__file__).parent / "golden"
 GOLDEN = read_json(HERE / "golden.json")
@@ -125,9 +125,32 @@ def test_cox_and_c_index_equal_survival(name: str) -> None:
     assert survive.concordance(time, event, score)[0] == pytest.approx(wanted["harrell"], abs=1e-12)
 
 
-def test_uno_equals_survival_without_tied_times() -> None:
-    """With tied times the two weight events at one time differently (third digit)."""
-    given, wanted = table("survival_150"), GOLDEN["survival_150"]
+@pytest.mark.parametrize("name", SURVIVAL)
+def test_uno_equals_survival(name: str) -> None:
+    """With tied times too: the weight is G just before the event."""
+    given, wanted = table(name), GOLDEN[name]
     time, event, score = (given[c].to_numpy(float) for c in ("time", "event", "score"))
-    assert dynamic.uno(time, event, score, 48.0) == pytest.approx(wanted["uno_48"], rel=1e-9)
+    assert concordance.uno(time, event, score, 48.0) == pytest.approx(wanted["uno_48"], rel=1e-9)
     assert wanted["uno_48"] != pytest.approx(wanted["harrell"], abs=1e-3)
+
+
+def test_medians_and_their_limits_equal_survfit() -> None:
+    """500 small groups, of them with ties, times equal but for rounding, one patient, no event, one time, S at exactly 1/2."""
+    given, wanted = pd.read_csv(HERE / "medians/groups.csv"), read_json(HERE / "medians/medians.json")
+    wrong = []
+    for k, rows in given.groupby("group"):
+        time, event = (rows[c].to_numpy(float) for c in ("time", "event"))
+        curve = survive.kaplan_meier(time, event, rows["level"].iloc[0])
+        found = [curve[key] for key in ("median", "median_low", "median_high")]
+        theirs = [wanted[key][k] for key in ("median", "low", "high")]
+        if found != [None if x is None else pytest.approx(x, abs=1e-9) for x in theirs]:
+            wrong.append((k, found, theirs))
+    assert not wrong, wrong[:5]
+    assert len(wanted["median"]) == 500 and wanted["high"].count(None) > 100 < wanted["low"].count(None)
+
+
+def test_groups_of_the_medians_are_those_of_their_script() -> None:
+    spec = importlib.util.spec_from_file_location("make_groups", HERE / "medians/make_groups.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pd.testing.assert_frame_equal(module.groups(), pd.read_csv(HERE / "medians/groups.csv"))

@@ -216,11 +216,9 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
             f"Kaplan-Meier, {name}", "group", "n", "events", "median", *(f"at risk {t:g}" for t in times)
         )
         for group in cut["groups"]:
-            median = (
-                f"{_n(group['median'], 1)} {_interval(group, 'median_', 1)}"
-                if group["median"]
-                else "not reached"
-            )
+            bounds = _interval(group, "median_", 1)
+            middle = "not reached" if group["median"] is None else _n(group["median"], 1)
+            median = middle if bounds == "–" else f"{middle} {bounds}"
             table.add_row(
                 group["name"], str(group["n"]), str(group["events"]), median, *map(str, group["at_risk"]["n"])
             )
@@ -247,8 +245,30 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
             notes.append(
                 f"Brier score at {brier['time']:g}: {_n(brier['value'])}; of the Kaplan-Meier curve {_n(brier['reference'])}"
             )
+        if over_time["calibration"] is not None:
+            made.append(_at_horizon(over_time["calibration"], over_time["horizon"]))
+            notes += over_time["calibration"]["notes"]
         notes += [*over_time["notes"], over_time["censoring"], over_time["competing"]]
     return made, notes
+
+
+def _at_horizon(told: dict[str, Any], at: float) -> Table:
+    """Whether the probabilities are right at the horizon."""
+    table = _table(f"Probability of an event by {at:g}", "", "value", "interval")
+    table.add_row("patients; with; known without", f"{told['n']}; {told['cases']}; {told['controls']}", "")
+    table.add_row("mean probability", _n(told["mean_probability"]), "")
+    table.add_row("observed (Kaplan-Meier)", _n(told["observed"]), "")
+    ratio = told["expected_observed"]
+    table.add_row("expected / observed (1 = right)", _n(ratio["ratio"]), _interval(ratio))
+    table.add_row("intercept (0 = right)", _n(told["intercept"]["value"]), _interval(told["intercept"]))
+    table.add_row("slope (1 = right)", _n(told["slope"]["value"]), _interval(told["slope"]))
+    for row in told["groups"]:
+        name = f"group of {row['n']}, mean probability {_n(row['probability'])}: observed"
+        table.add_row(name, _n(row["observed"]), _interval(row))
+    for row in told["net_benefit"]:
+        name = f"net benefit at {row['threshold']:g} (everyone {_n(row['all'])})"
+        table.add_row(name, _n(row["model"]), "")
+    return table
 
 
 def _curves(name: str, groups: list[dict[str, Any]]) -> Table:

@@ -128,30 +128,41 @@ def record(
 
 
 def intercept(
-    label: np.ndarray, log_odds: np.ndarray, level: float = 0.95
+    label: np.ndarray, log_odds: np.ndarray, level: float = 0.95, weight: np.ndarray | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Calibration in the large {value, se, low, high} with the slope held at 1, and notes.
 
     The maximum of the likelihood is where the mean probability equals the observed share, one root of a rising function;
-    it is bracketed, since Newton's steps overshoot with the extreme log-odds of naive Bayes.
+    it is bracketed, since Newton's steps overshoot with the extreme log-odds of naive Bayes. ``weight`` (n,), of patients
+    who left early (``promet.evaluation.horizon``): weighted likelihood with the sandwich's standard error.
     """
     from scipy.optimize import brentq
     from scipy.special import expit
 
-    share = float(label.mean())
+    w = np.ones(len(label)) if weight is None else weight
+    share = float(np.average(label, weights=w))
     bound = float(np.abs(log_odds).max()) + abs(math.log(share / (1 - share))) + 1
-    a = brentq(lambda x: float(expit(log_odds + x).mean()) - share, -bound, bound, xtol=1e-14, rtol=1e-14)
+    a = brentq(
+        lambda x: float(np.average(expit(log_odds + x), weights=w)) - share,
+        -bound,
+        bound,
+        xtol=1e-14,
+        rtol=1e-14,
+    )
     p = expit(log_odds + a)
-    information = float((p * (1 - p)).sum())
+    information = float((w * p * (1 - p)).sum())
     if information < 1e-9:
         return dict.fromkeys(("value", "se", "low", "high")), [
             "The log-odds are so extreme that the calibration intercept is not determined."
         ]
-    return _wald(a, 1 / math.sqrt(information), level), []
+    spread = information if weight is None else float(((w * (label - p)) ** 2).sum())
+    return _wald(a, math.sqrt(spread) / information, level), []
 
 
-def slope(label: np.ndarray, log_odds: np.ndarray, level: float = 0.95) -> tuple[dict[str, Any], list[str]]:
-    """Calibration slope {value, se, low, high, intercept} and notes.
+def slope(
+    label: np.ndarray, log_odds: np.ndarray, level: float = 0.95, weight: np.ndarray | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Calibration slope {value, se, low, high, intercept} and notes; ``weight``: see ``intercept``.
 
     With one covariate the estimate is infinite exactly when some value separates the classes.
     """
@@ -165,7 +176,8 @@ def slope(label: np.ndarray, log_odds: np.ndarray, level: float = 0.95) -> tuple
             "The probabilities separate the classes perfectly: the slope is infinite, none is given."
         ]
     # In units of its own spread, so that log-odds of hundreds converge too.
-    fitted = _logistic(label, np.column_stack([np.ones(len(label)), (log_odds - centre) / spread]))
+    design = np.column_stack([np.ones(len(label)), (log_odds - centre) / spread])
+    fitted = _logistic(label, design, weight)
     if fitted is None:
         return empty, ["The calibration slope did not converge."]
     (a, b), (_, se) = fitted
@@ -264,20 +276,25 @@ def _smooth(label: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.nd
     return np.clip(found, 0, 1) if np.isfinite(found).all() else None
 
 
-def _logistic(label: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _logistic(
+    label: np.ndarray, design: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Coefficients and standard errors of a logistic regression; ``None`` without convergence."""
     import statsmodels.api as sm
 
+    w = np.ones(len(label)) if weight is None else weight
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            model = sm.GLM(label, design, family=sm.families.Binomial())
+            model = sm.GLM(label, design, family=sm.families.Binomial(), freq_weights=w)
             fitted = model.fit(maxiter=200, tol=1e-13)
             # IRLS stops on the deviance; one more Newton step brings the coefficients to the last digits.
             p = fitted.predict(design)
-            information = (design * (p * (1 - p))[:, None]).T @ design
-            value = fitted.params + np.linalg.solve(information, design.T @ (label - p))
-            se = np.sqrt(np.diag(np.linalg.inv(information)))
+            information = (design * (w * p * (1 - p))[:, None]).T @ design
+            value = fitted.params + np.linalg.solve(information, design.T @ (w * (label - p)))
+            bread = np.linalg.inv(information)
+            scores = design * (w * (label - p))[:, None]
+            se = np.sqrt(np.diag(bread if weight is None else bread @ (scores.T @ scores) @ bread))
     except (ValueError, np.linalg.LinAlgError, FloatingPointError):
         return None
     settled = np.abs(value - fitted.params).max() < 1e-4 * max(1.0, np.abs(value).max())

@@ -1,20 +1,21 @@
-"""Time-dependent AUC, Uno's C and the Brier score with inverse probability of censoring weights.
+"""What a score and its probability are worth over time, when some patients leave follow-up early.
 
-A patient censored before a time is neither a case nor a control at that time. Instead of dropping him (which favours
-short follow-up) those who remain are weighted by 1 / the probability of still being observed, estimated by Kaplan-Meier
-from the same patients. This assumes that leaving follow-up has nothing to do with the outcome. Library: scikit-survival.
+A patient who leaves before a time without the event is neither a case nor a control at that time. Leaving these patients out
+would favour short follow-up; instead the others are weighted. The rule and the formulas: ``promet.evaluation.horizon``.
 """
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from promet.core.words import count
+from promet.evaluation import calibration, concordance, horizon
+from promet.evaluation.auc import logit_interval, quantile
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # at which net benefit is given
 CENSORING = (
     "Patients without an event count as event-free up to their last visit (censored); from then on they are unknown, and the "
     "others are weighted up in their place (Uno's C, AUC over time, Brier), which assumes that leaving follow-up has "
@@ -31,7 +32,7 @@ def record(
     time: np.ndarray,
     event: np.ndarray,
     score: np.ndarray,
-    horizon: float | None = None,
+    at: float | None = None,
     probability: np.ndarray | None = None,
     level: float = 0.95,
     bootstrap: int = 500,
@@ -40,25 +41,31 @@ def record(
     """Figures of one score (higher = earlier event); follow-up is *not* cut at the horizon.
 
     Args:
-        probability: predicted probability of an event by the horizon, for the Brier score.
+        at: the horizon.
+        probability: predicted probability of an event by the horizon, for the Brier score and calibration.
 
     Keys:
         horizon: the time up to which all of this looks (null: up to the last event).
-        auc: [{time, auc, low, high, cases, controls}]: cumulative cases (event by then) against dynamic controls (known
-            event-free after it), Uno et al. 2007; bootstrap percentile interval.
-        uno: {value, low, high}: Uno's C (Stat Med 2011;30:1105) up to the horizon.
-        brier: {time, value, reference, scaled}: Graf's Brier score of ``probability`` at the horizon; reference: that of
+        auc: [{time, auc, low, high, se, logit {low, high}, cases, controls}]: cases (event at or before the time) against
+            controls (followed to it or beyond without); low, high: bootstrap percentile interval; se, logit: with the
+            weights taken as known.
+        uno: {value, low, high}: Uno's C up to the horizon, events at it included.
+        brier: {time, value, reference, scaled}: weighted Brier score of ``probability`` at the horizon; reference: that of
             the Kaplan-Meier curve, which knows no patient apart; scaled = 1 - value / reference.
+        calibration: CALIBRATION of ``probability`` at the horizon, null without one.
         resamples, seed: of the intervals.
         censoring, competing: sentences for the reader.
         notes: sentences.
+
+        CALIBRATION: see ``calibrated``.
     """
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
     result: dict[str, Any] = {
-        "horizon": horizon,
+        "horizon": at,
         "auc": [],
         "uno": dict.fromkeys(("value", "low", "high")),
-        "brier": {"time": horizon, **dict.fromkeys(("value", "reference", "scaled"))},
+        "brier": {"time": at, **dict.fromkeys(("value", "reference", "scaled"))},
+        "calibration": None,
         "resamples": bootstrap,
         "seed": seed,
         "censoring": CENSORING,
@@ -66,76 +73,143 @@ def record(
         "notes": [],
     }
     notes = result["notes"]
-    early = event == 1 if horizon is None else (event == 1) & (time <= horizon)
-    if len(time) < 3 or early.sum() < 2:
+    early = int((event == 1).sum() if at is None else horizon.by_then(time[event == 1], at).sum())
+    if len(time) < 3 or early < 2:
         notes.append(
-            f"Only {count(int(early.sum()), 'event')} among {count(len(time), 'patient')}: nothing that depends on time can be given."
+            f"Only {count(early, 'event')} among {count(len(time), 'patient')}: nothing that depends on time can be given."
         )
         return result
+    followed = at is None or horizon.reached(time, at)
+    if not followed:
+        notes.append(
+            f"Nobody is followed to {at:g}: nothing can be given at that time, nor Uno's C up to it."
+        )
     if score.min() == score.max():
-        notes.append("The score is the same for everyone: nothing that depends on time can be given.")
-        return result
-    where = horizon * np.array(SHARES) if horizon is not None else np.quantile(time[event == 1], SHARES[:-1])
-    for t in np.unique(where):
-        cases, controls = int(((time <= t) & (event == 1)).sum()), int((time > t).sum())
-        value = auc_at(time, event, score, t)
-        result["auc"].append(
-            {"time": float(t), "auc": value, "low": None, "high": None, "cases": cases, "controls": controls}
-        )
-        if value is None:
-            notes.append(
-                f"No AUC at {t:g}: {cases} had the event by then and {controls} are known to be without after it."
-            )
-    result["uno"]["value"] = uno(time, event, score, horizon)
-    if result["uno"]["value"] is None:
-        notes.append("No Uno's C: the weights are not defined, since nobody is followed long enough.")
-    _intervals(result, time, event, score, level, np.random.default_rng(seed))
-    if probability is not None and horizon is not None:
-        result["brier"] |= brier(time, event, np.asarray(probability, float), horizon)
-        if result["brier"]["value"] is None:
-            notes.append(f"No Brier score at {horizon:g}: nobody is followed beyond it.")
+        notes.append("The score is the same for everyone: no AUC over time and no Uno's C.")
+    else:
+        _ranking(result, time, event, score, followed, level)
+        _intervals(result, time, event, score, level, np.random.default_rng(seed))
+    if probability is not None and at is not None and followed:
+        probability = np.asarray(probability, float)
+        who = horizon.known(time, event, at)
+        share, _ = horizon.observed(time, event, at)
+        value, reference = (horizon.brier(who, p, len(time)) for p in (probability, share))
+        scaled = 1 - value / reference if reference > 0 else None
+        result["brier"] |= {"value": value, "reference": reference, "scaled": scaled}
+        result["calibration"] = calibrated(time, event, probability, at, level)
     return result
 
 
 def auc_at(time: np.ndarray, event: np.ndarray, score: np.ndarray, at: float) -> float | None:
-    """Cumulative/dynamic AUC at one time; ``None`` without cases, without controls or without weights."""
-    from sksurv.metrics import cumulative_dynamic_auc
-
-    if not ((time <= at) & (event == 1)).any() or not (time > at).any():
-        return None
-    outcome = _outcome(time, event)
-    return _try(lambda: cumulative_dynamic_auc(outcome, outcome, score, [at])[0][0])
+    """AUC at one time; ``None`` without cases, without controls or when nobody is followed so far."""
+    who = horizon.known(time, event, at)
+    return None if who is None else horizon.auc(who, score)
 
 
-def uno(time: np.ndarray, event: np.ndarray, score: np.ndarray, tau: float | None) -> float | None:
-    """Uno's C up to ``tau``; ``None`` when its weights are not defined."""
-    from sksurv.metrics import concordance_index_ipcw
+def calibrated(
+    time: np.ndarray, event: np.ndarray, probability: np.ndarray, at: float, level: float = 0.95
+) -> dict[str, Any]:
+    """Whether probabilities of an event by ``at`` are right; somebody must be followed so far.
 
-    outcome = _outcome(time, event)
-    return _try(lambda: concordance_index_ipcw(outcome, outcome, score, tau=tau)[0])
-
-
-def brier(time: np.ndarray, event: np.ndarray, probability: np.ndarray, at: float) -> dict[str, float | None]:
-    """value, reference (Kaplan-Meier for everyone), scaled; ``probability`` of an event by ``at``."""
-    from lifelines import KaplanMeierFitter
-    from sksurv.metrics import brier_score
-
-    empty: dict[str, float | None] = dict.fromkeys(("value", "reference", "scaled"))
-    if not (time > at).any() or not np.isfinite(probability).all():
-        return empty
-    outcome = _outcome(time, event)
-    free = float(KaplanMeierFitter().fit(time, event).predict(at))
-    value, reference = (
-        _try(lambda s=s: brier_score(outcome, outcome, s[:, None], [at])[1][0])
-        for s in (1 - probability, np.full(len(time), free))
-    )
-    if value is None or reference is None:
-        return empty
-    return {
-        "value": value,
-        "reference": reference,
-        "scaled": 1 - value / reference if reference > 0 else None,
+    Keys:
+        n, known (event by then or followed so far), cases, controls.
+        mean_probability; observed, observed_se: risk by Kaplan-Meier.
+        expected_observed: {ratio, log_se, low, high}: mean probability / observed; interval on the log scale.
+        intercept {value, se, low, high}, slope {value, se, low, high, intercept}: weighted logistic, sandwich errors.
+        groups: [{n, probability, observed, se, low, high}]: thirds by probability.
+        net_benefit: [{threshold, model, all}].
+        notes: sentences.
+    """
+    who = horizon.known(time, event, at)
+    share, se = horizon.observed(time, event, at)
+    seen = who.weight > 0
+    result: dict[str, Any] = {
+        "n": len(time),
+        "known": int(seen.sum()),
+        "cases": int(who.case.sum()),
+        "controls": int(who.control.sum()),
+        "mean_probability": float(probability.mean()),
+        "observed": share,
+        "observed_se": se if np.isfinite(se) else None,
+        "expected_observed": dict.fromkeys(("ratio", "log_se", "low", "high")),
+        "intercept": dict.fromkeys(("value", "se", "low", "high")),
+        "slope": dict.fromkeys(("value", "se", "low", "high", "intercept")),
+        "groups": horizon.groups(time, event, probability, at, level),
+        "net_benefit": [
+            {
+                "threshold": h,
+                "model": horizon.net_benefit(time, event, probability, at, h),
+                "all": horizon.treat_all(time, event, at, h),
+            }
+            for h in THRESHOLDS
+        ],
+        "notes": [],
     }
+    if not (who.case.any() and who.control.any()):
+        group = "with" if who.case.any() else "without"
+        result["notes"].append(
+            f"All {int(seen.sum())} known at {at:g} are {group} the event: no intercept, slope and E/O."
+        )
+        return result
+    log_se = se / share
+    ratio, half = float(probability.mean()) / share, quantile(level) * log_se
+    result["expected_observed"] = {
+        "ratio": ratio,
+        "log_se": log_se,
+        "low": ratio * float(np.exp(-half)),
+        "high": ratio * float(np.exp(half)),
+    }
+    with np.errstate(divide="ignore"):
+        log_odds = np.log(probability[seen]) - np.log1p(-probability[seen])
+    if not np.isfinite(log_odds).all():
+        result["notes"].append("Some probabilities are exactly 0 or 1: no calibration intercept and slope.")
+        return result
+    label, weight = who.case[seen].astype(float), who.weight[seen]
+    for name, fit in (("intercept", calibration.intercept), ("slope", calibration.slope)):
+        result[name], more = fit(label, log_odds, level, weight)
+        result["notes"] += more
+    return result
+
+
+def _ranking(
+    result: dict[str, Any],
+    time: np.ndarray,
+    event: np.ndarray,
+    score: np.ndarray,
+    followed: bool,
+    level: float,
+) -> None:
+    """AUC over time and Uno's C, put into ``result``."""
+    at, notes = result["horizon"], result["notes"]
+    where = at * np.array(SHARES) if at is not None else np.quantile(time[event == 1], SHARES[:-1])
+    for t in np.unique(where):
+        who = horizon.known(time, event, t)
+        value = None if who is None else horizon.auc(who, score)
+        se = None if value is None else horizon.auc_se(who, score)
+        bounded = se is not None and se > 0 and 0 < value < 1
+        result["auc"].append(
+            {
+                "time": float(t),
+                "auc": value,
+                "low": None,
+                "high": None,
+                "se": se,
+                "logit": logit_interval(value, se, level) if bounded else dict.fromkeys(("low", "high")),
+                "cases": int(horizon.by_then(time[event == 1], t).sum()),
+                "controls": 0 if who is None else int(who.control.sum()),
+            }
+        )
+        if who is None:
+            notes.append(f"No AUC at {t:g}: nobody is followed so far.")
+        elif value is None:
+            row = result["auc"][-1]
+            notes.append(
+                f"No AUC at {t:g}: {row['cases']} had the event by then and {row['controls']} are known to be without."
+            )
+    if followed:
+        result["uno"]["value"] = concordance.uno(time, event, score, at)
+        if result["uno"]["value"] is None:
+            notes.append("No Uno's C: no two patients can be compared in time.")
 
 
 def _intervals(
@@ -148,35 +222,23 @@ def _intervals(
 ) -> None:
     """Percentile bounds over resampled patients, put into ``result``; none where a fifth of the resamples fails."""
     asked = [row for row in result["auc"] if row["auc"] is not None]
+    targets = [*asked, result["uno"]] if result["uno"]["value"] is not None else asked
     drawn: list[list[float | None]] = []
-    for _ in range(result["resamples"]):
+    for _ in range(result["resamples"] if targets else 0):
         pick = random.integers(0, len(time), len(time))
         t, e, s = time[pick], event[pick], score[pick]
-        drawn.append([auc_at(t, e, s, row["time"]) for row in asked] + [uno(t, e, s, result["horizon"])])
-    targets = [*asked, result["uno"]] if result["uno"]["value"] is not None else asked
+        row = [auc_at(t, e, s, target["time"]) for target in asked]
+        drawn.append(row + [concordance.uno(t, e, s, result["horizon"])] * (len(targets) - len(asked)))
     for k, target in enumerate(targets):
         values = [row[k] for row in drawn if row[k] is not None]
         if len(values) >= 0.8 * len(drawn) and len(set(values)) > 1:
             low, high = np.quantile(np.array(values, float), [(1 - level) / 2, (1 + level) / 2])
             target |= {"low": float(low), "high": float(high)}
         else:
-            result["notes"].append(
-                f"No interval for {'Uno' if target is result['uno'] else 'the AUC at ' + format(target['time'], 'g')}: "
-                "too few resamples give a value."
+            whose = "Uno's C" if target is result["uno"] else f"the AUC at {target['time']:g}"
+            why = (
+                "too few resamples give a value"
+                if len(values) < 0.8 * len(drawn)
+                else "all resamples give the same value"
             )
-
-
-def _outcome(time: np.ndarray, event: np.ndarray) -> Any:
-    from sksurv.util import Surv
-
-    return Surv.from_arrays(event.astype(bool), time)
-
-
-def _try(call: Any) -> float | None:
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            value = float(call())
-        except (ValueError, ZeroDivisionError):
-            return None
-    return value if np.isfinite(value) else None
+            result["notes"].append(f"No interval for {whose}: {why}.")

@@ -63,6 +63,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation import auc, calibration, coverage, decision
 from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
+from promet.evaluation.horizon import by_then, observed, reached, until
 from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.tables import read_cohort
 
@@ -160,8 +161,8 @@ def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[n
 def outcome(row: dict[str, str], name: str, horizon: float) -> tuple[float, str]:
     """Label of one patient (NaN = none) and, if there is none, why.
 
-    ``progression`` counts within ``horizon`` months: later progression is 0; without progression and
-    followed for less than the horizon is no label. Without months the column is taken as it is.
+    ``progression`` counts at or before ``horizon`` months: later progression is 0, as is no progression when followed to
+    the horizon; without progression and followed for less is no label. Without months the column is taken as it is.
     """
     value = number(row, name)
     if math.isnan(value):
@@ -169,8 +170,8 @@ def outcome(row: dict[str, str], name: str, horizon: float) -> tuple[float, str]
     if name == "progression":
         months = number(row, "months")
         if value == 1:
-            return float(not months > horizon), ""
-        if months < horizon:
+            return float(math.isnan(months) or by_then(months, horizon)), ""
+        if not (math.isnan(months) or until(months, horizon)):
             return math.nan, f"were followed for less than {horizon:g} months without progression"
     return value, ""
 
@@ -216,6 +217,9 @@ def section(
     labels, found = _labels(mine, label_name, cohort, settings.horizon_months)
     reasons = [reason for _, reason in found if reason]
     known = ~np.isnan(labels)
+    excluded = [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))]
+    if label_name == "progression":
+        excluded += _left_early(mine["patient"].tolist(), cohort, labels, settings.horizon_months)
     mine, labels = mine[known], labels[known]
     result: dict[str, Any] = {
         "title": title,
@@ -229,7 +233,7 @@ def section(
         "positives": int((labels == 1).sum()),
         "negatives": int((labels == 0).sum()),
         "no_lesion": int(mine["cnn_score"].isna().sum()),
-        "excluded": [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))],
+        "excluded": excluded,
         "scores": {},
         "paired": {},
         "calibration": {},
@@ -390,6 +394,21 @@ def _labels(
 ) -> tuple[np.ndarray, list[tuple[float, str]]]:
     found = [outcome(cohort.get(p, {}), name, horizon) for p in mine["patient"]]
     return np.array([label for label, _ in found], float), found
+
+
+def _left_early(patients: list[str], cohort: Cohort, labels: np.ndarray, at: float) -> list[str]:
+    """What leaving out those who left before the horizon does to the share with progression, in a sentence."""
+    event = np.array([number(cohort.get(p, {}), "progression") for p in patients])
+    time = np.array([number(cohort.get(p, {}), "months") for p in patients])
+    usable = ~np.isnan(event) & (time >= 0)
+    known = ~np.isnan(labels)
+    if not (usable & ~known).any() or not known.any() or not reached(time[usable], at):
+        return []
+    share, _ = observed(time[usable], event[usable], at)
+    return [
+        f"Without those who left early the share with progression is {100 * labels[known].mean():.0f} %; Kaplan-Meier, which "
+        f"counts them for as long as they were followed, gives {100 * share:.0f} %. Probabilities are judged with them under survival."
+    ]
 
 
 def _probability(log_odds: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
     dynamic: DYNAMIC | null         AUC over time, Uno's C, Brier score; the follow-up as given, not cut at the horizon
     notes: [sentence, ...]          about cox, concordance, few events
 
-    DYNAMIC: see promet.evaluation.dynamic.record: horizon, auc [{time, auc, low, high, cases, controls}], uno {value, low,
-             high}, brier {time, value, reference, scaled}, resamples, seed, censoring, competing (sentences), notes
+    DYNAMIC: see promet.evaluation.dynamic.record: horizon, auc [{time, auc, low, high, se, logit, cases, controls}], uno
+             {value, low, high}, brier {time, value, reference, scaled}, calibration, resamples, seed, censoring, competing
+             (sentences), notes
 
     CUT: thresholds: [t, ...]       quantiles of these patients' own score; group k: t[k-1] < score <= t[k]
          groups: [GROUP, ...]       lowest score first
@@ -26,8 +27,9 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
 
     GROUP: name: "low" | "middle" | "high"
            n, events
-           median, median_low, median_high: time until half have progressed; null = not reached
-           curve: {time, survival, low, high}    equally long lists starting at time 0 with survival 1; a step function:
+           median, median_low, median_high: time until half have progressed, its interval; null = not reached
+           curve: {time, survival, low, high}    equally long lists starting at time 0 with survival 1, then every time at
+                                                 which somebody's follow-up ends (0 again if it is one); a step function:
                                                  survival[k] holds from time[k] to time[k+1] ("post" steps);
                                                  low/high = pointwise log(-log) interval, null where survival is 1 or 0
            censored: {time, survival}            where to draw the ticks
@@ -49,49 +51,41 @@ from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.evaluation import dynamic
+from promet.evaluation import dynamic, product_limit
+from promet.evaluation.concordance import harrell
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.tables import read_cohort
 
 PRODUCT = "survival.json"
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
 DYNAMIC_RESAMPLES = 500  # of the intervals over time, at most
-FINE = 1e-12
 FEW = 10  # events below which every figure is called descriptive
 
 
 def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> dict[str, Any]:
     """n, events, median with interval, curve and censored (see GROUP above) of one group."""
-    from lifelines import KaplanMeierFitter
-    from lifelines.utils import median_survival_times
-
-    fitter = KaplanMeierFitter(alpha=1 - level).fit(time, event)
-    curve = fitter.survival_function_.iloc[:, 0]
-    bounds = fitter.confidence_interval_survival_function_
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        interval = median_survival_times(bounds)
-    gone = np.sort(time[event == 0])
-    # Nobody has had the event, or everybody: the log(-log) interval is not defined, whatever the library fills in.
-    inside = (curve.to_numpy(float) > FINE) & (curve.to_numpy(float) < 1 - FINE)
-    low, high = (
-        [_finite(x) if ok else None for x, ok in zip(bounds.iloc[:, k], inside, strict=True)] for k in (0, 1)
+    found = product_limit.kaplan_meier(time, event, level)
+    median, low, high = (
+        product_limit.quantile(found.time, curve) for curve in (found.survival, found.low, found.high)
     )
+    gone = np.sort(product_limit.settled(time)[0][event == 0])
+    steps = found.survival.tolist()
     return {
         "n": len(time),
         "events": int(event.sum()),
-        "median": _finite(fitter.median_survival_time_),
-        "median_low": _finite(interval.iloc[0, 0]),
-        "median_high": _finite(interval.iloc[0, 1]),
+        "median": median,
+        "median_low": low,
+        "median_high": high,
         "curve": {
-            "time": curve.index.to_numpy(float).tolist(),
-            "survival": curve.to_numpy(float).tolist(),
-            "low": low,
-            "high": high,
+            "time": [0.0, *found.time.tolist()],
+            "survival": [1.0, *steps],
+            "low": [None, *map(_finite, found.low)],
+            "high": [None, *map(_finite, found.high)],
         },
-        "censored": {"time": gone.tolist(), "survival": fitter.predict(gone).tolist() if len(gone) else []}
-        if len(gone) != 1
-        else {"time": gone.tolist(), "survival": [float(fitter.predict(gone[0]))]},
+        "censored": {
+            "time": gone.tolist(),
+            "survival": [steps[k] for k in np.searchsorted(found.time, gone)],
+        },
     }
 
 
@@ -99,6 +93,7 @@ def compare(
     time: np.ndarray, event: np.ndarray, group: np.ndarray, names: list[str], level: float = 0.95
 ) -> dict[str, Any]:
     """Curves of the groups ``names`` (in that order) and the log-rank test: groups, logrank, notes of CUT."""
+    time, _ = product_limit.settled(time)
     ticks = _ticks(float(time.max(initial=0.0)))
     groups, notes = [], []
     for name in names:
@@ -200,12 +195,8 @@ def cox(
 
 def concordance(time: np.ndarray, event: np.ndarray, score: np.ndarray) -> tuple[float | None, list[str]]:
     """Harrell's C of a score that is higher for earlier events, and notes."""
-    from lifelines.utils import concordance_index
-
-    try:
-        return float(concordance_index(time, -score, event)), []
-    except ZeroDivisionError:
-        return None, ["No two patients can be compared in time: no C-index."]
+    value, _ = harrell(time, event, score)
+    return value, [] if value is not None else ["No two patients can be compared in time: no C-index."]
 
 
 def analyse(
@@ -217,6 +208,7 @@ def analyse(
 ) -> dict[str, Any]:
     """n, events, cuts, cox, concordance, notes of survival.json; arrays without missing values."""
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
+    time, _ = product_limit.settled(time)
     result: dict[str, Any] = {"n": len(time), "events": int(event.sum()), "cuts": {}, "notes": []}
     for kind in cuts:
         thresholds, group, names, notes = cut(score, kind) if len(score) else ([], score, [], [])
@@ -233,7 +225,8 @@ def analyse(
 
 def at_horizon(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[np.ndarray, np.ndarray]:
     """Follow-up ended at ``horizon``: time = min(time, horizon), later events become event-free."""
-    return np.minimum(time, horizon), np.where(time > horizon, 0.0, event)
+    time, end = product_limit.settled(time, horizon)
+    return np.minimum(time, end), np.where(time > end, 0.0, event)
 
 
 def study(
@@ -323,7 +316,7 @@ def survive(
         work,
         upstream={"fuse": fuse} if fuse.exists() else {},
         makes=(PRODUCT,),
-        packages=("numpy", "scipy", "pandas", "lifelines", "scikit-survival"),
+        packages=("numpy", "scipy", "pandas", "lifelines", "statsmodels"),
     )
 
 

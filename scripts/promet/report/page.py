@@ -224,6 +224,7 @@ def _results(study: Study, split: Split) -> dict[str, Any]:
         "survival": split.survival,
         "groups": survival_tables.groups(split.survival),
         "over_time": survival_tables.over_time(split.survival),
+        "at_horizon": survival_tables.at_horizon(split.survival),
     }
 
 

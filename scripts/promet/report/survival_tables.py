@@ -1,4 +1,4 @@
-"""Tables of the survival: groups, AUC over time."""
+"""Tables of the survival: groups, AUC over time, probabilities at the horizon."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ def groups(survival: dict[str, Any] | None) -> Table | None:
     for kind in (k for k in CUTS if k in survival["cuts"]):
         cut = survival["cuts"][kind]
         for group in cut["groups"]:
-            bounds = interval(group["median_low"], group["median_high"], 1)
-            middle = f"{fixed(group['median'], 1)} ({bounds})" if known(group["median"]) else "not reached"
             curve = group["curve"]
             last = curve["survival"][-1]
             low, high = curve["low"][-1], curve["high"][-1]
@@ -33,7 +31,7 @@ def groups(survival: dict[str, Any] | None) -> Table | None:
                     f"{CUTS.get(kind, kind)}: {group['name']}",
                     str(group["n"]),
                     str(group["events"]),
-                    middle,
+                    median(group),
                     free,
                 ]
             )
@@ -45,8 +43,20 @@ def groups(survival: dict[str, Any] | None) -> Table | None:
         f"Median months ({ci} CI)",
         f"Free of progression at the end of follow-up, % ({ci} CI)",
     ]
-    caption = f"Groups by the multimodal score; follow-up is cut at {end:g} months."
+    caption = (
+        f"Groups by the multimodal score; follow-up is cut at {end:g} months. Median: the month by which half have progressed; "
+        "where the curve runs level at exactly one half, the middle of that step."
+    )
     return Table(caption, head, rows) if rows else None
+
+
+def median(group: dict[str, Any]) -> str:
+    """``21.5 (9.0 to not reached)``: median with the limits there are; one that the band never comes down to is open."""
+    middle, low, high = (
+        fixed(group[key], 1) if known(group[key]) else "not reached"
+        for key in ("median", "median_low", "median_high")
+    )
+    return middle if low == high == "not reached" else f"{middle} ({low} to {high})"
 
 
 def over_time(survival: dict[str, Any] | None) -> Table | None:
@@ -66,8 +76,44 @@ def over_time(survival: dict[str, Any] | None) -> Table | None:
     ]
     ci = level(survival["confidence"])
     return Table(
-        f"AUC of the multimodal score over time: men progressed by then against men known to be free after it. Intervals from "
+        f"AUC of the multimodal score over time: men progressed by then against men known to be free at it. Intervals from "
         f"{told['resamples']} bootstrap resamples.",
-        ["Months", "Progressed by then", "Free after it", "AUC", f"{ci} CI"],
+        ["Months", "Progressed by then", "Free at it", "AUC", f"{ci} CI"],
         rows,
     )
+
+
+def at_horizon(survival: dict[str, Any] | None) -> Table | None:
+    """Whether the probabilities of the multimodal score are right at the horizon, all patients weighted in."""
+    told = ((survival or {}).get("dynamic") or {}).get("calibration")
+    if not survival or not told:
+        return None
+    at, ci = f"{survival['horizon_months']:g}", level(survival["confidence"])
+    ratio = told["expected_observed"]
+
+    def line(title: str, value: float | None, bounds: dict[str, Any]) -> list[str]:
+        return [title, fixed(value), interval(bounds.get("low"), bounds.get("high"))]
+
+    rows = [
+        [
+            "Men; progressed by then; known to be free at it",
+            f"{told['n']}; {told['cases']}; {told['controls']}",
+            "",
+        ],
+        line("Mean probability", told["mean_probability"], {}),
+        line("Share progressed by then (Kaplan-Meier)", told["observed"], {}),
+        line("Expected/observed (1 = right)", ratio["ratio"], ratio),
+        line("Intercept (0 = right)", told["intercept"]["value"], told["intercept"]),
+        line("Slope (1 = right)", told["slope"]["value"], told["slope"]),
+    ]
+    for k, group in enumerate(told["groups"], 1):
+        title = f"Group {k} by probability, n = {group['n']}, mean {fixed(group['probability'])}: share progressed"
+        rows.append(line(title, group["observed"], group))
+    for row in told["net_benefit"]:
+        title = f"Net benefit of acting from {row['threshold']:g} on; treating all: {fixed(row['all'], 3)}"
+        rows.append([title, fixed(row["model"], 3), ""])
+    caption = (
+        f"The multimodal probability at {at} months. Who left earlier without progression is unknown and is weighted in by the "
+        "others; a group that nobody of is followed so far has no share."
+    )
+    return Table(caption, ["", "Value", f"{ci} CI"], rows, told["notes"])
