@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from skimage.draw import polygon2mask
 
 from promet.core.errors import DataError, UsageError
-from promet.imaging import dicom, geometry, rtstruct, seg
+from promet.imaging import contours, dicom, geometry, seg
 from promet.imaging.convert import convert_source
 from promet.imaging.masks import read_mask
 from promet.imaging.roi import Chooser
@@ -101,7 +101,7 @@ def test_filling_against_scikit_image():
     rng = np.random.default_rng(0)
     for _ in range(50):
         points = rng.uniform(1, 38, (rng.integers(3, 30), 2))
-        np.testing.assert_array_equal(rtstruct.inside(points, (40, 50)), polygon2mask((40, 50), points))
+        np.testing.assert_array_equal(contours.inside(points, (40, 50)), polygon2mask((40, 50), points))
 
 
 def test_rtstruct_refusals(tmp_path):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from promet.cohort.sources import source as located
 from promet.cohort.table import SOURCES, Row
+from promet.core.detached import data_file
 from promet.core.errors import DataError, UsageError
 from promet.core.files import digest_file, left_behind, read_json, write_json, write_text_if_changed
 
@@ -95,7 +96,8 @@ def _unchanged(path: str | Path, time: int) -> dict[str, dict[str, Row]]:
 def list_files(source: Path) -> list[Path]:
     """Every regular file of a source, sorted, but for what systems leave there; links to folders are not followed."""
     if source.is_file():
-        return [source]
+        beside = data_file(source)
+        return [source] if beside is None else [source, beside]
 
     def refuse(error: OSError) -> None:
         raise error
@@ -221,7 +223,13 @@ class Look:
 
 def _look(source: str) -> Look:
     try:
-        seen = list(_stats(source)) if os.path.isdir(source) else [("", os.stat(source))]
+        if os.path.isdir(source):
+            seen = list(_stats(source))
+        else:
+            seen = [
+                ("", os.stat(source)),
+                *(("beside", path.stat()) for path in list_files(Path(source))[1:]),
+            ]
     except OSError:
         return Look()
     lines = sorted(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}" for name, stat in seen)

@@ -23,7 +23,7 @@ log = logging.getLogger("promet")
 STAGES: dict[str, int] = {
     "convert": 2,
     "organs": 1,
-    "segment": 1,
+    "segment": 2,
     "crop": 1,
     "normalise": 1,
     "measure": 1,

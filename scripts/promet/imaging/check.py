@@ -1,7 +1,7 @@
-"""A look into the sources of a cohort table before anything is made: headers only, no pixel is read.
+"""A look into the sources of a cohort table before anything is made.
 
-What convert and segment would refuse from the headers alone is found in a moment per patient. What lies in the pixels
-(NaN, a mask outside of the PET) is found when the stages run.
+Of DICOM images the headers are read, which takes a moment per patient: what lies in their pixels is found when the stages
+run. Masks and volumes are read whole and brought to the grid of the PET: nearly all that is wrong with them is inside.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from promet.cohort.sources import source
 from promet.cohort.table import read
 from promet.core.errors import DataError
 from promet.imaging import convert, dicom, masks
-from promet.imaging.ct import choose
+from promet.imaging.ct import choose, convert_ct
 from promet.imaging.settings import Imaging
 
 
@@ -42,20 +44,38 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
             if row[name]
         }
         paths = {name: path for name, path in paths.items() if path.exists()}
+        grid: sitk.Image | None = None
         for name, path in paths.items():
             try:
-                _look(name, path, paths, settings)
+                if name == "pet":
+                    grid = convert.check_source(path)
+                elif name == "ct":
+                    _look_at_ct(path, paths, settings)
+                else:
+                    _look_at_mask(name, path, paths, grid, settings)
             except DataError as error:
-                yield ImageFault(row["patient"], name, error.code, error.sentence())
+                if not (name == "lesions" and error.code in masks.NOTHING_MARKED):  # a finding, no fault
+                    yield ImageFault(row["patient"], name, error.code, error.sentence())
 
 
-def _look(name: str, path: Path, paths: dict[str, Path], settings: Imaging) -> None:
-    if name == "pet":
-        convert.check_source(path)
-    elif name == "ct" and (
-        (settings.totalsegmentator.use and "prostate" not in paths) or settings.convert.keep_ct
-    ):
-        if not masks.is_volume(path):
+def _look_at_ct(path: Path, paths: dict[str, Path], settings: Imaging) -> None:
+    if settings.convert.keep_ct or (settings.totalsegmentator.use and "prostate" not in paths):
+        if masks.is_volume(path):
+            convert_ct(path)
+        else:
             choose(path, paths.get("pet"))
-    elif name in ("prostate", "lesions") and not masks.is_volume(path):
+
+
+def _look_at_mask(
+    name: str, path: Path, paths: dict[str, Path], grid: sitk.Image | None, settings: Imaging
+) -> None:
+    """As segment would read it; without a PET that can be read, only the mask itself."""
+    if not masks.is_volume(path):
         masks.fitting(path, getattr(settings.segment, f"{name}_roi"), named=True)
+    asked = (getattr(settings.segment, f"{name}_roi"), paths.get("ct"), paths.get("pet"))
+    if grid is not None:
+        masks.read_mask(path, grid, *asked, several=name == "lesions")
+    else:
+        grid = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+        grid.SetSpacing([5.0, 5.0, 5.0])
+        masks.read_own(path, grid, *asked, several=name == "lesions")

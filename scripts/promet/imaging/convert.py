@@ -16,9 +16,10 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging import dicom, geometry, maps, series, stacking, suv
 from promet.imaging.settings import Convert
+from promet.imaging.volumes import is_volume
+from promet.imaging.whole import is_whole
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
-IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha")
 TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
 IMPOSSIBLE = 20000.0  # refused also from DICOM: an extreme voxel at an edge is only warned of
 
@@ -44,7 +45,7 @@ def convert_source(source: Path) -> Converted:
     """
     dicom.quiet()
     source = Path(source)
-    if source.is_file() and source.name.lower().endswith(IMAGES):
+    if is_volume(source):
         result = _from_volume(source)
     else:
         try:
@@ -60,19 +61,31 @@ def convert_source(source: Path) -> Converted:
     return result
 
 
-def check_source(source: Path) -> None:
-    """Refuse what ``convert_source`` would refuse by the headers alone; no pixel is read.
+def check_source(source: Path) -> sitk.Image:
+    """Refuse what ``convert_source`` would refuse by the headers alone; no pixel of DICOM is read. A volume is read whole.
+
+    Returns:
+        An image on the grid that ``convert_source`` would give; its values mean nothing.
 
     Raises:
         DataError: as ``convert_source``.
     """
     dicom.quiet()
-    if source.is_file() and source.name.lower().endswith(IMAGES):
-        return
+    if is_volume(source):
+        return convert_source(source).image
     try:
-        headers = [frame.header for frame in series.find_pet(source).frames]
+        frames = series.find_pet(source).frames
+        for path in {Path(frame.dataset.filename) for frame in frames}:
+            if not is_whole(path):
+                raise DataError(
+                    "E_PET_TRUNCATED",
+                    f"The pixels of a slice are incomplete or cannot be decoded: {dicom.place(path, source)}",
+                    "whole DICOM files",
+                    "Copy again",
+                )
+        headers = [frame.header for frame in frames]
         suv.factors(headers)
-        stacking.stack(headers)
+        return geometry.canonical(stacking.grid(stacking.stack(headers), headers[0]))
     except DataError as error:
         raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
 
@@ -143,11 +156,12 @@ def convert_by_hand(source: Path, out: Path, audit: Path | None = None) -> Conve
 
 
 def _from_volume(source: Path) -> Converted:
-    image = sitk.Cast(geometry.read_image(source), sitk.sitkFloat32)
-    values = sitk.GetArrayViewFromImage(image)
-    if not geometry.all_finite(source):
+    volume = geometry.read_volume(source)
+    if not volume.finite:
         raise _not_finite()
-    if np.isfinite(values).all() and float(values.max()) > TOO_HOT:
+    image = sitk.Cast(volume.image, sitk.sitkFloat32)
+    values = sitk.GetArrayViewFromImage(image)
+    if float(values.max()) > TOO_HOT:
         raise DataError(
             "E_PET_NOT_SUV",
             f"The PET volume reaches {float(values.max()):.0f}, so it is not in SUV",
@@ -157,7 +171,7 @@ def _from_volume(source: Path) -> Converted:
     return Converted(
         image,
         {"rule": "volume given in SUV", "units": "SUV"},
-        ["The PET was given as a volume: that it is SUV by body weight was taken on trust"],
+        ["The PET was given as a volume: that it is SUV by body weight was taken on trust", *volume.warnings],
     )
 
 

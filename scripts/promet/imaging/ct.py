@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from promet.core.errors import DataError
 from promet.imaging import dicom, geometry, series, stacking
 from promet.imaging.dicom import Header
-from promet.imaging.masks import identities, is_volume
+from promet.imaging.scans import Images
+from promet.imaging.volumes import is_volume
 
 RANGE = (-32768, 32767)
 
@@ -27,12 +28,18 @@ def convert_ct(source: Path, pet: Path | None = None) -> sitk.Image:
         int16 HU, array (z to superior, y to posterior, x to left).
 
     Raises:
-        DataError: E_CT_NONE, E_CT_AMBIGUOUS, E_CT_SPLIT_SERIES, E_CT_FRAME, E_CT_RESCALE, E_CT_TRUNCATED, those of stacking.py with
+        DataError: E_CT_NONE, E_CT_AMBIGUOUS, E_CT_SPLIT_SERIES, E_CT_FRAME, E_CT_RESCALE, E_CT_TRUNCATED, E_CT_NAN, those
+            of stacking.py with
             ``CT`` in place of ``PET``; E_IMAGE_* of a volume.
     """
     dicom.quiet()
     if is_volume(source):
-        image = geometry.canonical(geometry.read_image(source))
+        volume = geometry.read_volume(source)
+        if not volume.finite:
+            raise DataError(
+                "E_CT_NAN", "The CT holds values that are not finite", "finite numbers", "Export it again"
+            )
+        image = geometry.canonical(volume.image)
         return sitk.Cast(
             sitk.Clamp(sitk.Round(sitk.Cast(image, sitk.sitkFloat32)), sitk.sitkFloat32, *RANGE),
             sitk.sitkInt16,
@@ -81,7 +88,7 @@ def choose(source: Path, pet: Path | None) -> list[Dataset]:
             "one CT series of more than two images",
             "Check the column ct",
         )
-    frames = identities(pet)[1]
+    frames = Images(pet).frames
     same = [each for each in found if not frames or Header(each[0]).text("FrameOfReferenceUID") in frames]
     if not same:
         raise DataError(

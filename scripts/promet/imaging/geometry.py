@@ -10,7 +10,8 @@ import gzip
 import math
 import os
 import shutil
-import struct
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,33 +19,47 @@ import SimpleITK as sitk
 
 from promet.core.errors import DataError
 from promet.core.files import atomic
+from promet.imaging import volumes
 
 WHOLE, REGION = "pet.nii.gz", "region.nii.gz"  # of convert, if it keeps the whole body, else of segment
-SHEAR = 2e-3  # axes further from perpendicular than this (rad) are refused: 0.6 mm over 300 mm
 FINE = 1.5  # on a reference coarser by this factor a voxel is averaged, else sampled once
 TIE = 1e-5  # shares closer than this are equal; they come from float32 samples
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
 
-def read_image(path: str | os.PathLike[str]) -> sitk.Image:
-    """Read a volume (NIfTI, NRRD, MetaImage); tiny errors of its axes are made perpendicular.
+@dataclass
+class Volume:
+    """A volume as read from a file; ``finite`` is False when voxels were NaN or infinite, ``warnings`` are sentences."""
+
+    image: sitk.Image
+    finite: bool
+    warnings: list[str]
+
+
+def read_volume(path: str | os.PathLike[str]) -> Volume:
+    """Read a whole volume (NIfTI, NRRD, MetaImage); tiny errors of its axes are made perpendicular.
 
     Returns:
         A 3D scalar image without any text of the file's header.
 
     Raises:
-        DataError: E_IMAGE_FORMAT (no image), E_IMAGE_VOLUMES (no single 3D scalar volume), E_IMAGE_ORIENTATION (none
-            given), E_IMAGE_SHEARED, E_IMAGE_GEOMETRY (NaN, zero spacing).
+        DataError: E_IMAGE_FORMAT (no image), E_IMAGE_TRUNCATED, E_IMAGE_VOLUMES (no single 3D scalar volume),
+            E_IMAGE_ORIENTATION (no place given), E_IMAGE_PLACES (two), E_IMAGE_SHEARED, E_IMAGE_GEOMETRY (NaN, zero
+            spacing).
+        OSError: the disk's fault.
     """
     path = Path(path)
+    stated = volumes.look(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    header = _nifti_header(path)
-    if header is not None:
-        _check_nifti(header)
     before = os.environ.get(_PERMISSIVE)
-    os.environ[_PERMISSIVE] = "1"  # else ITK refuses axes that are off by rounding; the check above is ours
+    os.environ[_PERMISSIVE] = "1"  # else ITK refuses axes that are off by rounding; the check is ours
     try:
-        image = sitk.ReadImage(str(path))
+        with tempfile.TemporaryDirectory() as folder:  # ITK goes by names, and not all spellings of them
+            named = Path(folder, stated.name)
+            named.symlink_to(path.resolve())
+            if stated.beside is not None:
+                named.with_name(stated.beside.name).symlink_to(stated.beside.resolve())
+            image = sitk.ReadImage(str(named))
     except RuntimeError:
         raise DataError(
             "E_IMAGE_FORMAT",
@@ -59,41 +74,32 @@ def read_image(path: str | os.PathLike[str]) -> sitk.Image:
             os.environ[_PERMISSIVE] = before
     image = _squeeze(image)
     _check_geometry(image)
-    return without_text(image)
+    if (
+        stated.places
+        and volumes.shift(stated.places[0], place(image), image.GetSize())[1] > volumes.APART + 0.01
+    ):
+        raise volumes.geometry_error("has a spacing (pixdim) that its matrix (sform) contradicts")
+    values = sitk.GetArrayViewFromImage(image)
+    finite = stated.finite and (values.dtype.kind != "f" or bool(np.isfinite(values).all()))
+    return Volume(without_text(image), finite, stated.warnings)
+
+
+def read_image(path: str | os.PathLike[str]) -> sitk.Image:
+    """The image of ``read_volume`` alone."""
+    return read_volume(path).image
+
+
+def place(image: sitk.Image) -> np.ndarray:
+    """4 x 4: index (x, y, z, 1) to mm."""
+    made = np.eye(4)
+    made[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    made[:3, 3] = image.GetOrigin()
+    return made
 
 
 def read_pet(folder: Path) -> sitk.Image:
     """A patient's PET in SUV on the grid of his masks: the whole body, or what is kept of it around the organ."""
     return read_image(folder / WHOLE if (folder / WHOLE).exists() else folder / REGION)
-
-
-def all_finite(path: str | os.PathLike[str]) -> bool:
-    """False when a NIfTI file of floats holds NaN or infinity, which ITK's reader turns into 0 without a word.
-
-    Other files are as they are: ask the array.
-    """
-    path = Path(path)
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return True
-    with open(path, "rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if zipped else open(path, "rb") as handle:
-        header = handle.read(544)
-        order = next((o for o in "<>" if struct.unpack_from(f"{o}i", header)[0] in (348, 540)), None)
-        if order is None:
-            return True
-        second = struct.unpack_from(f"{order}i", header)[0] == 540
-        kind = {16: "f4", 64: "f8"}.get(struct.unpack_from(f"{order}h", header, 12 if second else 70)[0])
-        if kind is None:
-            return True
-        start = int(struct.unpack_from(f"{order}{'q' if second else 'f'}", header, 168 if second else 108)[0])
-        handle.seek(start)
-        while block := handle.read(1 << 22):
-            size = np.dtype(kind).itemsize
-            block += handle.read(-len(block) % size)
-            if not np.isfinite(np.frombuffer(block[: len(block) // size * size], order + kind)).all():
-                return False
-    return True
 
 
 def without_text(image: sitk.Image) -> sitk.Image:
@@ -291,65 +297,16 @@ def _squeeze(image: sitk.Image) -> sitk.Image:
         image = image[(slice(None),) * (image.GetDimension() - 1) + (0,)]
         size = image.GetSize()
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataError(
-            "E_IMAGE_VOLUMES", "An image file is no single volume", "one 3D volume with one value per voxel"
-        )
+        raise volumes.not_one()
     return image
 
 
 def _check_geometry(image: sitk.Image) -> None:
     numbers = [*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection()]
     if not np.isfinite(numbers).all() or min(image.GetSpacing()) <= 0:
-        raise _geometry("has no finite orientation and spacing")
+        raise volumes.geometry_error("has no finite orientation and spacing")
     axes = np.reshape(image.GetDirection(), (3, 3))
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
         left, _, right = np.linalg.svd(axes)
         axes = left @ right
         image.SetDirection(axes.ravel().tolist())
-
-
-def _geometry(found: str, code: str = "E_IMAGE_GEOMETRY") -> DataError:
-    return DataError(
-        code,
-        f"An image file {found}",
-        "a volume with right-angled axes placed in the body",
-        "Export it again",
-    )
-
-
-def _nifti_header(path: Path) -> bytes | None:
-    """The 348 bytes of a NIfTI-1 header, little-endian or as found; None for other files."""
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return None
-    opener = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opener(path, "rb") as handle:
-            header = handle.read(348)
-    except (OSError, EOFError):
-        return None  # the reader says what is wrong
-    return header if len(header) == 348 else None
-
-
-def _check_nifti(header: bytes) -> None:
-    order = next((o for o in "<>" if struct.unpack_from(f"{o}i", header)[0] == 348), None)
-    if order is None:
-        return  # NIfTI-2: ITK checks it
-    spacing = struct.unpack_from(f"{order}3f", header, 80)
-    qform, sform = struct.unpack_from(f"{order}2h", header, 252)
-    quaternion = struct.unpack_from(f"{order}6f", header, 256)
-    rows = struct.unpack_from(f"{order}12f", header, 280)
-    numbers = [*spacing, *(quaternion if qform else ()), *(rows if sform else ())]
-    if not np.isfinite(numbers).all() or (min(map(abs, spacing)) == 0 and not sform):
-        raise _geometry("holds NaN or zero in its orientation or spacing")
-    if not qform and not sform:
-        raise _geometry(
-            "does not say how it lies in the body (qform and sform code are 0)", "E_IMAGE_ORIENTATION"
-        )
-    if sform:
-        axes = np.reshape(rows, (3, 4))[:, :3]
-        lengths = np.linalg.norm(axes, axis=0)
-        if lengths.min() == 0:
-            raise _geometry("has an axis of length zero")
-        axes = axes / lengths
-        if not qform and np.abs(axes.T @ axes - np.eye(3)).max() > SHEAR:
-            raise _geometry("has axes that are not perpendicular", "E_IMAGE_SHEARED")

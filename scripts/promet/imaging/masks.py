@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError, PrometError
-from promet.imaging import dicom, geometry
-from promet.imaging.roi import Chooser, Contoured, missing
+from promet.imaging import dicom, geometry, volumes
+from promet.imaging.roi import Chooser, Contoured, missing, unusable
+from promet.imaging.scans import Around, check_frame
+from promet.imaging.volumes import is_volume
+from promet.imaging.whole import is_whole
 
 log = logging.getLogger("promet")
-IMAGES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 # A lesion mask without any voxel, contour or frame is a reader's word that there is no lesion.
 NOTHING_MARKED = ("E_MASK_EMPTY", "E_MASK_NO_CONTOUR", "E_MASK_NO_FRAME")
-IDENTITY = ["SOPInstanceUID", "FrameOfReferenceUID", "Modality", "PatientID"]
+WHOLE_NUMBER = 1e-4  # of its size (of 1 at least): what a label may be off by scaling and float32
 
 
 def read_mask(
@@ -31,51 +31,37 @@ def read_mask(
     pet: Path | None = None,
     warnings: list[str] | None = None,
     by_name: bool = False,
+    several: bool = False,
 ) -> sitk.Image:
     """Read a mask and bring it to the PET grid.
 
     Args:
-        source: NIfTI/NRRD on any grid, DICOM SEG, RTSTRUCT, or a folder that holds one of them.
+        source: NIfTI/NRRD/MetaImage on any grid, DICOM SEG, RTSTRUCT, or a folder that holds one of them.
         reference: the PET volume.
-        roi: regular expression (search) over ROI names or segment labels; several that match are united.
+        roi: regular expression (search) over ROI names or segment labels; a name that fits from end to end wins over
+            those that fit in part; several that match are united.
             ``label=N`` takes number N, also of a volume with several labels; ``label=any`` takes all.
         ct: the CT source, if any: gives the slice distance and is checked to be what was drawn on.
         pet: the PET source, if it is DICOM: its frame of reference must be the mask's.
         warnings: sentences are appended here (and always logged).
         by_name: a volume, whose labels have no names, does not fit a pattern (otherwise it is taken as it is).
+        several: names that fit in part are as good as those that fit from end to end.
 
     Returns:
         uint8 0/1 on the grid of ``reference``.
 
     Raises:
-        DataError: E_SOURCE_MISSING, E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_LABELS, E_MASK_VALUES, E_MASK_NAN, those of
-            ``NOTHING_MARKED``, E_MASK_OUTSIDE, E_MASK_FRAME, E_MASK_PATIENT, E_MASK_REFERENCE, E_MASK_AMBIGUOUS,
-            E_MASK_TRUNCATED; those of seg.py and rtstruct.py.
+        DataError: as ``read_own``; E_MASK_EMPTY, E_MASK_OUTSIDE, E_MASK_GRID.
     """
-    dicom.quiet()
     told: list[str] = []
-    source = Path(source)
-    Chooser(roi)
-    if not source.exists():
-        raise DataError("E_SOURCE_MISSING", "The mask source is not there", "a file or folder")
-    if is_volume(source):
-        own = _from_volume(source, roi, by_name)
-    else:
-        contoured = _from_dicom(source, reference, roi, ct, told, by_name)
-        _check_frame(contoured, ct, pet, told)
-        own = contoured.image
+    own = read_own(source, reference, roi, ct, pet, told, by_name, several)
     if not _any(own):
         raise DataError(
             "E_MASK_EMPTY", "The mask holds no voxel", "a mask that marks something", "Check the export"
         )
     mask = geometry.to_grid(own, reference)
     if not _any(mask):
-        raise DataError(
-            "E_MASK_OUTSIDE",
-            "The mask does not overlap the PET",
-            "a mask of the same patient and position",
-            "Check the pairing",
-        )
+        raise _outside()
     before, after = _volume(own), _volume(mask)
     if after < 0.5 * before and before > 20 * float(np.prod(reference.GetSpacing())):
         told.append(f"Only {100 * after / before:.0f} % of the mask's volume lies inside the PET")
@@ -86,9 +72,36 @@ def read_mask(
     return mask
 
 
-def is_volume(source: Path) -> bool:
-    """True for a NIfTI, NRRD or MetaImage file, by its name."""
-    return source.is_file() and source.name.lower().endswith(IMAGES)
+def read_own(
+    source: Path,
+    reference: sitk.Image,
+    roi: str,
+    ct: Path | None = None,
+    pet: Path | None = None,
+    told: list[str] | None = None,
+    by_name: bool = False,
+    several: bool = False,
+) -> sitk.Image:
+    """A mask on its own grid, which may hold nothing; arguments as of ``read_mask``.
+
+    Raises:
+        DataError: E_SOURCE_MISSING, E_IMAGE_*, E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_LABELS, E_MASK_VALUES,
+            E_MASK_NAN, E_MASK_UNUSABLE, E_MASK_NO_CONTOUR, E_MASK_NO_FRAME, E_MASK_FRAME, E_MASK_PATIENT,
+            E_MASK_REFERENCE, E_MASK_AMBIGUOUS, E_MASK_TRUNCATED, E_MASK_GRID; those of seg.py and rtstruct.py.
+    """
+    dicom.quiet()
+    told = [] if told is None else told
+    source = Path(source)
+    choose = Chooser(roi, several)
+    if not source.exists():
+        raise DataError("E_SOURCE_MISSING", "The mask source is not there", "a file or folder")
+    found = source if is_volume(source) else fitting(source, roi, several=several)
+    if isinstance(found, Path):
+        return _from_volume(found, choose, by_name, reference, told)
+    around = Around(ct, pet)
+    contoured = _from_dicom(found, reference, choose, around, told)
+    check_frame(contoured, around, told)
+    return contoured.image
 
 
 def mask_by_hand(
@@ -117,37 +130,105 @@ def mask_by_hand(
     }
 
 
-def _from_volume(source: Path, roi: str, by_name: bool) -> sitk.Image:
-    image = _around(geometry.read_image(source))
-    kinds = np.unique(sitk.GetArrayViewFromImage(image))
-    if not np.isfinite(kinds).all() or not geometry.all_finite(source):
+def _from_volume(
+    source: Path, choose: Chooser, by_name: bool, reference: sitk.Image, told: list[str]
+) -> sitk.Image:
+    volume = geometry.read_volume(source)
+    told.extend(volume.warnings)
+    if not volume.finite:
         raise DataError(
             "E_MASK_NAN", "The mask volume holds values that are not finite", "0 and 1", "Export it again"
         )
-    kinds = kinds[kinds != 0]
-    wanted = re.fullmatch(r"label=(\d+|any)", roi.strip())
-    if by_name and not wanted:
+    _check_grid(volume.image, reference, told)
+    image = _around(volume.image)
+    kinds = np.unique(sitk.GetArrayViewFromImage(image)).astype(np.float64)
+    nearest = np.round(kinds)
+    if (np.abs(kinds - nearest) <= WHOLE_NUMBER * np.maximum(1, np.abs(kinds))).all():
+        return _labelled(image, np.unique(nearest[nearest != 0]), choose, by_name)
+    if by_name and not choose.label:
         raise missing(len(kinds), "labels")
-    if wanted and wanted[1] != "any" and len(kinds) and (kinds == np.round(kinds)).all():
-        if float(wanted[1]) not in kinds:
+    if kinds.min() < -WHOLE_NUMBER or kinds.max() > 1 + WHOLE_NUMBER:
+        raise DataError(
+            "E_MASK_VALUES",
+            "The mask volume holds values that are no labels",
+            "0 and 1, or shares up to 1",
+        )
+    if kinds.max() < 0.5:
+        raise unusable(f"its highest share is {kinds.max():.3g}")
+    return image >= 0.5
+
+
+def _labelled(image: sitk.Image, kinds: np.ndarray, choose: Chooser, by_name: bool) -> sitk.Image:
+    """The wanted one of the labels ``kinds``."""
+    if by_name and not choose.label:
+        raise missing(len(kinds), "labels")
+    if choose.label and choose.label != "any" and len(kinds):
+        wanted = float(choose.label)
+        if wanted not in kinds:
             raise missing(len(kinds), "labels")
-        return image == float(wanted[1])
-    if len(kinds) and (kinds != np.round(kinds)).any():
-        if kinds.min() < 0 or kinds.max() > 1:
-            raise DataError(
-                "E_MASK_VALUES",
-                "The mask volume holds values that are no labels",
-                "0 and 1, or shares up to 1",
-            )
-        return image >= 0.5
-    if len(kinds) > 1 and not wanted:
+        return _near(image, wanted)
+    if len(kinds) > 1 and not choose.label:
         raise DataError(
             "E_MASK_LABELS",
             f"The mask volume holds {len(kinds)} labels",
             "one label",
             "Set the roi setting to label=N for one of them or to label=any for all",
         )
-    return image != 0
+    return 1 - _near(image, 0.0)
+
+
+def _near(image: sitk.Image, label: float) -> sitk.Image:
+    marked = sitk.GetImageFromArray(
+        (np.abs(sitk.GetArrayViewFromImage(image) - np.float64(label)) < 0.5).astype(np.uint8)
+    )
+    marked.CopyInformation(image)
+    return marked
+
+
+def _check_grid(own: sitk.Image, pet: sitk.Image, told: list[str]) -> None:
+    """Refuse a volume that was never placed, or that has the very voxels of the PET at another place.
+
+    Programs that do not place a volume leave it at 0 with voxels of 1 mm. Flipped axes are the same grid.
+    """
+    own, pet = geometry.canonical(own), geometry.canonical(pet)
+    alike = own.GetSize() == pet.GetSize()
+    same_voxels = alike and np.allclose(own.GetSpacing(), pet.GetSpacing(), rtol=1e-3)
+    first, length = np.abs(own.GetOrigin()), (np.array(own.GetSize()) - 1) * own.GetSpacing()
+    at_zero = bool(np.all((first < 1e-6) | (np.abs(first - length) < 1e-6)))  # of any corner
+    never_placed = at_zero and np.allclose(own.GetSpacing(), 1, atol=1e-6)
+    mm, off = volumes.shift(geometry.place(pet), geometry.place(own), pet.GetSize()) if alike else (0.0, 0.0)
+    if (off > volumes.APART and (same_voxels or at_zero)) or (never_placed and not alike):
+        if not never_placed and not _touch(own, pet):
+            raise _outside()
+        raise DataError(
+            "E_MASK_GRID",
+            "The mask has the voxels of the PET, but lies at another place"
+            if alike
+            else "The mask was never placed: voxels of 1 mm, the first of them at 0",
+            "the grid of the PET or CT it was drawn on",
+            "Check that PET and mask are of the same patient, or export it with its place",
+        )
+    if same_voxels and off > volumes.ROUNDING:
+        told.append(f"The mask has the voxels of the PET, {mm:.2g} mm or {off:.2g} voxels beside them")
+
+
+def _touch(a: sitk.Image, b: sitk.Image) -> bool:
+    """Whether the boxes of two canonical grids overlap."""
+    middles, halves = [], []
+    for image in (a, b):
+        size = np.array(image.GetSize())
+        middles.append(np.array(image.TransformContinuousIndexToPhysicalPoint(((size - 1) / 2).tolist())))
+        halves.append(size * image.GetSpacing() / 2)
+    return bool((np.abs(middles[0] - middles[1]) < sum(halves)).all())
+
+
+def _outside() -> DataError:
+    return DataError(
+        "E_MASK_OUTSIDE",
+        "The mask does not overlap the PET",
+        "a mask of the same patient and position",
+        "Check the pairing",
+    )
 
 
 def _around(image: sitk.Image) -> sitk.Image:
@@ -164,54 +245,56 @@ def _around(image: sitk.Image) -> sitk.Image:
 
 
 def _from_dicom(
-    source: Path, reference: sitk.Image, roi: str, ct: Path | None, told: list[str], by_name: bool
+    data: Dataset, reference: sitk.Image, choose: Chooser, around: Around, told: list[str]
 ) -> Contoured:
     from promet.imaging import rtstruct, seg
 
     readers = {"RTSTRUCT": rtstruct.read, "SEG": seg.read}
-    data = fitting(source, roi)
-    if isinstance(data, Path):
-        return Contoured(_from_volume(data, roi, by_name), None)
     try:
-        result = readers[str(data.Modality)](data, reference, Chooser(roi), ct, told)
+        result = readers[str(data.Modality)](data, reference, choose, around, told)
     except (PrometError, MemoryError):
         raise
     except Exception as error:  # pydicom raises many kinds, whose text may show values
         if isinstance(error, OSError) and error.errno:
             raise
-        raise DataError(
-            "E_MASK_TRUNCATED",
-            "The mask file ends before its end, or lacks elements that every mask has",
-            "a whole DICOM SEG or RTSTRUCT",
-            "Copy or export it again",
-        ) from None
+        raise _incomplete() from None
     result.patient = str(data.get("PatientID") or "")
     return result
 
 
-def fitting(source: Path, roi: str, named: bool = False) -> Dataset | Path:
+def _incomplete() -> DataError:
+    return DataError(
+        "E_MASK_TRUNCATED",
+        "The mask file ends before its end, or lacks elements that every mask has",
+        "a whole DICOM SEG or RTSTRUCT",
+        "Copy or export it again",
+    )
+
+
+def fitting(source: Path, roi: str, named: bool = False, several: bool = False) -> Dataset | Path:
     """The one file of a source that holds the mask: header of a SEG or RTSTRUCT, or path of a volume.
 
     Args:
         named: also refuse a single file none of whose names fits ``roi``, which its reader would do later.
+        several: as of ``Chooser``.
 
     Raises:
-        DataError: E_MASK_FORMAT, E_MASK_ROI_MISSING, E_MASK_AMBIGUOUS.
+        DataError: E_MASK_FORMAT, E_MASK_TRUNCATED, E_MASK_ROI_MISSING, E_MASK_AMBIGUOUS.
     """
-    found = [data for data in dicom.read_headers(source) if _kind(data) in ("RTSTRUCT", "SEG")]
+    found = _masks_in(source)
     if not found:
-        volumes = (
-            [p for p in dicom.files_of(source) if p.name.lower().endswith(IMAGES)] if source.is_dir() else []
-        )
-        if len(volumes) == 1:
-            return volumes[0]
+        inside = [p for p in dicom.files_of(source) if is_volume(p)] if source.is_dir() else []
+        if len(inside) == 1:
+            return inside[0]
         raise DataError(
             "E_MASK_FORMAT",
-            "The mask source is no mask this program reads",
+            f"The mask source holds {len(inside)} volumes"
+            if inside
+            else "The mask source is no mask this program reads",
             "one NIfTI, DICOM SEG or RTSTRUCT",
-            "Export it again",
+            "Name the file in the table" if inside else "Export it again",
         )
-    choose, fits = Chooser(roi), found
+    choose, fits = Chooser(roi, several), found
     if len(found) > 1 or (named and _names(found[0])):
         fits = [data for data in found if any(choose(*name) for name in _names(data))]
     if not fits:
@@ -226,16 +309,26 @@ def fitting(source: Path, roi: str, named: bool = False) -> Dataset | Path:
     return fits[0]
 
 
+def _masks_in(source: Path) -> list[Dataset]:
+    """Headers of the SEG and RTSTRUCT files of a source; refused when one of its files is cut."""
+    found = []
+    for path in dicom.files_of(source):
+        if not dicom.is_dicom(path):
+            continue
+        data = dicom.read_header(path)
+        kind = "" if data is None else _kind(data)
+        if kind in ("RTSTRUCT", "SEG"):
+            found.append(data)
+        if kind in ("", "RTSTRUCT", "SEG") and not is_whole(path):
+            raise _incomplete()
+    return found
+
+
 def names_in(source: Path) -> list[tuple[int, str]]:
     """Number and name of every ROI and segment of a DICOM source; a volume's labels have no names."""
     if is_volume(source):
         return []
-    return [
-        name
-        for data in dicom.read_headers(source)
-        if _kind(data) in ("RTSTRUCT", "SEG")
-        for name in _names(data)
-    ]
+    return [name for data in _masks_in(source) for name in _names(data)]
 
 
 def _kind(data: Dataset) -> str:
@@ -253,70 +346,11 @@ def _names(data: Dataset) -> list[tuple[int, str]]:
 
 
 def _all_names(data: Dataset) -> list[tuple[int, str]]:
+    from promet.imaging import seg
+
     rois = [(int(r.ROINumber), str(r.get("ROIName", ""))) for r in data.get("StructureSetROISequence") or ()]
-    return rois + [
-        (int(s.SegmentNumber), str(s.get("SegmentLabel", ""))) for s in data.get("SegmentSequence") or ()
-    ]
-
-
-def identities(source: Path | None) -> tuple[set[str], set[str], set[str]]:
-    """SOP instances, frames of reference and patients of a DICOM image source; empty for anything else."""
-    instances, frames, patients = set(), set(), set()
-    for path in dicom.files_of(source) if source is not None and Path(source).exists() else ():
-        if not dicom.is_dicom(path):
-            continue
-        try:
-            data = dcmread(path, specific_tags=IDENTITY, stop_before_pixels=True, force=True)
-        except Exception:  # not this module's file to judge
-            continue
-        if str(data.get("Modality", "")) in ("CT", "PT", "MR"):
-            instances.add(str(data.get("SOPInstanceUID", "")))
-            if data.get("FrameOfReferenceUID"):
-                frames.add(str(data.FrameOfReferenceUID))
-            if data.get("PatientID"):
-                patients.add(str(data.PatientID))
-    return instances, frames, patients
-
-
-def _check_frame(mask: Contoured, ct: Path | None, pet: Path | None, told: list[str]) -> None:
-    """The mask must lie in the frame of reference of the PET, or of the CT when that of the PET is not known."""
-    on_ct, ct_frames, ct_patients = identities(ct)
-    on_pet, pet_frames, pet_patients = identities(pet)
-    patients, frames = pet_patients or ct_patients, pet_frames | ct_frames
-    if mask.patient and patients and mask.patient not in patients:
-        if mask.frame not in frames and not mask.instances & (on_ct | on_pet):
-            raise DataError(
-                "E_MASK_PATIENT",
-                "The mask names another patient than the images, and nothing else ties it to them",
-                "a mask of the same patient",
-                "Check the pairing in the table",
-            )
-        told.append(
-            "The mask names another PatientID than the images, but their frame of reference; that was believed"
-        )
-    drawn = mask.instances & (on_ct | on_pet)
-    whole = mask.instances <= on_ct or mask.instances <= on_pet or not on_ct
-    if drawn and not whole and not mask.instances & on_pet:
-        raise DataError(
-            "E_MASK_REFERENCE",
-            f"{len(mask.instances - on_ct)} of the {len(mask.instances)} images the mask was drawn on are not in the ct source",
-            "the whole series it was drawn on",
-            "Give the right CT, or none",
-        )
-    known = pet_frames or ct_frames
-    if mask.frame is None or not known or mask.frame in known:
-        return
-    if mask.instances and mask.instances <= (on_pet or on_ct):
-        told.append(
-            "The mask names another frame of reference, but the very images it was drawn on; those were believed"
-        )
-        return
-    raise DataError(
-        "E_MASK_FRAME",
-        f"The mask lies in another frame of reference than the {'PET' if pet_frames else 'CT'}",
-        "a mask drawn in the same scan",
-        "Register it first, or export it on the PET",
-    )
+    found = seg.segments(data)
+    return rois + [(n, label) for n, label, _ in found] + [(n, kind) for n, _, kind in found if kind]
 
 
 def _any(mask: sitk.Image) -> bool:

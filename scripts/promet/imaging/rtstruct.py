@@ -1,12 +1,14 @@
 """RTSTRUCT contours to a volume.
 
-Contours are filled on their own planes with pixels much finer than the PET's, holes by exclusive or; the share
+Contours are filled on their own planes with pixels much finer than the PET's; the share
 each PET voxel gets then decides (geometry.to_grid). No image of the series they were drawn on is needed.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,59 +16,86 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.core.words import count
-from promet.imaging.dicom import Header, files_of, read_header
-from promet.imaging.roi import Chooser, Contoured, missing
+from promet.imaging import contours
+from promet.imaging.roi import Chooser, Contoured, Part, missing, unite, unusable
+from promet.imaging.scans import Around, steps
 
-CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+PLAIN, XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 MOST_VOXELS = 2e8
 FLAT = 0.02  # share of the plane distance within which a contour must be flat and planes coincide
 
 
+@dataclass
+class Drawn:
+    """One closed contour: points (n, 3) in mm, and whether it is of the type CLOSEDPLANAR_XOR."""
+
+    points: np.ndarray
+    xor: bool
+
+
 def read(
-    data: Dataset, reference: sitk.Image, choose: Chooser, ct: Path | None, told: list[str]
+    data: Dataset, reference: sitk.Image, choose: Chooser, around: Around | None, told: list[str]
 ) -> Contoured:
     """The united chosen ROIs as 0/1 volume on a fine grid along the contour planes.
 
     Raises:
-        DataError: E_MASK_ROI_MISSING, E_MASK_NO_CONTOUR, E_MASK_POINTS (unreadable), E_MASK_BENT, E_MASK_UNEVEN (planes),
-            E_MASK_FRAMES.
+        DataError: E_MASK_ROI_MISSING, E_MASK_NO_CONTOUR (nothing is drawn), E_MASK_UNUSABLE (something is, but no closed
+            contour), E_MASK_POINTS (unreadable), E_MASK_BENT,
+            E_MASK_UNEVEN (planes), E_MASK_FRAMES, E_MASK_AMBIGUOUS, E_MASK_THICKNESS.
     """
     chosen, frame = _chosen(data, choose, told)
-    groups, instances, odd, planes = [], set(), 0, []
-    for item in data.get("ROIContourSequence") or ():
-        mine = int(item.ReferencedROINumber) in chosen
-        contours = []
+    if "ROIContourSequence" not in data:
+        raise KeyError("ROIContourSequence")  # as of any other element that every structure set has
+    groups: dict[int, list[Drawn]] = defaultdict(list)
+    instances, drawn, specks, others, planes = set(), 0, 0, 0, []
+    for item in data.ROIContourSequence or ():
+        number = int(item.ReferencedROINumber)
         for contour in item.get("ContourSequence") or ():
-            points = _points(contour)
-            if points is None:
-                odd += mine
+            if number not in chosen:
+                if contour.get("ContourGeometricType") in (PLAIN, XOR):
+                    planes.append(_points(contour)[0])
                 continue
-            if mine:
-                contours.append(points)
-                instances.update(
-                    str(i.ReferencedSOPInstanceUID) for i in contour.get("ContourImageSequence") or ()
-                )
+            drawn += 1
+            instances.update(
+                str(i.ReferencedSOPInstanceUID) for i in contour.get("ContourImageSequence") or ()
+            )
+            kind, points = (
+                str(contour.get("ContourGeometricType") or "").strip(),
+                contours.once(_points(contour)),
+            )
+            if len(points) < 3:
+                specks += 1
+            elif kind not in (PLAIN, XOR):
+                others += 1
             else:
-                planes.append(points[0])
-        if contours:
-            groups.append(contours)
-    if odd:
-        told.append(f"{count(odd, 'contour')} left out: no closed line")
-    if not groups:
+                groups[number].append(Drawn(points, kind == XOR))
+    if not drawn:
         raise DataError(
             "E_MASK_NO_CONTOUR",
             "The fitting ROI holds no closed contour",
             "closed planar contours",
             "Draw or export it again",
         )
-    image = _fill(groups, np.array(planes).reshape(-1, 3), reference, ct, told)
-    return Contoured(image, frame, instances)
+    if others or not groups:
+        raise unusable(
+            f"{others or specks} of the {count(drawn, 'contour')} of the fitting ROI "
+            f"{'are' if (others or specks) > 1 else 'is'} no closed line (ContourGeometricType)"
+        )
+    if specks:
+        told.append(f"{count(specks, 'contour')} left out: less than three points enclose nothing")
+    images = around or Around()
+
+    def image_gap(normal: np.ndarray, depths: np.ndarray, ask: bool) -> float | None:
+        return images.gap(instances, frame, normal, depths, ask)
+
+    parts = _fill(list(groups.values()), np.array(planes).reshape(-1, 3), reference, image_gap, told)
+    return Contoured(parts.united(told, choose.label != "any"), frame, instances)
 
 
 def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], str | None]:
     """Numbers of the fitting ROIs and their frame of reference."""
     items = {int(item.ROINumber): item for item in data.get("StructureSetROISequence") or ()}
-    chosen = choose.pick({number: str(item.get("ROIName", "")) for number, item in items.items()})
+    chosen = choose.pick({number: str(item.get("ROIName", "")) for number, item in items.items()}, told)
     if not chosen:
         raise missing(len(items), "ROIs")
     if len(chosen) > 1:
@@ -82,10 +111,8 @@ def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], 
     return chosen, frames.pop() if frames else None
 
 
-def _points(contour: Dataset) -> np.ndarray | None:
-    """Points (n, 3) in mm of a closed contour of some area, else None."""
-    if str(contour.get("ContourGeometricType", "")) not in CLOSED:
-        return None
+def _points(contour: Dataset) -> np.ndarray:
+    """Points (n, 3) in mm."""
     try:
         element = contour.get_item("ContourData")
         value = element.value if element is not None else None
@@ -98,7 +125,7 @@ def _points(contour: Dataset) -> np.ndarray | None:
         raise DataError(
             "E_MASK_POINTS", "A contour holds no valid points", "triples of numbers", "Export it again"
         )
-    return points if len(points) > 2 else None
+    return points
 
 
 def _newell(points: np.ndarray) -> np.ndarray:
@@ -108,17 +135,21 @@ def _newell(points: np.ndarray) -> np.ndarray:
 
 
 def _fill(
-    groups: list[list[np.ndarray]],
+    groups: list[list[Drawn]],
     others: np.ndarray,
     reference: sitk.Image,
-    ct: Path | None,
+    image_gap: Callable[[np.ndarray, np.ndarray, bool], float | None],
     told: list[str],
-) -> sitk.Image:
-    axes = _axes([c for group in groups for c in group], reference)
-    groups = [[c @ axes for c in group] for group in groups]  # columns of axes: u, v, normal
-    every = [c for group in groups for c in group]
+) -> Filled:
+    axes = _axes([c.points for group in groups for c in group], reference)
+    groups = [
+        [Drawn(c.points @ axes, c.xor) for c in group] for group in groups
+    ]  # columns of axes: u, v, normal
+    every = [c.points for group in groups for c in group]
     depths = np.array([c[:, 2].mean() for c in every])
-    gap = _gap(depths, others @ axes[:, 2] if len(others) else np.empty(0), axes[:, 2], reference, ct, told)
+    gap = _gap(
+        depths, others @ axes[:, 2] if len(others) else np.empty(0), axes[:, 2], reference, image_gap, told
+    )
     if max(np.ptp(c[:, 2]) for c in every) > max(FLAT * gap, 0.05):
         raise DataError(
             "E_MASK_BENT",
@@ -135,59 +166,86 @@ def _fill(
     step = float(np.clip(min(reference.GetSpacing()) / 5, 0.25, 1.0))
     step = max(step, float(np.sqrt(np.prod(extent + 1) * (rows.max() + 1) / MOST_VOXELS)))
     origin = low - 1.37 * step  # off the lattice on which contour points tend to lie
-    shape = tuple(np.ceil((extent / step)[::-1]).astype(int) + 4)
-    volume = np.zeros((rows.max() + 1, *shape), bool)
+    shape = (int(rows.max()) + 1, *np.ceil((extent / step)[::-1]).astype(int) + 4)
+    filled = Filled(shape, step, gap, axes, axes @ np.array([*origin, first]))
     start = 0
     for group in groups:
-        own = np.zeros_like(volume) if len(groups) > 1 else volume
-        for contour, row in zip(group, rows[start : start + len(group)], strict=True):
-            _toggle(own[row], (contour[:, 1::-1] - origin[::-1]) / step)
-        if own is not volume:
-            volume |= own
+        own = rows[start : start + len(group)]
+        flat = [((c.points[:, 1::-1] - origin[::-1]) / step, c.xor) for c in group]
+        filled.add([[flat[i] for i in np.flatnonzero(own == row)] for row in range(shape[0])], told)
         start += len(group)
-    image = sitk.GetImageFromArray(volume.astype(np.uint8))
-    image.SetSpacing([step, step, gap])
-    image.SetDirection(axes.ravel().tolist())
-    image.SetOrigin((axes @ np.array([*origin, first])).tolist())
-    return image
+    return filled
 
 
-def _toggle(plane: np.ndarray, points: np.ndarray) -> None:
-    """Exclusive or of one filled polygon, given in (row, column) with pixel centres at whole numbers."""
-    low = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(points.max(0)).astype(int) + 2, plane.shape)
-    plane[low[0] : high[0], low[1] : high[1]] ^= inside(points - low, tuple(high - low))
-
-
-def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels of ``shape`` whose centre a polygon encloses by the even-odd rule.
-
-    The same as skimage.draw.polygon2mask but for centres that lie exactly on an edge, in time of the
-    outline's length instead of pixels times points.
+class Filled:
+    """Structures on a fine grid along their planes.
 
     Args:
-        points: (n, 2) row and column, pixel centres at whole numbers; all rows within 0 .. shape[0] - 1.
+        shape: planes, rows, columns; step, gap: mm of a pixel and of a plane.
+        axes: columns u, v, normal; origin: of the first pixel, mm.
     """
-    ahead = np.roll(points, -1, 0)
-    upper, lower = np.minimum(points[:, 0], ahead[:, 0]), np.maximum(points[:, 0], ahead[:, 0])
-    first = np.ceil(upper).astype(int)
-    count = np.maximum(np.ceil(lower).astype(int) - first, 0)  # rows r with upper <= r < lower
-    edge = np.repeat(np.arange(len(points)), count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    (r0, c0), (r1, c1) = points[edge].T, ahead[edge].T
-    column = np.ceil(c0 + (row - r0) * (c1 - c0) / (r1 - r0)).astype(int)
-    crossings = np.zeros((shape[0], shape[1] + 1), np.int32)
-    np.add.at(crossings, (row, np.clip(column, 0, shape[1])), 1)
-    return np.cumsum(crossings[:, :-1], axis=1) % 2 == 1
+
+    def __init__(
+        self, shape: tuple[int, ...], step: float, gap: float, axes: np.ndarray, origin: np.ndarray
+    ) -> None:
+        self.shape, self.step, self.gap, self.axes, self.origin = shape, step, gap, axes, origin
+        self.parts: list[Part] = []
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return self.step**2 * self.gap / 1000
+
+    def add(self, planes: list[list[tuple[np.ndarray, bool]]], told: list[str]) -> None:
+        """Fill one structure: per plane its contours in pixels, and whether they are CLOSEDPLANAR_XOR."""
+        volume = np.zeros(self.shape, bool)
+        areas = []
+        for row, drawn in enumerate(planes):
+            if drawn:
+                areas.append(
+                    contours.fill([c for c, _ in drawn], [x for _, x in drawn], self.shape[1:], self.step)
+                )
+                volume[row] = areas[-1].inside
+        ml = {
+            name: sum(np.sum(getattr(area, name)) for area in areas) * self.voxel_ml
+            for name in ("inside", "filled", "xor")
+        }
+        copies, holes = sum(area.copies for area in areas), sum(area.holes for area in areas)
+        partial = sum(area.partial for area in areas)
+        if copies:
+            told.append(f"{count(copies, 'contour')} left out: the same as others")
+        if holes:
+            told.append(
+                f"{count(holes, 'contour')} inside others taken as {'a hole' if holes == 1 else 'holes'}: "
+                f"{ml['inside']:.1f} ml, filled it would be {ml['filled']:.1f} ml"
+            )
+        if partial:
+            told.append(
+                f"Contours overlap in part on {count(partial, 'plane')} and were united: {ml['inside']:.1f} ml, "
+                f"by exclusive or it would be {ml['xor']:.1f} ml"
+            )
+        if not volume.any():
+            raise unusable("its contours enclose nothing")
+        self.parts.append(Part.of(volume))
+
+    def united(self, told: list[str], ask: bool) -> sitk.Image:
+        """All structures as 0/1 image."""
+        volume = unite(self.parts, self.shape, self.voxel_ml, told, ask)
+        image = sitk.GetImageFromArray(volume.astype(np.uint8))
+        image.SetSpacing([self.step, self.step, self.gap])
+        image.SetDirection(self.axes.ravel().tolist())
+        image.SetOrigin(self.origin.tolist())
+        return image
 
 
 def _axes(contours: list[np.ndarray], reference: sitk.Image) -> np.ndarray:
     """Columns u, v, normal; those of the reference where the planes are its slices."""
     normals = np.array([_newell(c) for c in contours])
     main = normals[np.argmax(np.linalg.norm(normals, axis=1))]
-    if np.linalg.norm(main) == 0:
-        raise DataError("E_MASK_NO_CONTOUR", "The contours enclose nothing", "contours with an area")
-    main = main / np.linalg.norm(main)
+    if np.linalg.norm(main) < 1e-6:
+        raise unusable("its contours enclose nothing")
+    main = np.round(main / np.linalg.norm(main), 9)
+    main *= np.sign(main[np.argmax(np.abs(main))])  # whichever way around it was drawn
     grid = np.reshape(reference.GetDirection(), (3, 3))
     along = grid.T @ main
     axis = int(np.argmax(np.abs(along)))
@@ -221,17 +279,22 @@ def _gap(
     others: np.ndarray,
     normal: np.ndarray,
     reference: sitk.Image,
-    ct: Path | None,
+    image_gap: Callable[[np.ndarray, np.ndarray, bool], float | None],
     told: list[str],
 ) -> float:
-    """Distance of the planes in mm: of the contours, else of the CT, else of the other ROIs, else of the PET."""
-    own = _steps(depths)
+    """Distance of the planes in mm: of the contours, else of the images they were drawn on, else of the other ROIs, else of the PET."""
+    own = steps(depths)
     if len(own):
-        return float(np.median(own[own < 1.5 * own.min()]))
-    series = _ct_gap(ct, normal)
-    if series:
-        return series
-    rest = _steps(others)
+        gap, images = float(np.median(own[own < 1.5 * own.min()])), image_gap(normal, depths, False)
+        if images and gap > 1.5 * images:
+            told.append(
+                f"The contour planes lie {gap:.3g} mm apart, the images {images:.3g} mm: each contour was taken as {gap:.3g} mm thick"
+            )
+        return gap
+    images = image_gap(normal, depths, True)
+    if images:
+        return images
+    rest = steps(others)
     if len(rest):
         return float(rest.min())
     told.append(
@@ -239,23 +302,3 @@ def _gap(
     )
     along = np.abs(np.reshape(reference.GetDirection(), (3, 3)).T @ normal)
     return float(np.array(reference.GetSpacing())[int(np.argmax(along))])
-
-
-def _steps(depths: np.ndarray) -> np.ndarray:
-    steps = np.diff(np.sort(depths))
-    return steps[steps > 0.1]
-
-
-def _ct_gap(ct: Path | None, normal: np.ndarray) -> float | None:
-    places = []
-    for path in files_of(Path(ct)) if ct is not None and Path(ct).exists() else ():
-        data = read_header(path)
-        place = (
-            Header(data).numbers("ImagePositionPatient", 3)
-            if data is not None and data.get("Modality") == "CT"
-            else None
-        )
-        if place:
-            places.append(float(np.dot(place, normal)))
-    steps = _steps(np.array(places))
-    return float(np.median(steps)) if len(steps) else None

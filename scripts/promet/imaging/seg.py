@@ -2,75 +2,175 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
-from promet.imaging.dicom import Header, frames_of, pixels
-from promet.imaging.roi import Chooser, Contoured, missing
+from promet.imaging.dicom import Frame, Header, frames_of, pixels
+from promet.imaging.roi import Chooser, Contoured, Part, missing, says_nothing, unite, unusable
+from promet.imaging.scans import Around
 
 
 def read(
-    data: Dataset, reference: sitk.Image, choose: Chooser, ct: Path | None, told: list[str]
+    data: Dataset, reference: sitk.Image, choose: Chooser, around: Around | None, told: list[str]
 ) -> Contoured:
     """The united chosen segments as 0/1 volume; frames that are not stored are empty.
 
     Raises:
         DataError: E_MASK_ROI_MISSING, E_MASK_NO_FRAME, E_MASK_SEG_KIND, E_MASK_SEG_GEOMETRY (frames without place),
-            E_MASK_UNEVEN, E_MASK_TRUNCATED (pixels incomplete).
+            E_MASK_UNEVEN, E_MASK_TRUNCATED (pixels incomplete), E_MASK_SEG_PIXELS (other pixels than announced),
+            E_MASK_VALUES, E_MASK_UNUSABLE (marked, but below one half), E_MASK_AMBIGUOUS.
     """
-    segments = {
-        int(s.SegmentNumber): str(s.get("SegmentLabel", "")) for s in data.get("SegmentSequence") or ()
-    }
-    chosen = choose.pick(segments)
+    names = segments(data)
+    chosen = choose.pick({number: label for number, label, _ in names}, told)
+    chosen = chosen or choose.pick({number: kind for number, _, kind in names if kind}, told)
     kind = str(data.get("SegmentationType", ""))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise _format("is of no known kind", "E_MASK_SEG_KIND")
     if kind == "LABELMAP":
         chosen.discard(0)  # background
     if not chosen:
-        raise missing(len(segments), "segments")
+        raise missing(len(names), "segments")
     if len(chosen) > 1:
         told.append(f"{len(chosen)} segments fit and were united")
-    frames = [
-        f
-        for f in frames_of(data, "MASK")
-        if kind == "LABELMAP" or int(f.header.number("ReferencedSegmentNumber") or 0) in chosen
-    ]
+    every = frames_of(data, "MASK")
+    bits = _bits(data, kind, len(every))
+    frames = [f for f in every if kind == "LABELMAP" or _segment(f) in chosen]
     if not frames:
         raise DataError(
             "E_MASK_NO_FRAME", "The fitting segment has no frame", "a segment that marks something"
         )
-    axes, places, steps = _places([f.header for f in frames])
-    everywhere = _places([f.header for f in frames_of(data, "MASK")])[1] @ axes[:, 2]
-    depths, thick = places @ axes[:, 2], frames[0].header
-    gap = _gap(everywhere, thick.number("SpacingBetweenSlices"), thick.number("SliceThickness"))
-    rows = np.round((depths - depths.min()) / gap).astype(int)
-    if np.abs(depths - depths.min() - rows * gap).max() > 0.1 * gap:
-        raise _format("has frames that are not evenly spaced", "E_MASK_UNEVEN")
-    shape = (int(data.Rows), int(data.Columns))
-    volume = np.zeros((rows.max() + 1, *shape), bool)
-    most = float(data.get("MaximumFractionalValue", 255) or 255)
-    for frame, row in zip(frames, rows, strict=True):
+    grid = _Grid(every, frames, reference, around or Around(), _drawn_on(data, frames), data)
+    if kind == "LABELMAP":
+        volume = grid.volume(frames, lambda frame: np.isin(pixels(frame, "MASK"), sorted(chosen)))
+        return grid.contoured(volume)
+    parts = []
+    for number in sorted(chosen):
+        own = [f for f in frames if _segment(f) == number]
         if kind == "BINARY":
-            volume[row] |= _bits(data, frame.index, shape)
-        elif kind == "FRACTIONAL":
-            volume[row] |= pixels(frame, "MASK") >= 0.5 * most
+            volume = grid.volume(own, lambda frame: _plane(data, frame, bits, grid.shape[1:]))
         else:
-            volume[row] |= np.isin(pixels(frame, "MASK"), sorted(chosen))
-    image = sitk.GetImageFromArray(volume.astype(np.uint8))
-    image.SetSpacing([float(steps[1]), float(steps[0]), gap])
-    image.SetDirection(axes.ravel().tolist())
-    image.SetOrigin(places[int(np.argmin(depths))].tolist())
-    return Contoured(image, Header(data).text("FrameOfReferenceUID"))
+            volume = _fractional(data, grid, own)
+        if volume.any():
+            parts.append(Part.of(volume))
+    return grid.contoured(unite(parts, grid.shape, grid.voxel_ml, told, choose.label != "any"))
 
 
-def _bits(data: Dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
-    """Frame ``index`` of one-bit pixels: frames follow each other without padding, lowest bit first."""
-    size = shape[0] * shape[1]
+def segments(data: Dataset) -> list[tuple[int, str, str]]:
+    """Number and label of each segment, and the meaning of its property type where the label says nothing (else '')."""
+    return [
+        (int(s.SegmentNumber), label, _meaning(s) if says_nothing(label) else "")
+        for s in data.get("SegmentSequence") or ()
+        for label in [str(s.get("SegmentLabel") or "")]
+    ]
+
+
+def _meaning(segment: Dataset) -> str:
+    kinds = segment.get("SegmentedPropertyTypeCodeSequence") or ()
+    return str(kinds[0].get("CodeMeaning") or "").strip() if len(kinds) else ""
+
+
+def _segment(frame: Frame) -> int:
+    return int(frame.header.number("ReferencedSegmentNumber") or 0)
+
+
+def _drawn_on(data: Dataset, frames: list[Frame]) -> set[str]:
+    """SOPInstanceUIDs of the images that the frames were drawn on, or of the series that the file names."""
+    found = {
+        str(image.get("ReferencedSOPInstanceUID", ""))
+        for frame in frames
+        for derived in frame.header.raw("DerivationImageSequence") or ()
+        for image in derived.get("SourceImageSequence") or ()
+    }
+    found = found or {
+        str(image.get("ReferencedSOPInstanceUID", ""))
+        for series in data.get("ReferencedSeriesSequence") or ()
+        for image in series.get("ReferencedInstanceSequence") or ()
+    }
+    return found - {""}
+
+
+class _Grid:
+    """Where the frames lie, and the volume that they make."""
+
+    def __init__(
+        self,
+        every: list[Frame],
+        frames: list[Frame],
+        reference: sitk.Image,
+        around: Around,
+        drawn: set[str],
+        data: Dataset,
+    ) -> None:
+        self.axes, places, self.steps = _places([f.header for f in frames])
+        self.frame, self.drawn = Header(data).text("FrameOfReferenceUID"), drawn
+        normal = self.axes[:, 2]
+        everywhere, depths = _places([f.header for f in every])[1] @ normal, places @ normal
+        head = frames[0].header
+        step = abs(head.number("SpacingBetweenSlices") or 0)
+        step = (
+            step or around.gap(drawn, self.frame, normal, np.unique(np.round(everywhere, 2)), ask=False) or 0
+        )
+        step = step or _reference_gap(reference, self.axes, self.steps, everywhere) or 0
+        self.gap = _gap(everywhere, step, abs(head.number("SliceThickness") or 0))
+        rows = np.round((depths - depths.min()) / self.gap).astype(int)
+        if np.abs(depths - depths.min() - rows * self.gap).max() > 0.1 * self.gap:
+            raise _format("has frames that are not evenly spaced", "E_MASK_UNEVEN")
+        self.origin = places[int(np.argmin(depths))]
+        self.shape = (int(rows.max()) + 1, int(data.Rows), int(data.Columns))
+        self._row = {id(frame): row for frame, row in zip(frames, rows, strict=True)}
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return self.steps[0] * self.steps[1] * self.gap / 1000
+
+    def volume(self, frames: list[Frame], plane: Callable[[Frame], np.ndarray]) -> np.ndarray:
+        """bool (z, y, x) of the frames, each as ``plane(frame)`` marks it."""
+        volume = np.zeros(self.shape, bool)
+        for frame in frames:
+            volume[self._row[id(frame)]] |= plane(frame)
+        return volume
+
+    def contoured(self, volume: np.ndarray) -> Contoured:
+        """The volume at its place."""
+        image = sitk.GetImageFromArray(volume.astype(np.uint8))
+        image.SetSpacing([float(self.steps[1]), float(self.steps[0]), self.gap])
+        image.SetDirection(self.axes.ravel().tolist())
+        image.SetOrigin(self.origin.tolist())
+        return Contoured(image, self.frame, self.drawn)
+
+
+def _bits(data: Dataset, kind: str, frames: int) -> int:
+    """Bits of a voxel in the file: 1, or those allocated.
+
+    Frames or segments padded to whole bytes, and one bit said to be eight, are met: only the length tells.
+    """
+    bits = int(data.get("BitsAllocated", 0))
+    if "PixelData" not in data or not bits:
+        raise _incomplete()
+    if int(data.get("SamplesPerPixel", 1)) != 1 or (bits == 1 and kind != "BINARY"):
+        raise _pixels("has pixels that are not of its kind")
+    syntax = data.file_meta.get("TransferSyntaxUID") if hasattr(data, "file_meta") else None
+    if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
+        return bits
+    voxels, raw = frames * int(data.Rows) * int(data.Columns), data.PixelData
+    needed = -(-voxels * bits // 8)
+    if not needed <= len(raw) <= needed + needed % 2:
+        raise _pixels(f"holds {len(raw)} bytes of pixels instead of {needed}")
+    if bits == 1 and any(np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")[voxels:]):
+        raise _pixels("holds pixels behind its last frame")
+    return bits
+
+
+def _plane(data: Dataset, frame: Frame, bits: int, shape: tuple[int, int]) -> np.ndarray:
+    """A frame of a binary segmentation: frames follow each other without padding, lowest bit first."""
+    if bits != 1:
+        return pixels(frame, "MASK") != 0
+    size, index = shape[0] * shape[1], frame.index
     try:
         if (
             data.file_meta.TransferSyntaxUID.is_compressed
@@ -80,12 +180,33 @@ def _bits(data: Dataset, index: int, shape: tuple[int, int]) -> np.ndarray:
 
             return np.asarray(pixel_array(data, index=index, raw=True)).reshape(shape) != 0
         first, last = index * size // 8, -(-(index + 1) * size // 8)
-        bits = np.unpackbits(np.frombuffer(data.PixelData[first:last], np.uint8), bitorder="little")
-        return bits[index * size - first * 8 :][:size].reshape(shape) != 0
+        found = np.unpackbits(np.frombuffer(data.PixelData[first:last], np.uint8), bitorder="little")
+        return found[index * size - first * 8 :][:size].reshape(shape) != 0
     except Exception:  # decoders raise many kinds
+        raise _incomplete() from None
+
+
+def _fractional(data: Dataset, grid: _Grid, frames: list[Frame]) -> np.ndarray:
+    most = float(data.get("MaximumFractionalValue", 255) or 255)
+    highest = 0.0
+
+    def plane(frame: Frame) -> np.ndarray:
+        nonlocal highest
+        values = pixels(frame, "MASK")
+        highest = max(highest, float(values.max()))
+        return values >= 0.5 * most
+
+    volume = grid.volume(frames, plane)
+    if highest > most:
         raise DataError(
-            "E_MASK_TRUNCATED", "The pixels of the segmentation are incomplete", "a whole file", "Copy again"
-        ) from None
+            "E_MASK_VALUES",
+            f"The segmentation holds fractions up to {highest:g} of {most:g} (MaximumFractionalValue)",
+            "fractions of the maximum",
+            "Export it again",
+        )
+    if highest and not volume.any():
+        raise unusable(f"its highest fraction is {highest:g} of {most:g} (MaximumFractionalValue)")
+    return volume
 
 
 def _places(headers: list[Header]) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
@@ -94,7 +215,7 @@ def _places(headers: list[Header]) -> tuple[np.ndarray, np.ndarray, tuple[float,
         [h.numbers("ImageOrientationPatient", 6) for h in headers],
     )
     steps = headers[0].numbers("PixelSpacing", 2)
-    if steps is None or any(p is None for p in places) or any(t is None for t in turns):
+    if steps is None or min(steps) <= 0 or any(p is None for p in places) or any(t is None for t in turns):
         raise _format("does not place its frames in the body")
     if np.ptp(np.array(turns), 0).max() > 1e-3:
         raise _format("has frames of different orientation")
@@ -106,22 +227,63 @@ def _places(headers: list[Header]) -> tuple[np.ndarray, np.ndarray, tuple[float,
     return left @ right, np.array(places), steps
 
 
-def _gap(depths: np.ndarray, said: float | None, thickness: float | None) -> float:
-    """Distance of frames in mm: the smallest found, or the one the file states when planes are not stored."""
+def _gap(depths: np.ndarray, step: float, thick: float) -> float:
+    """Distance of planes in mm. Planes that hold nothing need not be stored, so frames may lie further apart.
+
+    Args:
+        depths: of all frames.
+        step: of the planes, as the file or the images it was drawn on say; or 0.
+        thick: SliceThickness, or 0; less than the step where slices leave gaps, more where they overlap.
+    """
     found = np.diff(np.unique(np.round(depths, 3)))
     found = found[found > 0.01]
-    if len(found) == 0:
-        said = said or thickness
-        if not said:
-            raise _format("has one plane and does not say how thick it is")
-        return abs(said)
-    gap = float(found.min())
-    if said and abs(said) < gap and np.abs(found / said - np.round(found / said)).max() < 0.05:
-        return abs(said)  # sparse: empty planes are not stored
-    return float(np.mean(found[found < 1.5 * gap]))
+    least = float(found.min()) if len(found) else 0.0
+    sparse = least > (1.5 * step if step else 1.9 * thick)
+    step = step or thick
+    if not least and not step:
+        raise _format("has one plane and does not say how thick it is")
+    if not least:
+        return step
+    if not step or not sparse:
+        return float(np.mean(found[found < 1.5 * least]))
+    if np.abs(found / step - np.round(found / step)).max() >= 0.05:
+        raise _format(
+            f"has planes {least:.3g} mm apart but {step:.3g} mm thick, and does not say what lies between"
+        )
+    return step
+
+
+def _reference_gap(
+    reference: sitk.Image, axes: np.ndarray, steps: tuple[float, ...], depths: np.ndarray
+) -> float | None:
+    """Slice distance of the PET where the frames were drawn on its very voxels."""
+    grid, spacing = np.reshape(reference.GetDirection(), (3, 3)), np.array(reference.GetSpacing())
+    order = np.argmax(np.abs(grid.T @ axes), axis=0)  # axis of the PET along each of row, column, normal
+    if np.abs(np.abs(grid.T @ axes)[order, range(3)] - 1).max() > 1e-4:
+        return None
+    if np.abs(spacing[order[:2]] / [steps[1], steps[0]] - 1).max() > 1e-3:
+        return None
+    step = float(spacing[order[2]])
+    planes = (depths - np.array(reference.GetOrigin()) @ axes[:, 2]) / step
+    return step if np.abs(planes - np.round(planes)).max() < 0.05 else None
 
 
 def _format(found: str, code: str = "E_MASK_SEG_GEOMETRY") -> DataError:
     return DataError(
         code, f"The segmentation {found}", "a standard DICOM SEG", "Export it again or use NIfTI"
+    )
+
+
+def _pixels(found: str) -> DataError:
+    return DataError(
+        "E_MASK_SEG_PIXELS",
+        f"The segmentation {found}",
+        "one bit a voxel without padding between frames, or one byte",
+        "Copy it again, export it with another program, or use NIfTI",
+    )
+
+
+def _incomplete() -> DataError:
+    return DataError(
+        "E_MASK_TRUNCATED", "The pixels of the segmentation are incomplete", "a whole file", "Copy again"
     )

@@ -129,7 +129,8 @@ def segment(
         pet: SUVbw; organ: uint8 0/1 on the PET grid; given: the same for lesions, or None; bladder: the same.
 
     Raises:
-        DataError: ``E_MASK_EMPTY`` when the organ has no voxel on the PET grid.
+        DataError: E_MASK_EMPTY when the organ has no voxel on the PET grid; E_MASK_OUTSIDE when lesions are marked and
+            none of them lies in it.
     """
     organ_ml = millilitres(organ)
     if not organ_ml:
@@ -150,6 +151,13 @@ def segment(
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
         )
+        if values["lesion_outside_fraction"] == 1.0:
+            raise DataError(
+                "E_MASK_OUTSIDE",
+                "lesions: No voxel of the lesion mask lies in the prostate",
+                "lesions in the prostate, or an empty mask",
+                "Check that PET and masks are of the same patient",
+            )
         values["lesion_source"] = "given"
     values["lesion_ml"] = millilitres(lesions)
     values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)
@@ -165,7 +173,9 @@ def read_source(
     """
     told: list[str] = []
     try:
-        mask = read_mask(given[name], pet, roi, given.get("ct"), given.get("pet"), told)
+        mask = read_mask(
+            given[name], pet, roi, given.get("ct"), given.get("pet"), told, several=name == "lesions"
+        )
     except DataError as error:
         if name == "lesions" and error.code in NOTHING_MARKED:
             warnings.append("lesions: The given mask is empty: no lesion.")

@@ -164,6 +164,19 @@ def _gaps(positions: np.ndarray, what: str) -> tuple[float, bool, dict[str, Any]
     return usual, False, notes, told
 
 
+def grid(stack: Stack, header: Header) -> sitk.Image:
+    """An empty uint8 image on the grid that ``assemble`` gives, from the header of one of its slices."""
+    depth = len(stack.order)
+    if not stack.regular:
+        depth = int((stack.positions[-1] - stack.positions[0]) / stack.spacing[2] + 1e-6) + 1
+    size = [int(header.number("Columns") or 1), int(header.number("Rows") or 1), depth]
+    image = sitk.Image(size, sitk.sitkUInt8)
+    image.SetOrigin(stack.origin.tolist())
+    image.SetSpacing(stack.spacing)
+    image.SetDirection(stack.direction.ravel().tolist())
+    return image
+
+
 def assemble(volume: np.ndarray, stack: Stack) -> sitk.Image:
     """The image of slices in order (z, y, x), interpolated (float32) where the stack is not regular."""
     if not stack.regular:

@@ -152,7 +152,7 @@ def _prepare(
     warnings += contract.pet(model.contract, records["convert"].values)
     records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
     _require(records["segment"])
-    pairing.require(sources, place, records["segment"], settings.segment.prostate_roi)
+    pairing.require(sources, records["segment"], settings.segment.prostate_roi)
     records["crop"] = crop.run(at["crop"], "", settings.crop)
     records["normalise"] = normalise.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
