@@ -77,7 +77,10 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def check(
     configfile: ConfigFiles = None,
     images: Annotated[
-        bool, typer.Option("--images", help="Also read the headers of all images: what would be quarantined.")
+        bool,
+        typer.Option(
+            "--images", help="Also read the headers of all images, and masks: what would be quarantined."
+        ),
     ] = False,
     json: JsonFlag = False,
 ) -> None:
