@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
+from promet.evaluation import by_hand
 from promet.evaluation.cli import app
 
 
@@ -313,3 +314,29 @@ def test_command_line_is_light() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "set()\n"
     )
+
+
+def test_no_number_is_cut_in_a_narrow_terminal(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    label, names = np.arange(40) % 2, [f"a_long_name_of_score_{i}" for i in range(8)]
+    table = pd.DataFrame({"y": label} | {name: random.normal(0.6 * label) for name in names})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    call = ["auc", str(tmp_path / "a.csv"), "--label", "y", "--score", names[0]]
+    call += [word for name in names[1:] for word in ("--compare", name)]
+    shown = CliRunner().invoke(app, call, env={"COLUMNS": "60"}).output
+    found = json.loads(CliRunner().invoke(app, [*call, "--json"]).output)
+    assert "…" not in shown
+    lines = {
+        line.split("│")[1].strip(): line.split("│")[2:-1]
+        for line in shown.splitlines()
+        if line.count("│") > 3
+    }
+    for name, p in zip(names, lines["Mann-Whitney p, no corrections"], strict=True):
+        record = found if name == names[0] else found["compared"][name]
+        assert float(p) == pytest.approx(record["mann_whitney"]["p"], abs=0.5e-4)
+
+
+def test_tiny_numbers_keep_their_sign():
+    shown = [by_hand._n(x) for x in (0.0, 0.0004, -0.0004, 0.0006, -0.0158, None)]
+    assert shown == ["0.000", "< 0.001", "> -0.001", "0.001", "-0.016", "–"]
+    assert by_hand._interval({"low": 0.1, "high": None}) == "(0.100 to –)"

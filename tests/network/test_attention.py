@@ -9,6 +9,7 @@ from promet.core.files import digest_file, read_json, write_json
 from promet.network.architecture import build
 from promet.network.attention import (
     METHODS,
+    STEPS,
     attention,
     attributions,
     randomised,
@@ -36,11 +37,42 @@ class Corner(nn.Module):
 
 
 def test_every_method_points_where_the_network_looks() -> None:
-    maps = attributions(Corner().eval(), torch.rand(2, 14, 54, 54))
+    maps, error = attributions(Corner().eval(), torch.rand(2, 14, 54, 54))
+    assert error < 1e-5  # of a linear network every step gives the whole sum
     assert tuple(maps) == tuple(METHODS)
     for name in ("integrated_gradients", "occlusion"):
         assert maps[name].shape == (14, 54, 54)
         assert maps[name][:4, :12, :12].sum() > 0.999 * maps[name].sum()
+
+
+class Square(Corner):
+    """Its gradient runs evenly along the path: the midpoint rule is exact, a rule of one end would be wrong by 1 / STEPS."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).square()
+
+
+class Kink(Corner):
+    """Silent up to a share of the image, then steep: the sum misses the change by what falls between two steps."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(super().forward(x) - 0.99995 * 4 * 12 * 12 * 2)
+
+
+class Constant(Corner):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 0 * super().forward(x)
+
+
+def test_completeness_error() -> None:
+    volume = torch.ones(2, 8, 16, 16)
+    assert attributions(Square().eval(), volume)[1] < 1e-5
+    # the last midpoint lies at 1 - 1 / (2 STEPS), where it is silent: the maps are empty although the logit changes
+    assert attributions(Kink().eval(), volume)[1] == pytest.approx(1)
+    assert np.isnan(attributions(Constant().eval(), volume)[1])
+    members = [Square(), Kink(), Constant()]
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        assert attributions(Ensemble([members[i] for i in order]).eval(), volume)[1] == pytest.approx(1)
 
 
 def test_layer_still_has_cells() -> None:
@@ -64,7 +96,7 @@ def test_untrained_weights_are_other_weights() -> None:
     model = build(Architecture()).eval()
     other = randomised(model)
     assert not torch.equal(other.features.stem.weight, model.features.stem.weight)
-    maps = attributions(Ensemble([model, other]).eval(), torch.rand(2, 8, 16, 16))
+    maps, _ = attributions(Ensemble([model, other]).eval(), torch.rand(2, 8, 16, 16))
     for one in maps.values():  # a member whose map is empty adds nothing
         assert one.min() >= 0
         assert np.isclose(one.sum(), [0, 0.5, 1]).any()
@@ -102,6 +134,10 @@ def test_command(make_fit, tmp_path) -> None:
     assert np.load(out.with_name("attention.npy")).shape == (2, 3, 8, 16, 16)
     table = parquet.read_table(out.with_name("attention.parquet")).to_pydict()
     assert table["patient"] == ["P002", "P001"]
+    errors = table["integrated_gradients_error"]
+    assert record["values"]["median_integrated_gradients_error"] == np.median(errors)
+    assert record["values"]["largest_integrated_gradients_error"] == max(errors) > 0
+    assert record["values"]["integrated_gradients_steps"] == STEPS
     for method in METHODS:
         for lesion, organ in zip(table[f"{method}_lesion"], table[f"{method}_organ"], strict=True):
             assert 0 <= lesion <= organ <= 1

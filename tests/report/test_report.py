@@ -216,6 +216,31 @@ def test_methods_name_every_parameter_of_the_augmentation(made):
     )
 
 
+def test_methods_say_what_is_done(made):
+    """The learning rate as torch lowers it, and every interval and p value that the page shows."""
+    import torch
+
+    text, training = made[3].text, json.loads(made[0].config)["network"]["training"]
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=training["plateau_patience"])
+    plateau.step(1.0)
+    bad = 0
+    while optimizer.param_groups[0]["lr"] == 1.0:
+        bad += 1
+        plateau.step(1.0 - 0.5e-4)  # lower, but by less than 0.01 %
+    assert f"after {bad} epochs in a row without a validation loss lower by at least 0.01 %" in text
+    assert f"patience {training['plateau_patience']}" in text and bad == training["plateau_patience"] + 1
+    assert "three 95 % intervals" in text.replace("\u00a0", " ") and "DeLong on the logit scale" in text
+    heads = {
+        head for head in ("p, DeLong", "p, Mann-Whitney (normal)", "p, Mann-Whitney (exact)") if head in text
+    }
+    assert len(heads) == 3 and "Three p values" in text and "no exact p" not in text
+    assert "with 96 steps the sum misses it by 3 %" in text.replace(
+        "\u00a0", " "
+    ) and "at most 29 %" in text.replace("\u00a0", " ")
+    assert "A missing value adds nothing to the score. Its step is not 0 all the same" in text
+
+
 def test_sections_come_with_their_records(made, blank, full, tmp_path):
     titles = {"Attention", "Locked model", "TRIPOD+AI and model card"}
     shown = [

@@ -35,7 +35,7 @@ STAGES: dict[str, int] = {
     "select": 1,
     "score": 3,
     "hindsight": 2,
-    "attention": 1,
+    "attention": 2,
     "fuse": 2,
     "explain": 1,
     "permute": 2,

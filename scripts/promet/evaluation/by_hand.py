@@ -160,8 +160,12 @@ def show(found: Any, as_json: bool, kind: str) -> None:
         "decision": _decision,
     }
     made, notes = shown[kind](found)
+    there, unbound = console.width, console.options.update(width=100_000)
     for table in made:
+        # A table wider than the terminal (or a pipe's 80 columns) is not squeezed: rich would cut 0.0158 to 0.01…
+        console.width = max(there, console.measure(table, options=unbound).maximum)
         console.print(table)
+    console.width = there
     for note in notes:
         console.print(f"- {note}", markup=False)
 
@@ -350,7 +354,9 @@ def _n(value: float | None, digits: int = 3) -> str:
     if value is None:
         return "–"
     smallest = 10.0**-digits
-    return f"< {smallest:g}" if 0 < value < smallest / 2 else f"{value:.{digits}f}"
+    if 0 < abs(value) < smallest / 2:
+        return f"< {smallest:g}" if value > 0 else f"> -{smallest:g}"
+    return f"{value:.{digits}f}"
 
 
 def _interval(row: dict[str, Any], prefix: str = "", digits: int = 3) -> str:

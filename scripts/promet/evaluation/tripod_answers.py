@@ -326,7 +326,8 @@ def performance(known: Facts) -> str:
                 continue
             prefer = (part.get("interval_advice") or {}).get("prefer") or "delong"
             low, high = record[prefer]["low"], record[prefer]["high"]
-            interval = f" ({low:.2f} to {high:.2f}, {prefer})" if low is not None else " (no interval)"
+            limits = ["unknown" if limit is None else f"{limit:.2f}" for limit in (low, high)]
+            interval = " (no interval)" if low is high is None else f" ({' to '.join(limits)}, {prefer})"
             said.append(f"{part['title']}, {name}: AUC {record['auc']:.2f}{interval}, n = {record['n']}.")
     together = known.get("pooled", "sections", "synchronous", "scores") or {}
     for name, record in together.items():
@@ -359,9 +360,10 @@ def chance(known: Facts) -> str:
     found = known.get("permutation", "models", "multimodal")
     if not found or found["all"]["p"] is None:
         return ""
+    p = found["all"]["p"]
     return (
         f"With permuted labels the fused AUC of the test part is {found['all']['low']:.2f} to {found['all']['high']:.2f} in 95 % of "
-        f"{len(found['all']['auc'])} permutations (observed {found['observed']:.2f}, p {found['all']['p']:.3f})."
+        f"{len(found['all']['auc'])} permutations (observed {found['observed']:.2f}, p {'< 0.001' if p < 0.001 else f'{p:.3f}'})."
     )
 
 

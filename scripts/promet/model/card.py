@@ -169,7 +169,14 @@ def _number(value: float | None, places: int = 2) -> str:
 
 
 def _span(entry: dict[str, Any]) -> str:
-    return "–" if entry["low"] is None else f"{entry['low']:.2f} to {entry['high']:.2f}"
+    limits = [entry["low"], entry["high"]]
+    if limits == [None, None]:
+        return "–"
+    return " to ".join("unknown" if limit is None else f"{limit:.2f}" for limit in limits)
+
+
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value, 3)
 
 
 def _scores(judged: dict[str, Any], key: str) -> list[str]:
@@ -192,7 +199,7 @@ def _scores(judged: dict[str, Any], key: str) -> list[str]:
                 str(score["n"]),
                 _number(score["auc"]),
                 *(_span(score[kind]) for kind in ("delong", "logit", "bootstrap")),
-                _number(score["mann_whitney"]["p"], 3),
+                _p(score["mann_whitney"]["p"]),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     fit = section["calibration"].get("multimodal")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from promet.report import gallery, style
 from promet.report.table import Table
-from promet.report.text import fixed
+from promet.report.text import fixed, percent
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -21,7 +21,7 @@ LIKE_UNTRAINED = (
 
 
 def table(split: Split) -> Table | None:
-    """Medians over the men: how much of each map lies in the lesions and in the prostate."""
+    """Medians over the patients: how much of each map lies in the lesions and in the prostate."""
     values = split.values("attention")
     if not values.get("patients"):
         return None
@@ -35,6 +35,11 @@ def table(split: Split) -> Table | None:
             notes.append(
                 f"{title}: an untrained network gives much the same map, so it shows the image more than what was learnt."
             )
+    if (middle := values.get("median_integrated_gradients_error")) is not None:
+        notes.append(
+            f"Integrated gradients should sum to the change of the logit from an empty image to this one; with {values['integrated_gradients_steps']} steps the "
+            f"sum misses it by {percent(middle, 1)} of that change (median; at most {percent(values['largest_integrated_gradients_error'], 1)})."
+        )
     chance = [f"{100 * values[f'median_voxels_{place}']:.1f} %" for place in ("lesion", "organ")]
     rows.append(["If it were spread evenly", *chance, ""])
     n = len(values["patients"])
@@ -44,7 +49,7 @@ def table(split: Split) -> Table | None:
 
 
 def pictures(split: Split) -> list[dict[str, Any]]:
-    """The overlays of the men they were asked for."""
+    """The overlays of the patients they were asked for."""
     if "attention" not in split.where:
         return []
     shown = []
@@ -65,7 +70,7 @@ def pictures(split: Split) -> list[dict[str, Any]]:
 
 
 def keep(made: style.Figures, study: Study, split: Split) -> None:
-    """Figure S1 of the first man: PET box, lesion map, attention."""
+    """Figure S1 of the first patient: PET cuboid, lesion map, attention."""
     names = split.values("attention").get("patients", [])
     if not names or split.attention is None:
         return
@@ -93,7 +98,7 @@ def overlays(volume: np.ndarray, maps: np.ndarray, methods: list[str]) -> Figure
     z = int(target.sum(axis=(1, 2)).argmax())
     fig = style.figure(1.75)
     panels = fig.subplots(1, 2 + len(methods))
-    shown = [(volume[0][z], "gray_r", "PET in the box"), (volume[1][z], "gray_r", "Lesion map")]
+    shown = [(volume[0][z], "gray_r", "PET in the cuboid"), (volume[1][z], "gray_r", "Lesion map")]
     shown += [(one[z], "cividis", METHODS.get(name, name)) for one, name in zip(maps, methods, strict=True)]
     for place, (axes, (plane, colours, title)) in enumerate(zip(panels, shown, strict=True)):
         axes.imshow(plane, cmap=colours, vmin=0, vmax=max(float(plane.max()), 1e-9))
@@ -102,7 +107,7 @@ def overlays(volume: np.ndarray, maps: np.ndarray, methods: list[str]) -> Figure
         axes.axis("off")
         axes.set_title(f"{'ABCDEFGH'[place]}  {title[0].upper()}{title[1:]}", fontsize=7)
     fig.supxlabel(
-        "One man, the transverse plane with most of the lesion map; orange: its outline. Each panel from 0 to its own maximum.",
+        "One patient, the transverse plane with most of the lesion map; orange: its outline. Each panel from 0 to its own maximum.",
         fontsize=6.5,
     )
     return fig

@@ -6,36 +6,45 @@ from functools import cache
 
 import numpy as np
 
-DRAWS = 200_000
+EXACT = 40_000  # pairs of patients up to which the distribution is counted out (a second); beyond, the normal one is as good
 
 
 @cache
-def null_aucs(positives: int, negatives: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Sorted AUCs, shape (draws,), of scores that know nothing: the Mann-Whitney null distribution.
+def null_distribution(positives: int, negatives: int) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs a score that knows nothing can have, ascending, and the probability of each: the Mann-Whitney null distribution.
 
-    Every order of the patients is equally likely; ties do not occur. Simulated with a fixed seed.
+    Every order of the patients is equally likely; ties do not occur. Counted by whether the last patient of the order has the
+    outcome (Mann & Whitney 1947, Ann Math Stat 18: 50). Beyond ``EXACT`` pairs of patients by the normal distribution of the same
+    mean and variance, with continuity correction.
     """
-    n = positives + negatives
-    random = np.random.default_rng(seed)
-    block, areas = max(1, 4_000_000 // n), []
-    for start in range(0, draws, block):
-        order = random.random((min(block, draws - start), n)).argsort(axis=1).argsort(axis=1) + 1
-        rank_sum = order[:, :positives].sum(axis=1)
-        areas.append((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
-    return np.sort(np.concatenate(areas))
+    pairs = positives * negatives
+    areas = np.arange(pairs + 1) / pairs
+    if pairs > EXACT:
+        from scipy.stats import norm
+
+        spread = (pairs * (positives + negatives + 1) / 12) ** 0.5
+        return areas, np.diff(norm.cdf((np.arange(pairs + 2) - 0.5 - pairs / 2) / spread))
+    few, many = sorted((positives, negatives))
+    # row[i]: distribution of U with i of the one class among i + j patients; the last of the order beats all j of the other or none.
+    rows = [np.ones(1) for _ in range(few + 1)]
+    for j in range(1, many + 1):
+        for i in range(1, few + 1):
+            new = np.zeros(i * j + 1)
+            new[j:] += i / (i + j) * rows[i - 1]
+            new[: i * (j - 1) + 1] += j / (i + j) * rows[i]
+            rows[i] = new
+    return areas, rows[few]
 
 
-def expected_best(positives: int, negatives: int, runs: int, draws: int = DRAWS, seed: int = 0) -> float:
-    """Expected highest AUC of ``runs`` independent chance-level scores on these patients.
-
-    The maximum of ``runs`` draws is at most the k-th smallest of m values with probability (k / m) ** runs.
-    """
-    areas = null_aucs(positives, negatives, draws, seed)
-    below = (np.arange(len(areas) + 1) / len(areas)) ** runs
+def expected_best(positives: int, negatives: int, runs: int) -> float:
+    """Expected highest AUC of ``runs`` independent chance-level scores on these patients."""
+    areas, chance = null_distribution(positives, negatives)
+    below = np.r_[0, np.cumsum(chance)] ** runs
     return float((areas * np.diff(below)).sum())
 
 
 def share_reaching(best: float, positives: int, negatives: int, runs: int) -> float:
     """Probability that the best of ``runs`` chance-level scores reaches ``best``."""
-    areas = null_aucs(positives, negatives)
-    return float(1 - (np.searchsorted(areas, best - 1e-9) / len(areas)) ** runs)
+    areas, chance = null_distribution(positives, negatives)
+    once = float(chance[areas >= best - 1e-9].sum())
+    return float(-np.expm1(runs * np.log1p(-min(once, 1.0)))) if once < 1 else 1.0

@@ -44,7 +44,7 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
         notes += [
             f"{title_of(metrics, name)}: {note}"
             for note in record["notes"]
-            if not note.startswith("Some scores are tied") and not note.endswith("they are left out.")
+            if not note.endswith("they are left out.")
         ]
     head = [
         "Score",
@@ -57,8 +57,12 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
         "p, Mann-Whitney (normal)",
         "p, Mann-Whitney (exact)",
     ]
-    seen = " These men took part in fitting or selection: this is not performance." if section["seen"] else ""
-    caption = f"{section['title']}, n = {section['n']}; men without a score are left out of its row. p values test against AUC 0.5; no exact p where scores are tied.{seen}"
+    seen = (
+        " These patients took part in fitting or selection: this is not performance."
+        if section["seen"]
+        else ""
+    )
+    caption = f"{section['title']}, n = {section['n']}; patients without a score are left out of its row. p values test against AUC 0.5; the exact one counts every order of the scores, ties included.{seen}"
     quote = [] if section["seen"] else [calibrated.advice(section)]
     return Table(caption, head, rows, [*section["excluded"], *notes, *filter(None, quote)], compact=True)
 
@@ -68,7 +72,7 @@ def _unbroken(bounds: dict[str, Any]) -> str:
 
 
 def paired(metrics: dict[str, Any], key: str) -> Table | None:
-    """Multimodal against every other score of the same men."""
+    """Multimodal against every other score of the same patients."""
     section = metrics["sections"].get(key)
     if not section or not section["paired"]:
         return None
@@ -99,7 +103,7 @@ def paired(metrics: dict[str, Any], key: str) -> Table | None:
         f"{level(metrics['confidence'])} CI",
         "p, paired DeLong",
     ]
-    caption = f"{section['title']}: multimodal score against each other score of the same men."
+    caption = f"{section['title']}: multimodal score against each other score of the same patients."
     return Table(caption, head, rows, [*notes, "No correction for the number of tests."])
 
 
@@ -167,20 +171,20 @@ def prospective(study: Study, split: Split) -> Table | None:
         "Clinical (log-odds)",
         "Missing inputs",
     ]
-    note = "The probability holds at the share of metastases among the fitted men and is not calibrated: compare ranks, not percentages."
-    return Table("Scores of men in no part of the study.", head, rows, [note], sortable=True)
+    note = "The probability holds at the share of metastases among the fitted patients and is not calibrated: compare ranks, not percentages."
+    return Table("Scores of patients in no part of the study.", head, rows, [note], sortable=True)
 
 
 def lost_prospective(study: Study, split: Split) -> str:
-    """A sentence on the men beyond the study who could not be scored or only in part."""
+    """A sentence on the patients beyond the study who could not be scored or only in part."""
     new = [p for p in study.patients if split.part(p) == "prospective"]
     status = [study.status(p) for p in new]
     told = []
     if bad := status.count("quarantined"):
-        told.append(f"{count(bad, 'man is', 'men are')} excluded because of bad data and not scored")
+        told.append(f"{count(bad, 'patient is', 'patients are')} excluded because of bad data and not scored")
     if bare := status.count("no-lesion"):
-        told.append(f"{count(bare, 'man has', 'men have')} no lesion and so no network score")
-    return f"Of {count(len(new), 'new man', 'new men')}, {listed(told)}." if told else ""
+        told.append(f"{count(bare, 'patient has', 'patients have')} no lesion and so no network score")
+    return f"Of {count(len(new), 'new patient')}, {listed(told)}." if told else ""
 
 
 def permutation(split: Split) -> Table | None:
@@ -238,8 +242,8 @@ def pooled(study: Study, split: Split, key: str) -> Table | None:
         "Score", "Splits", "Mean AUC", "SD", "Range", f"{ci} CI", "p", "Multimodal less this", f"{ci} CI", "p",
     ]  # fmt: skip
     how = {
-        "corrected": "Intervals corrected for the men that the splits share (Nadeau & Bengio).",
-        "fixed": "The same men in every split: intervals join their uncertainty and that of the models.",
+        "corrected": "Intervals corrected for the patients that the splits share (Nadeau & Bengio).",
+        "fixed": "The same patients in every split: intervals join their uncertainty and that of the models.",
     }[section["method"]]
     return Table(
         f"{section['title']}: {told['splits']} splits together. {how}",

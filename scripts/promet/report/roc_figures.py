@@ -125,7 +125,7 @@ def kind(metrics: dict[str, Any], key: str) -> str:
 def bounds(section: dict[str, Any], name: str) -> str:
     """``0.71 to 0.99``, or that there is no interval."""
     low, high = quoted(section, name)
-    return interval(low, high) if known(low) else "no interval"
+    return interval(low, high) if known(low) or known(high) else "no interval"
 
 
 def forest(metrics: dict[str, Any], keys: list[str]) -> Figure:

@@ -27,7 +27,9 @@ def short(value: float | None) -> str:
     """Up to three significant digits."""
     if not known(value):
         return DASH
-    return f"{value:.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
+    if abs(value) >= 999.5:  # .3g would give 1e+03
+        return f"{value:,.0f}".replace(",", " ").replace("-", "−")
+    return f"{value:.3g}".replace("-", "−")
 
 
 def p_value(value: float | None, name: str = "p") -> str:
@@ -41,8 +43,10 @@ def p_value(value: float | None, name: str = "p") -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """``0.66 to 1.00``; a dash for none."""
-    return f"{fixed(low, digits)} to {fixed(high, digits)}" if known(low) and known(high) else DASH
+    """``0.66 to 1.00``; ``0.66 to unknown`` where one limit cannot be given, a dash for none."""
+    if not known(low) and not known(high):
+        return DASH
+    return " to ".join(fixed(limit, digits) if known(limit) else "unknown" for limit in (low, high))
 
 
 def level(confidence: float) -> str:
@@ -58,10 +62,12 @@ def probability(value: float | None) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """``12 %``, ``0.3 %``; a dash when the whole is zero."""
+    """``12 %``, ``0.3 %``, ``> 99 %`` where rounding would claim all; a dash when the whole is zero."""
     if not whole:
         return DASH
     share = 100 * part / whole
+    if 99.5 <= share < 100:
+        return f">{NBSP}99{NBSP}%"
     return f"{share:.{'1g' if 0 < share < 1 else '0f'}}{NBSP}%"
 
 

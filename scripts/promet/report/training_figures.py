@@ -46,7 +46,7 @@ def add(made: style.Figures, split: Split) -> None:
     positives = size.get("validation_positive", 0)
     negatives = size.get("validation", 0) - positives
     usable = min(positives, negatives) > 0
-    null = chance.null_aucs(positives, negatives) if usable else None
+    null = chance.null_distribution(positives, negatives) if usable else None
     expected = chance.expected_best(positives, negatives, len(table)) if usable else None
     areas = table["validation_auc"].to_numpy()
     fig, points = spread(table, expected, positives, negatives, null)
@@ -125,14 +125,18 @@ def learning(
 
 
 def spread(
-    table: pd.DataFrame, expected: float | None, positives: int, negatives: int, chance: np.ndarray | None
+    table: pd.DataFrame,
+    expected: float | None,
+    positives: int,
+    negatives: int,
+    chance: tuple[np.ndarray, np.ndarray] | None,
 ) -> tuple[Figure, list[style.Point]]:
     """Validation AUC of every run, one dot each, above what runs without skill would give; and the dots.
 
     Args:
         table: candidates.parquet.
         expected: expected best of as many chance-level runs.
-        chance: (draws,) AUCs of chance-level scores.
+        chance: AUCs that chance-level scores can have, and the probability of each.
     """
     aucs, selected = table["validation_auc"].to_numpy(), int(table["selected"].to_numpy().argmax())
     fig = style.figure(2.5)
@@ -149,7 +153,8 @@ def spread(
     if chance is not None:
         grid = 1 / (positives * negatives)  # an AUC is a multiple of it: bins hold equally many of them
         bar = grid * max(1, round(0.025 / grid))
-        counts, edges = np.histogram(chance, bins=np.arange(-grid / 2, 1 + bar, bar))
+        areas, weights = chance
+        counts, edges = np.histogram(areas, np.arange(-grid / 2, 1 + bar, bar), weights=weights)
         axes.stairs(
             counts / counts.max() * top * 0.8,
             edges,
