@@ -69,7 +69,7 @@ def record(path: Path, stage: str, products: tuple[str, ...] = (), **more: objec
 def people(
     random: np.random.Generator, development: int, metachronous: int, prospective: int
 ) -> pd.DataFrame:
-    """The cohort table; higher risk has higher values, grade and cores are missing in some metastatic men only."""
+    """The cohort table; higher risk has higher values, grade and cores are missing in some metastatic patients only."""
     rows = []
     for i in range(development + metachronous + prospective):
         role = "development" if i < development else "metachronous" if i < development + metachronous else ""

@@ -29,7 +29,7 @@ def test_flow_holds_every_patient_once(full):
 
 
 def test_flow_and_table_1_count_alike(full, tmp_path):
-    """Also a development man who came after the freeze, and one who was cured after it."""
+    """Also a development patient who came after the freeze, and one who was cured after it."""
     ledger = tmp_path / "ledger.tsv"
     lines = full.ledger.read_text().splitlines()
     late, cured, still = lines[1].split("\t")[1], lines[5].split("\t")[1], "PH002"
@@ -46,4 +46,4 @@ def test_flow_and_table_1_count_alike(full, tmp_path):
     assert Counter(name.split(",")[0] for name in rows["group"]) == boxes
     assert boxes["Prospective"] == 4
     caption = draw(study, split, tmp_path / "figures", patient_level=False).drawn["flow"].caption
-    assert "2 prospective men have the role development" in caption
+    assert "2 prospective patients have the role development" in caption

@@ -177,7 +177,7 @@ def test_no_path_and_no_patient_unless_asked(made, full, tmp_path):
     shy = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"PH\d\d\d", shy)
     assert not any(re.search(r"PH\d\d\d", path.read_text()) for path in tmp_path.glob("figures/*.svg"))
-    assert "A patient (training) is not in the fit set" in shy and "2 men are scored" in shy
+    assert "A patient (training) is not in the fit set" in shy and "2 patients are scored" in shy
     assert 'id="volumes"' in html and not re.search('id="(volumes|engine)"|waterfall"|threshold −?[0-9]', shy)
     assert not (tmp_path / "figures/figure-S1.pdf").exists()
     for text in (html, shy):
@@ -257,7 +257,7 @@ def test_sections_come_with_their_records(made, blank, full, tmp_path):
         ("permutation", whole.splits[0].permutation["models"]["multimodal"]["all"]["p"]),
         ("outlying", None),
     )
-    assert f"{told[0][1]:.2f}"[:3] in made[3].text and "Who the men are" in made[3].text
+    assert f"{told[0][1]:.2f}"[:3] in made[3].text and "Who the patients are" in made[3].text
     assert "After the fact" in made[3].text and "mean of the best" in made[3].text
     assert len(re.findall('<svg class="waterfall"', made[2])) == len(whole.splits[0].waterfalls["patients"])
 
@@ -286,7 +286,7 @@ def test_repeated_splits_are_pooled(full, tmp_path):
 
 
 ONE = re.compile(
-    r"(?<![\d.,])1 (men|runs|patients|networks|epochs|groups|items|values|warnings|seeds|variants|splits|events|transforms|members"
+    r"(?<![\d.,])1 (patients|runs|patients|networks|epochs|groups|items|values|warnings|seeds|variants|splits|events|transforms|members"
     r"|files|pictures|tests|scores|permutations|months|voxels)\b"
 )
 
@@ -300,9 +300,7 @@ def test_one_is_not_many(made, blank):
 def test_first_screen_says_whether_to_believe_it(made, blank):
     for page, words in ((made[3], "Can it be believed?"), (blank[3], "There is no answer yet:")):
         assert words in page.text[: page.text.index("What speaks against")]
-    lost = (
-        "1 man is excluded because of bad data. 2 men have no lesion in the prostate and so no network score."
-    )
+    lost = "1 patient is excluded because of bad data. 2 patients have no lesion in the prostate and so no network score."
     assert made[3].text.count(lost) == 3  # the first screen, the doubts, the cohort
 
 

@@ -107,7 +107,7 @@ def test_nothing_is_said_without_a_reason():
 def test_size_interval_and_comparators():
     small = section(record(0.84, 0.45, 1.0, 0.1, 0.2), {"clinical": {"p": 0.4, "difference": 0.1}})
     found = titles(*study(metrics=metrics(metachronous=small)))
-    assert "10 men with progression and 13 without" in found["Few men"]
+    assert "10 patients with progression and 13 without" in found["Few patients"]
     assert "includes 0.5" in found["Chance is not excluded"]
     assert "the clinical score (p = 0.40)" in found["Not better than simpler scores"]
     assert "Calibration not examined" in found
@@ -127,9 +127,12 @@ def test_best_of_many_and_ties_and_fall():
     records = {"select": Sidecar("select", "", values=chosen), "dataset": Sidecar("dataset", "", values=size)}
     test = section(record(0.6), scores={"cnn_score": record(0.6)})
     found = titles(*study(records=records, metrics=metrics(synchronous=test)))
-    assert "expected to reach 0.80 at best" in found["Best of 50"] and "0.90 on 19 men" in found["Best of 50"]
+    assert (
+        "expected to reach 0.80 at best" in found["Best of 50"]
+        and "0.90 on 19 patients" in found["Best of 50"]
+    )
     assert found["A tie decided"].startswith("2 runs")
-    assert "from 0.90" in found["Lower on unseen men"] and "to 0.60" in found["Lower on unseen men"]
+    assert "from 0.90" in found["Lower on unseen patients"] and "to 0.60" in found["Lower on unseen patients"]
     records["select"].values.update(candidates=1, tied=1)
     assert "A single run" in titles(*study(records=records))
 
@@ -146,7 +149,7 @@ def test_missingness_that_differs_with_the_outcome():
     table["psa"] = 5.0
     found = titles(*study(predictions=table))
     said = found["Values are missing unevenly"]
-    assert said.startswith("Whether a value is missing differs between the fitted men with and without")
+    assert said.startswith("Whether a value is missing differs between the fitted patients with and without")
     assert "grade group (67 % with, 0 % without)" in said and "PSA" not in said
     table["grade_group"] = [1.0, 1.0, np.nan, np.nan, 2.0, 3.0]
     assert "grade group (2 of 6)" in titles(*study(predictions=table))["Missing values"]
@@ -164,18 +167,16 @@ def test_exclusions_and_warnings():
         ("", Sidecar("fuse", "", warnings=["y", "z"])),
     ]
     found = titles(whole, split)
-    lost = (
-        "1 man is excluded because of bad data. 1 man has no lesion in the prostate and so no network score."
-    )
+    lost = "1 patient is excluded because of bad data. 1 patient has no lesion in the prostate and so no network score."
     assert found["Exclusions"].startswith(f"{lost} That is 33 % of 6.")
     assert plain(words.people(whole, split)).endswith(f" {lost}") and words.lost(whole) == lost
     whole.exclusions = whole.exclusions[1:]
     found = titles(whole, split)
-    assert "Exclusions" not in found and "Nobody is excluded" in found["Men without a network score"]
+    assert "Exclusions" not in found and "Nobody is excluded" in found["Patients without a network score"]
     assert words.lost(whole) in plain(words.people(whole, split))
     whole.exclusions, whole.gather = [], None
     assert "not been gathered yet" in words.people(whole, split)
-    assert found["Warnings"].startswith("1 man with a warning of an imaging stage and 2 warnings")
+    assert found["Warnings"].startswith("1 patient with a warning of an imaging stage and 2 warnings")
     assert "6 in development (6 training)" in words.people(whole, split)
 
 
@@ -205,9 +206,9 @@ def probabilities(slope, intercept, positives=60, negatives=70, notes=()):
         (((1.1, 1.9), (-0.5, 0.3)), "not right", "are not extreme enough:"),
         (((0.8, 1.3), (-0.9, -0.3)), "not right", "are too high:"),
         (((0.1, 0.4), (0.2, 0.8)), "not right", "are too extreme and on average too low:"),
-        (((0.1, 0.4), (-0.5, 0.3), 5, 9), "not right", "In n = 14 (5 with the outcome, 9 without)"),
+        (((0.1, 0.4), (-0.5, 0.3), 5, 9), "not right", "In 14 patients (5 with the outcome, 9 without)"),
         (((0.5, 1.5), (-0.5, 0.3), 49, 90), "cannot be judged", "is no proof"),
-        (((0.5, 1.5), (-0.5, 0.3), 50, 90), "here only", "not shown to be wrong in n = 140"),
+        (((0.5, 1.5), (-0.5, 0.3), 50, 90), "here only", "not shown to be wrong in 140 patients"),
         ((None, (-0.5, 0.3), 5, 5, ["It is infinite."]), "cannot be judged", "(5 with the outcome, 5 without). It is infinite."),
     ],
 )  # fmt: skip
@@ -239,7 +240,7 @@ def test_benefit_and_advice():
     }  # fmt: skip
     told = calibrated.benefit({"title": "Test part", "decision": curves}, {"multimodal": "Multimodal"})
     assert told == [
-        "Test part, 30 men. Multimodal: net benefit above both treating all and treating none at 2 of 3 thresholds, all of them "
+        "Test part, 30 patients. Multimodal: net benefit above both treating all and treating none at 2 of 3 thresholds, all of them "
         "between 0.10 and 0.20. clinical: net benefit above both treating all and treating none at no threshold. Few."
     ]
     assert calibrated.benefit({"title": "", "decision": None}, {}) == []
@@ -274,7 +275,7 @@ def test_state_of_the_study():
     assert words.state(whole).startswith("The study is open")
     whole.freeze = {"name": "v1", "date": "2026-05-02"}
     assert words.state(whole).startswith(
-        "The study is frozen as v1 since 2 May 2026: men added since then are scored"
+        "The study is frozen as v1 since 2 May 2026: patients added since then are scored"
     )
 
 
@@ -286,7 +287,7 @@ def test_lost_new_men_are_named():
         {"patient": "P4", "status": "quarantined"},
         {"patient": "P0", "status": "quarantined"},
     ]
-    assert "Of 3 new men, 1 man is excluded because of bad data" in result_tables.lost_prospective(
+    assert "Of 3 new patients, 1 patient is excluded because of bad data" in result_tables.lost_prospective(
         whole, split
     )
 
@@ -305,16 +306,16 @@ LIGHT = doubts.Doubt("One random split", "Another division.")
 def test_verdict_says_whether_to_believe_it_and_why():
     assert believed(record(0.84, 0.66, 1.0, 0.0001, 0.0064), 9, 11, LIGHT, HEAVY) == [
         "As a hint, no more",
-        "the score ranks these men better than chance, but 9 men with progression and 11 without leave any AUC from 0.66 to 1.00 "
+        "the score ranks these patients better than chance, but 9 patients with progression and 11 without leave any AUC from 0.66 to 1.00 "
         "possible and it is not shown to be better than the clinical score",
     ]
     assert believed(record(0.9, 0.82, 0.97, 0.0001, 0.001), 60, 70)[1].endswith(
-        "but it rests on only 60 men with progression and 70 without"
+        "but it rests on only 60 patients with progression and 70 without"
     )
     sure = record(0.84, 0.78, 0.9, 1e-9, 1e-9)
     assert believed(sure, 200, 300, LIGHT) == [
-        "Yes, in men like these",
-        "the 95 % interval of the AUC (0.78 to 0.90) is narrow and rests on 200 men with progression and 300 without",
+        "Yes, in patients like these",
+        "the 95 % interval of the AUC (0.78 to 0.90) is narrow and rests on 200 patients with progression and 300 without",
     ]
     reserved = believed(sure, 200, 300, HEAVY, SITE, THIRD)
     assert reserved[0] == "With reservations" and reserved[1].endswith(
@@ -322,7 +323,7 @@ def test_verdict_says_whether_to_believe_it_and_why():
     )
     assert believed(record(0.72, 0.45, 1.0, 0.1, 0.2), 1, 13) == [
         "Not yet",
-        "from 1 man with progression and 13 without the 95 % interval of the AUC (0.45 to 1.00) includes 0.5, so the score is not "
+        "from 1 patient with progression and 13 without the 95 % interval of the AUC (0.45 to 1.00) includes 0.5, so the score is not "
         "shown to beat chance",
     ]
     assert (
@@ -361,7 +362,7 @@ def test_men_of_a_role_who_are_in_no_part_are_named():
     split.parts.pop("P3")
     whole.freeze = {"name": "v1"}
     assert words.latecomers(whole, split).startswith(
-        "1 prospective man has the role development in the table"
+        "1 prospective patient has the role development in the table"
     )
     assert "after the study was frozen" in words.latecomers(whole, split)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from promet.core.words import count
-from promet.report.text import NBSP, fixed, interval, known, level
+from promet.report.text import fixed, interval, known, level
 
-DESCRIPTIVE = 50  # men of the rarer class below which the evaluation calls calibration descriptive
+DESCRIPTIVE = 50  # patients of the rarer class below which the evaluation calls calibration descriptive
 INTERVALS = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
-UNEXAMINED = "An AUC says how men are ranked. Whether a probability given here is right was not examined, so none should be quoted."
+UNEXAMINED = "An AUC says how patients are ranked. Whether a probability given here is right was not examined, so none should be quoted."
 
 
 def examined(section: dict[str, Any] | None, name: str = "multimodal") -> dict[str, Any] | None:
@@ -23,12 +23,10 @@ def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
     if record is None:
         return "Calibration not examined", UNEXAMINED
     slope, intercept = record["slope"], record["intercept"]
-    men = (
-        f"n{NBSP}={NBSP}{record['n']} ({record['positives']} with the outcome, {record['negatives']} without)"
-    )
+    patients = f"{count(record['n'], 'patient')} ({record['positives']} with the outcome, {record['negatives']} without)"
     if not (known(slope["value"]) and known(intercept["value"])):
         return "Calibration cannot be judged", " ".join(
-            [f"Whether the probabilities are right cannot be judged in {men}.", *record["notes"]]
+            [f"Whether the probabilities are right cannot be judged in {patients}.", *record["notes"]]
         )
     numbers = (
         f"slope {fixed(slope['value'])} ({level(confidence)} CI {interval(slope['low'], slope['high'])}; 1 = right), "
@@ -38,16 +36,16 @@ def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
     wrong += ["too high"] if intercept["high"] < 0 else ["too low"] if intercept["low"] > 0 else []
     if wrong:
         return "The probabilities are not right", (
-            f"In {men} the multimodal probabilities are {' and on average '.join(wrong) if len(wrong) == 2 else wrong[0]}: "
+            f"In {patients} the multimodal probabilities are {' and on average '.join(wrong) if len(wrong) == 2 else wrong[0]}: "
             f"{numbers}; none should be quoted."
         )
     if min(record["positives"], record["negatives"]) < DESCRIPTIVE:
         return "Calibration cannot be judged", (
-            f"Too few men to judge whether the probabilities are right, {men}: {numbers}; that the intervals include the right "
+            f"{patients} are too few to judge whether the probabilities are right: {numbers}; that the intervals include the right "
             "values is no proof."
         )
     return "Calibrated here only", (
-        f"The probabilities are not shown to be wrong in {men}: {numbers}; elsewhere, with another share of men with the "
+        f"The probabilities are not shown to be wrong in {patients}: {numbers}; elsewhere, with another share of patients with the "
         "outcome, they need not hold."
     )
 
@@ -104,7 +102,7 @@ def benefit(section: dict[str, Any], titles: dict[str, str]) -> list[str]:
             f"{titles.get(name, name)}: net benefit above both treating all and treating none {where}."
         )
     return [
-        f"{section['title']}, {count(curves['n'], 'man', 'men')}. {' '.join([*said, *curves['notes']])}".strip()
+        f"{section['title']}, {count(curves['n'], 'patient')}. {' '.join([*said, *curves['notes']])}".strip()
     ]
 
 

@@ -19,7 +19,7 @@ SHOWN = ("multimodal", "clinical")
 
 SECTIONS = ("synchronous", "metachronous")
 GAP = 0.025  # of probability, between the bars of two groups
-SMOOTH = 50  # men below which a smooth curve shows noise; the groups with their bars remain
+SMOOTH = 50  # patients below which a smooth curve shows noise; the groups with their bars remain
 
 
 def add(made: style.Figures, metrics: dict[str, Any]) -> None:
@@ -40,9 +40,9 @@ def add(made: style.Figures, metrics: dict[str, Any]) -> None:
         made.add(
             "calibration",
             calibration(metrics, keys),
-            "Calibration: probability given against the share of men with the outcome. Dots: groups of equal size by probability (nearer "
-            f"than {GAP} they are drawn side by side), bars: {ci} Wilson intervals. Lines, from 50 men on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
-            "of the curve as fitted. Recalibration moves the probabilities, not the order of the men: the same groups, "
+            "Calibration: probability given against the share of patients with the outcome. Dots: groups of equal size by probability (nearer "
+            f"than {GAP} they are drawn side by side), bars: {ci} Wilson intervals. Lines, from 50 patients on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
+            "of the curve as fitted. Recalibration moves the probabilities, not the order of the patients: the same groups, "
             "bars not repeated.",
             f"Calibration plots, groups as fitted. {' '.join(told)}",
         )
@@ -55,7 +55,7 @@ def add(made: style.Figures, metrics: dict[str, Any]) -> None:
         made.add(
             "decision",
             decision(metrics, keys),
-            "Decision curves of the probabilities as fitted, in the men who have them all. Net benefit: share of true positives "
+            "Decision curves of the probabilities as fitted, in the patients who have them all. Net benefit: share of true positives "
             "less the share of false positives weighted by the odds of the threshold; a model is of use where it lies above "
             "both treating all and treating none. Values far below 0 are cut off; no intervals.",
             f"Decision curves. {' '.join(told)}",

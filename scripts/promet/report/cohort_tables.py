@@ -55,7 +55,7 @@ EM = "\u2003"
 
 
 def characteristics(study: Study) -> Table | None:
-    """Table 1: who the men are, by cohort and outcome."""
+    """Table 1: who the patients are, by cohort and outcome."""
     told = study.characteristics
     if not told or not told["rows"]:
         return None
@@ -75,7 +75,7 @@ def characteristics(study: Study) -> Table | None:
         rows.append([EM + row["level"], *cells])
     groups = [f"{group['name']}, n{NBSP}={NBSP}{group['n']}" for group in told["groups"]]
     n = sum(group["n"] for group in told["groups"])
-    caption = "Who the men are, by cohort and outcome. Median [quartiles], or n (%)."
+    caption = "Who the patients are, by cohort and outcome. Median [quartiles], or n (%)."
     return Table(
         caption, ["", f"All, n{NBSP}={NBSP}{n}", *groups, "Missing"], rows, told["notes"], compact=True
     )
@@ -121,7 +121,7 @@ def compared(study: Study, by: str) -> Table | None:
 
 
 def outliers(study: Study, patient_level: bool) -> Table | None:
-    """Men far from all others in one variable."""
+    """Patients far from all others in one variable."""
     told = (study.characteristics or {}).get("outliers") or []
     if not told:
         return None
@@ -132,7 +132,7 @@ def outliers(study: Study, patient_level: bool) -> Table | None:
         return Table(f"Outlying values ({rule}): to be looked at, not removed.", head, rows, sortable=True)
     counts = Counter(row["title"] for row in told)
     rows = [[title, str(number)] for title, number in counts.most_common()]
-    return Table(f"Outlying values ({rule}): to be looked at, not removed.", ["Variable", "Men"], rows)
+    return Table(f"Outlying values ({rule}): to be looked at, not removed.", ["Variable", "Patients"], rows)
 
 
 def baseline(split: Split, metrics: dict[str, Any] | None) -> Table | None:
@@ -166,7 +166,7 @@ def baseline(split: Split, metrics: dict[str, Any] | None) -> Table | None:
         "Inputs of the fused score by part and outcome on the scan: median (quartiles), and how many are missing.",
         ["", *(name for name, _ in groups)],
         rows,
-        ["Men excluded because of bad data are not in this table."],
+        ["Patients excluded because of bad data are not in this table."],
         compact=True,
     )
 
@@ -178,15 +178,15 @@ def excluded(study: Study, patient_level: bool) -> Table | None:
     if patient_level:
         rows = [[r["patient"], r["status"], r["code"], r["reason"], r["origin"]] for r in study.exclusions]
         head = ["Patient", "Status", "Code", "Reason", "Stage"]
-        return Table("Men excluded or without a lesion.", head, rows, sortable=True, filtered=True)
+        return Table("Patients excluded or without a lesion.", head, rows, sortable=True, filtered=True)
     counts = Counter((r["status"], r["code"], r["origin"]) for r in study.exclusions)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = [[status, code, origin, str(number)] for (status, code, origin), number in ordered]
     note = (
         "Single patients are shown when report.patient_level is on; promet status names them on the terminal."
     )
-    caption = "Men excluded or without a lesion, by reason."
-    return Table(caption, ["Status", "Code", "Stage", "Men"], rows, [note])
+    caption = "Patients excluded or without a lesion, by reason."
+    return Table(caption, ["Status", "Code", "Stage", "Patients"], rows, [note])
 
 
 def measures(study: Study) -> Table | None:
@@ -214,8 +214,8 @@ def inside(study: Study) -> str:
         return "How much of each prostate lies inside the box is not recorded."
     cut = values[values < 1]
     if not len(cut):
-        return f"In {'the one man' if len(values) == 1 else f'all {len(values)} men'} with a box the whole prostate lies inside it."
+        return f"In {'the one patient' if len(values) == 1 else f'all {len(values)} patients'} with a cuboid the whole prostate lies inside it."
     return (
-        f"In {len(cut)} of {count(len(values), 'man', 'men')} with a box a part of the prostate lies outside it; the smallest share "
+        f"In {len(cut)} of {count(len(values), 'patient')} with a cuboid a part of the prostate lies outside it; the smallest share "
         f"inside is {100 * float(cut.min()):.1f} %."
     )

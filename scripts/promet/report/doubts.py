@@ -67,8 +67,8 @@ def _small(section: dict[str, Any]) -> Doubt | None:
     se = (record.get("delong") or {}).get("se")
     extra = f" The standard error of the multimodal AUC is {fixed(se)}." if known(se) else ""
     return Doubt(
-        "Few men",
-        f"The answer rests on {count(positives, 'man', 'men')} {yes} and {negatives} {no}; about {ENOUGH} of each are usually asked of "
+        "Few patients",
+        f"The answer rests on {count(positives, 'patient')} {yes} and {negatives} {no}; about {ENOUGH} of each are usually asked of "
         f"a validation.{extra}",
     )
 
@@ -99,7 +99,7 @@ def _not_better(section: dict[str, Any], metrics: dict[str, Any], confidence: fl
     names = listed([f"{said(metrics, n)} ({p_value(section['paired'][n]['p'])})" for n in equal])
     return Doubt(
         "Not better than simpler scores",
-        f"In the same men the multimodal score is not shown to differ from {names}; paired DeLong, "
+        f"In the same patients the multimodal score is not shown to differ from {names}; paired DeLong, "
         f"{count(len(tested), 'test')} without correction for their number.",
         f"it is not shown to be better than {said(metrics, 'clinical' if 'clinical' in equal else equal[0])}",
     )
@@ -118,14 +118,14 @@ def _best_of_many(split: Split) -> Doubt | None:
         return Doubt(
             "A single run",
             f"One network was trained, so nothing is known about how much the result varies with the seed. Its validation "
-            f"AUC of {fixed(best)} comes from {positives + negatives} men and chose the epoch.",
+            f"AUC of {fixed(best)} comes from {positives + negatives} patients and chose the epoch.",
         )
     return Doubt(
         f"Best of {runs}",
-        f"The network has the highest validation AUC of {runs} runs, {fixed(best)} on {positives + negatives} men "
+        f"The network has the highest validation AUC of {runs} runs, {fixed(best)} on {positives + negatives} patients "
         f"({positives} with metastases; median of all runs {fixed(values.get('median_validation_auc'))}). {runs} "
         f"independent runs without any skill are expected to reach {fixed(expected)} at best, and reach {fixed(best)} "
-        f"with probability {p_value(likely, '')}. The epoch was chosen on the same men, which adds to this.",
+        f"with probability {p_value(likely, '')}. The epoch was chosen on the same patients, which adds to this.",
     )
 
 
@@ -133,7 +133,7 @@ FLAT = 0.05  # span of probabilities below which a network says the same of near
 
 
 def _flat(split: Split) -> Doubt | None:
-    """The chosen network hardly tells men apart, whatever its AUC."""
+    """The chosen network hardly tells patients apart, whatever its AUC."""
     table = split.predictions
     if table is None or "cnn_score" not in table:
         return None
@@ -145,14 +145,14 @@ def _flat(split: Split) -> Doubt | None:
         return None
     return Doubt(
         "The network says nearly the same of everyone",
-        f"In {count(len(unseen), 'unseen man', 'unseen men')} nine of ten of its probabilities lie between {fixed(low, 3)} and {fixed(high, 3)}: "
+        f"In {count(len(unseen), 'unseen patient')} nine of ten of its probabilities lie between {fixed(low, 3)} and {fixed(high, 3)}: "
         "its AUC ranks differences that are next to nothing, and a small change of the images may turn the order.",
         "the network says nearly the same of everyone",
     )
 
 
 def _unskilled(split: Split) -> Doubt | None:
-    """Runs that end at or below chance on the men who chose their epoch."""
+    """Runs that end at or below chance on the patients who chose their epoch."""
     table = split.candidates
     if table is None or len(table) < 2:
         return None
@@ -220,7 +220,7 @@ def _fell(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
     if not (known(best) and known(area)) or best - area < 0.1:
         return None
     return Doubt(
-        "Lower on unseen men",
+        "Lower on unseen patients",
         f"The network's AUC falls from {fixed(best)} in the validation part, where it was chosen, to {fixed(area)} in "
         f"the test part (n = {record['n']}).",
     )
@@ -250,7 +250,7 @@ def _one_site(study: Study) -> Doubt | None:
     sites = {row.get("site", "") for row in study.rows} - {""}
     if len(sites) > 1:
         return None
-    what = "All men come from one site" if sites else "The table names no site"
+    what = "All patients come from one site" if sites else "The table names no site"
     return Doubt(
         "No second centre",
         f"{what}: whether the score holds elsewhere is not known.",
@@ -274,9 +274,9 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
             )
     share = f"{percent(bad + bare, len(study.patients))} of {len(study.patients)}"
     return Doubt(
-        "Exclusions" if bad else "Men without a network score",
+        "Exclusions" if bad else "Patients without a network score",
         f"{lost(study)} That is {share}.{by_label}",
-        f"{percent(bad, len(study.patients))} of the men are excluded"
+        f"{percent(bad, len(study.patients))} of the patients are excluded"
         if 5 * bad > len(study.patients)
         else "",
     )
@@ -320,8 +320,8 @@ def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
     if uneven:
         return Doubt(
             "Values are missing unevenly",
-            f"Whether a value is missing differs between the fitted men with and without metastases: {listed(uneven)} "
-            "are missing. The fused score leaves a missing value out and never uses that it is missing; the men in whom "
+            f"Whether a value is missing differs between the fitted patients with and without metastases: {listed(uneven)} "
+            "are missing. The fused score leaves a missing value out and never uses that it is missing; the patients in whom "
             "it is known are still a selected group.",
         )
     gone = [
@@ -329,7 +329,7 @@ def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
         for name, a, n, b, m in missing_shares(split)
         if 5 * (a + b) > n + m
     ]
-    return Doubt("Missing values", f"Often missing in the fitted men: {listed(gone)}.") if gone else None
+    return Doubt("Missing values", f"Often missing in the fitted patients: {listed(gone)}.") if gone else None
 
 
 def _fusion(split: Split) -> Doubt | None:
@@ -364,7 +364,7 @@ def _warned(study: Study) -> Doubt | None:
     others = sum(len(record.warnings) for patient, record in study.records if not patient)
     if not patients and not others:
         return None
-    what = [f"{count(len(patients), 'man', 'men')} with a warning of an imaging stage"] if patients else []
+    what = [f"{count(len(patients), 'patient')} with a warning of an imaging stage"] if patients else []
     what += [f"{count(others, 'warning')} of later stages"] if others else []
     return Doubt("Warnings", f"{listed(what)}; see the last section.")
 

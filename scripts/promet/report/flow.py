@@ -98,8 +98,8 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
     made.add(
         "flow",
         draw(counted),
-        f"Cohort flow: the men of the table, those excluded, and the parts of the study. Prospective men are in no part. {latecomers(study, split)}".strip(),
-        f"Flow diagram: {count(counted.total, 'man', 'men')}, {counted.quarantined} excluded; {parts}.",
+        f"Cohort flow: the patients of the table, those excluded, and the parts of the study. Prospective patients are in no part. {latecomers(study, split)}".strip(),
+        f"Flow diagram: {count(counted.total, 'patient')}, {counted.quarantined} excluded; {parts}.",
     )
 
 
@@ -118,7 +118,7 @@ def draw(flow: Flow) -> Figure:
         codes.append(f"{sum(n for _, n in flow.codes[4:])} × other codes")
     where = ["(still counted in their part below)"] if flow.quarantined else []
     lost = "\n".join([f"Excluded, bad data: n = {flow.quarantined}", *codes, *where])
-    # From the bottom up: footnote, parts, development, branch, exclusions, all men.
+    # From the bottom up: footnote, parts, development, branch, exclusions, all patients.
     floor = 4.0 if flow.no_lesion else 0.5
     deep = 6.5 + LINE * max(_lines(box).count("\n") + 1 for box in shown)
     roof = floor + deep
@@ -131,7 +131,7 @@ def draw(flow: Flow) -> Figure:
     axes.set(xlim=(0, 100), ylim=(0, crown + 9), aspect="equal")
     axes.axis("off")
     line = {"color": style.BLACK, "linewidth": 0.8, "solid_capstyle": "butt"}
-    _box(axes, middle, crown + 4.25, 34, 8.5, f"Men in the table\nn = {flow.total}", bold=True)
+    _box(axes, middle, crown + 4.25, 34, 8.5, f"Patients in the table\nn = {flow.total}", bold=True)
     axes.plot([middle, middle], [crown, branch], **line)
     height = branch + 3 + tall / 2
     style.arrow(axes, (middle, height), (64, height))

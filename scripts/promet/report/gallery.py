@@ -27,7 +27,7 @@ SORTED = {
 
 
 def items(study: Study, split: Split) -> list[dict[str, Any]]:
-    """A thumbnail per man as a data URI, his measures and warnings."""
+    """A thumbnail per patient as a data URI, its measures and warnings."""
     measured = {} if study.measures is None else study.measures.set_index("patient").to_dict("index")
     warned = {p: [w for who, r in study.records if who == p for w in r.warnings] for p in study.pictures}
     shown = []
@@ -82,7 +82,7 @@ def thumbnail(path: Path) -> tuple[str, tuple[int, int]]:
 
 
 def waterfalls(split: Split) -> list[dict[str, Any]]:
-    """The way to the log-odds of every man who was scored."""
+    """The way to the log-odds of every patient who was scored."""
     found = (split.waterfalls or {}).get("patients", {})
     return [
         {"patient": p, "part": told["part"], "picture": waterfall.draw(p, told)}

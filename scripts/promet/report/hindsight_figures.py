@@ -29,7 +29,7 @@ def auc(label: pd.Series, score: pd.Series) -> float | None:
 
 
 def areas(split: Split) -> tuple[pd.DataFrame, pd.DataFrame, int, int] | None:
-    """Test AUC of every run (variant, seed, validation_auc, selected, test_auc) and of every rule (rule, members, test_auc), men, with outcome."""
+    """Test AUC of every run (variant, seed, validation_auc, selected, test_auc) and of every rule (rule, members, test_auc), patients, with outcome."""
     if split.hindsight_runs is None or split.predictions is None or split.candidates is None:
         return None
     table = split.predictions[(split.predictions["part"] == "test") & split.predictions["label"].notna()]
@@ -65,8 +65,8 @@ def add(made: style.Figures, split: Split) -> None:
     """The figure, when a study looks back and made several runs."""
     if (found := areas(split)) is None or len(found[0]) < 2:
         return
-    runs, rules, men, positives = found
-    fig, points = look_back(runs, rules, men, positives)
+    runs, rules, patients, positives = found
+    fig, points = look_back(runs, rules, patients, positives)
     low, high = runs["test_auc"].min(), runs["test_auc"].max()
     made.add(
         "hindsight",
@@ -79,7 +79,7 @@ def add(made: style.Figures, split: Split) -> None:
 
 
 def look_back(
-    runs: pd.DataFrame, rules: pd.DataFrame, men: int, positives: int
+    runs: pd.DataFrame, rules: pd.DataFrame, patients: int, positives: int
 ) -> tuple[Figure, list[style.Point]]:
     """A: piles of dots with the rules as lines. B: validation against test."""
     fig = style.figure(2.8)
@@ -121,7 +121,7 @@ def look_back(
     left.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")
     left.set(xlabel="Test AUC", ylabel="Runs", ylim=(0, max([*piles.values(), 4]) * 1.1))
     left.yaxis.get_major_locator().set_params(integer=True)
-    left.set_title(f"A   {len(runs)} runs, after the fact\nn = {men}, {positives} with metastases")
+    left.set_title(f"A   {len(runs)} runs, after the fact\nn = {patients}, {positives} with metastases")
     fig.legend(handles=left.get_legend_handles_labels()[0], loc="outside lower left", ncols=4)
     low = min(runs["validation_auc"].min(), runs["test_auc"].min()) - 0.03
     right.plot([low, 1.02], [low, 1.02], color=style.LIGHT, linewidth=0.8, zorder=0)
@@ -135,7 +135,7 @@ def table(split: Split) -> Table | None:
     """What each rule of choice would have given."""
     if (found := areas(split)) is None or found[1].empty:
         return None
-    runs, rules, men, positives = found
+    runs, rules, patients, positives = found
     rows = [[RULES.get(r.rule, r.rule), str(r.members), fixed(r.test_auc, 3)] for r in rules.itertuples()]
     middle = runs["test_auc"]
     rows.append(
@@ -146,7 +146,7 @@ def table(split: Split) -> Table | None:
         ]
     )
     caption = (
-        f"After the fact: AUC of the network in the test part (n = {men}, {positives} with metastases) under each rule of choice. The rule was "
+        f"After the fact: AUC of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
         "set before; this table must not change it."
     )
     return Table(caption, ["Rule", "Networks", "Test AUC"], rows)

@@ -92,5 +92,5 @@ def splits(study: Study) -> Table | None:
         "AUCs in every split.",
         ["Split", "Validation AUC", *names],
         rows,
-        ["The metachronous men are the same in every split; the page shows the first split."],
+        ["The metachronous patients are the same in every split; the page shows the first split."],
     )

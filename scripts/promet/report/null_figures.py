@@ -49,8 +49,8 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
             made.add(
                 "splits",
                 fig,
-                f"AUC in each of {study.pooled['splits']} splits (dots) and pooled (square, {ci} interval). Synchronous: other test men in "
-                "each split, interval corrected for the men the splits share. Metachronous: the same men in every split, only the "
+                f"AUC in each of {study.pooled['splits']} splits (dots) and pooled (square, {ci} interval). Synchronous: other test patients in "
+                "each split, interval corrected for the patients the splits share. Metachronous: the same patients in every split, only the "
                 "models differ.",
                 "AUCs of the splits by score.",
                 points,
@@ -136,8 +136,8 @@ def splits(
         )
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        men = f", {section['n_tested']:g} men tested in each" if known(section["n_tested"]) else ""
-        axes.set_title(f"{section['title']}\n{count(pooled['splits'], 'split')}{men}")
+        patients = f", {section['n_tested']:g} patients tested in each" if known(section["n_tested"]) else ""
+        axes.set_title(f"{section['title']}\n{count(pooled['splits'], 'split')}{patients}")
         if len(keys) > 1:
             style.letter(axes, "AB"[place])
     return fig, points

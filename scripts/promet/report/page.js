@@ -52,12 +52,12 @@ const filter = (place, things, what, also = () => true) => {
 for (const table of document.querySelectorAll("table.filtered")) {
   filter(table.closest(".scroll"), [...table.tBodies[0].rows], "rows");
 }
-for (const list of document.querySelectorAll(".waterfalls")) filter(list, [...list.children], "men");
+for (const list of document.querySelectorAll(".waterfalls")) filter(list, [...list.children], "patients");
 
 for (const list of document.querySelectorAll(".gallery[data-sorts]")) {
   const things = [...list.children];
   const warned = make("input", {type: "checkbox"});
-  const {bar, apply} = filter(list, things, "men", thing => !warned.checked || thing.dataset.warnings !== "0");
+  const {bar, apply} = filter(list, things, "patients", thing => !warned.checked || thing.dataset.warnings !== "0");
   warned.onchange = apply;
   const names = {patient: "pseudonym", part: "part", warnings: "number of warnings", ...JSON.parse(list.dataset.sorts)};
   const select = make("select", {}, ...Object.entries(names).map(([value, text]) => make("option", {value}, text)));

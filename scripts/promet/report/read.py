@@ -233,9 +233,14 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
     if (closed := ledger.with_name("freeze.json")).exists():
         found.freeze = read_json(closed)
-        # As fusion counts: who was quarantined then and is usable now is in no part, he is only scored.
-        cured = {man for man in found.freeze.get("excluded", []) if found.status(man) != "quarantined"}
-        parts = {n: {man: part for man, part in p.items() if man not in cured} for n, p in parts.items()}
+        # As fusion counts: who was quarantined then and is usable now is in no part and only scored.
+        mended = {
+            patient for patient in found.freeze.get("excluded", []) if found.status(patient) != "quarantined"
+        }
+        parts = {
+            n: {patient: part for patient, part in p.items() if patient not in mended}
+            for n, p in parts.items()
+        }
     _whole(found, folder)
     if (bundle := _record(folder / "model" / "bundle.json")) is not None:
         found.bundle = bundle.values

@@ -20,7 +20,7 @@ BANDED = "multimodal"
 
 
 def shown(metrics: dict[str, Any] | None) -> list[str]:
-    """The sections of unseen men in which any score has an AUC."""
+    """The sections of unseen patients in which any score has an AUC."""
     sections = (metrics or {}).get("sections", {})
     return [
         k
@@ -40,7 +40,7 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     made.add(
         "roc",
         fig,
-        f"ROC curves. In the legend AUC with its {ci} interval (the kind that holds best at this size) and the men who have the score. Band: pointwise {ci} bootstrap "
+        f"ROC curves. In the legend AUC with its {ci} interval (the kind that holds best at this size) and the patients who have the score. Band: pointwise {ci} bootstrap "
         f"interval of the multimodal sensitivity (it has no width where the curve is at 0 or 1); grey diagonal: chance.",
         f"ROC curves. {told}",
         points,
@@ -49,7 +49,7 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
         "forest",
         forest(metrics, keys),
         f"AUC of every score with its {ci} interval, of the kind that holds best in a cohort of this size; grey line: chance. "
-        "A score that separates the men perfectly has no interval.",
+        "A score that separates the patients perfectly has no interval.",
         f"AUCs with intervals. {told}",
     )
 
@@ -66,7 +66,7 @@ def _told(metrics: dict[str, Any], keys: list[str]) -> str:
 def roc(metrics: dict[str, Any], keys: list[str], thresholds: bool) -> tuple[Figure, list[style.Point]]:
     """One panel per section, a curve per score, n and AUC with interval in the legend; and the corners of the curves.
 
-    ``thresholds``: a corner's threshold is the value of a single man, and told only when single men are shown.
+    ``thresholds``: a corner's threshold is the value of a single patient, and told only when single patients are shown.
     """
     rows = max(sum(n in metrics["sections"][k]["scores"] for n in metrics["order"]) for k in keys)
     below = (

@@ -39,8 +39,8 @@ def add(made: style.Figures, split: Split) -> None:
     made.add(
         "survival",
         fig,
-        "Kaplan-Meier curves of freedom from progression in the metachronous men; ticks: end of follow-up without "
-        "progression; band: pointwise interval. The cut points are quantiles of these men's own scores.",
+        "Kaplan-Meier curves of freedom from progression in the metachronous patients; ticks: end of follow-up without "
+        "progression; band: pointwise interval. The cut points are quantiles of these patients' own scores.",
         f"Kaplan-Meier curves. Log-rank {tests}.",
         points,
     )
@@ -71,7 +71,7 @@ def kaplan_meier(survival: dict[str, Any], kinds: list[str]) -> tuple[Figure, li
             for time, share, number in zip(
                 group["at_risk"]["time"], _at(group), group["at_risk"]["n"], strict=True
             ):
-                told = f"{group['name']} score, month {time:g}: {fixed(100 * share, 0)} % free of progression, {count(number, 'man', 'men')} at risk"
+                told = f"{group['name']} score, month {time:g}: {fixed(100 * share, 0)} % free of progression, {count(number, 'patient')} at risk"
                 points.append((axes, time, 100 * share, told))
             ticks = group["censored"]
             axes.plot(

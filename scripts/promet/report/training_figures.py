@@ -203,7 +203,9 @@ def spread(
     low = min(0.3, float(aucs.min()) - 0.05)
     axes.set(xlim=(max(low, -0.02), 1.02), ylim=(0, top * 1.08), xlabel="Validation AUC", ylabel="Runs")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_title(f"{len(aucs)} runs, {positives + negatives} validation men ({positives} with metastases)")
+    axes.set_title(
+        f"{len(aucs)} runs, {positives + negatives} validation patients ({positives} with metastases)"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     points = [
         (axes, row.validation_auc, height, _run(row))
@@ -217,7 +219,7 @@ def _run(row: Any) -> str:
     return f"{row.variant}, seed {row.seed}: validation AUC {fixed(row.validation_auc, 3)}, loss {fixed(row.validation_loss, 3)}, epoch {row.best_epoch}{chosen}"
 
 
-def variants(table: pd.DataFrame, men: int) -> tuple[Figure, list[style.Point]]:
+def variants(table: pd.DataFrame, patients: int) -> tuple[Figure, list[style.Point]]:
     """A row of dots per variant, best median on top; and the dots."""
     order = table.groupby("variant")["validation_auc"].median().sort_values().index.tolist()
     fig = style.figure(0.8 + 0.3 * len(order))
@@ -248,5 +250,5 @@ def variants(table: pd.DataFrame, men: int) -> tuple[Figure, list[style.Point]]:
     axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(order)), [f"{n}, n = {int((table['variant'] == n).sum())}" for n in order])
     axes.set(xlabel="Validation AUC", ylim=(-0.6, len(order) - 0.4))
-    axes.set_title(f"{len(table)} runs of {len(order)} variants, {men} validation men")
+    axes.set_title(f"{len(table)} runs of {len(order)} variants, {patients} validation patients")
     return fig, points

@@ -23,8 +23,8 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
 
     - no AUC, or no interval: no answer;
     - interval below 0.5: no; interval includes 0.5, or the rank test disagrees: not yet;
-    - fewer than ``ENOUGH`` men with or without the outcome, or an interval wider than ``WIDE``: a hint;
-    - a doubt that bears on the verdict (one with a clause): with reservations; else yes, in men like these.
+    - fewer than ``ENOUGH`` patients with or without the outcome, or an interval wider than ``WIDE``: a hint;
+    - a doubt that bears on the verdict (one with a clause): with reservations; else yes, in patients like these.
     """
     lead = lead_section(metrics)
     if lead is None or metrics is None:
@@ -35,18 +35,21 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
     section, confidence = lead[1], metrics["confidence"]
     record = section["scores"].get("multimodal")
     if record is None or not known(record["auc"]):
-        return "There is no answer yet", "the multimodal score has no AUC in these men"
+        return "There is no answer yet", "the multimodal score has no AUC in these patients"
     low, high = quoted(section, "multimodal")
     positives, negatives = section["positives"], section["negatives"]
     yes, no = OUTCOMES[section["outcome"]]
-    men = f"{count(positives, 'man', 'men')} {yes} and {negatives} {no}"
+    patients = f"{count(positives, 'patient')} {yes} and {negatives} {no}"
     if not known(low) or not known(high):
-        return "Not yet", f"from {men} no interval of the AUC can be given, so chance is not excluded"
+        return "Not yet", f"from {patients} no interval of the AUC can be given, so chance is not excluded"
     bounds = f"{level(confidence)} interval of the AUC ({interval(low, high)})"
     if high < 0.5:
-        return "No", f"the score ranks these men the wrong way round, the {bounds} lies below 0.5"
+        return "No", f"the score ranks these patients the wrong way round, the {bounds} lies below 0.5"
     if low <= 0.5:
-        return "Not yet", f"from {men} the {bounds} includes 0.5, so the score is not shown to beat chance"
+        return (
+            "Not yet",
+            f"from {patients} the {bounds} includes 0.5, so the score is not shown to beat chance",
+        )
     rank = record["mann_whitney"]["p"]
     if known(rank) and rank >= 1 - confidence:
         return (
@@ -55,15 +58,15 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
         )
     clauses = [doubt.clause for doubt in doubts if doubt.clause][:CLAUSES]
     if high - low > WIDE:
-        open_ = f"{men} leave any AUC from {interval(low, high)} possible"
+        open_ = f"{patients} leave any AUC from {interval(low, high)} possible"
     elif min(positives, negatives) < ENOUGH:
-        open_ = f"it rests on only {men}"
+        open_ = f"it rests on only {patients}"
     else:
-        found = f"the {bounds} is narrow and rests on {men}"
+        found = f"the {bounds} is narrow and rests on {patients}"
         if clauses:
             return "With reservations", f"{found}, but {listed(clauses)}"
-        return "Yes, in men like these", found
+        return "Yes, in patients like these", found
     return (
         "As a hint, no more",
-        f"the score ranks these men better than chance, but {listed([open_, *clauses])}",
+        f"the score ranks these patients better than chance, but {listed([open_, *clauses])}",
     )

@@ -1,4 +1,4 @@
-"""What the first screen says: the question, the men, the answer. Sentences follow from numbers alone."""
+"""What the first screen says: the question, the patients, the answer. Sentences follow from numbers alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def question(horizon: float | None) -> str:
     years = f" within {horizon:g} months" if known(horizon) else ""
     return (
         "Can the primary tumour on PSMA PET, read by a small 3D network and joined with clinical findings, tell which "
-        f"men have metastases on the same scan and which men with localised disease progress to metastases{years}?"
+        f"patients have metastases on the same scan and which patients with localised disease progress to metastases{years}?"
     )
 
 
@@ -61,13 +61,11 @@ def rule(chosen: dict[str, Any]) -> str:
 def state(study: Study) -> str:
     """Whether the study is closed, and since when."""
     if not study.freeze:
-        return (
-            "The study is open: labelled men who are added join its parts and the networks are trained again."
-        )
+        return "The study is open: labelled patients who are added join its parts and the networks are trained again."
     told = f"The study is frozen as {study.freeze.get('name', '')}"
     if date := day(str(study.freeze.get("date", ""))):
         told += f" since {date}"
-    return told + ": men added since then are scored, never trained on."
+    return told + ": patients added since then are scored, never trained on."
 
 
 def day(iso: str) -> str:
@@ -82,9 +80,9 @@ def day(iso: str) -> str:
 
 
 def people(study: Study, split: Split) -> str:
-    """How many men, and what became of them."""
+    """How many patients, and what became of them."""
     parts = Counter(split.part(patient) for patient in study.patients)
-    text = f"The table holds {count(len(study.patients), 'man', 'men')}"
+    text = f"The table holds {count(len(study.patients), 'patient')}"
     dealt = [f"{parts[name]} {name}" for name in ("training", "validation", "test") if parts[name]]
     where = [
         f"{sum(parts[n] for n in ('training', 'validation', 'test'))} in development ({', '.join(dealt)})"
@@ -100,14 +98,14 @@ def lost(study: Study) -> str:
         return "The images have not been gathered yet, so exclusions are not known."
     status = Counter(study.status(patient) for patient in study.patients)
     bad, bare = status["quarantined"], status["no-lesion"]
-    text = f"{count(bad, 'man is', 'men are') if bad else 'Nobody is'} excluded because of bad data."
+    text = f"{count(bad, 'patient is', 'patients are') if bad else 'Nobody is'} excluded because of bad data."
     if bare:
-        text += f" {count(bare, 'man has', 'men have')} no lesion in the prostate and so no network score."
+        text += f" {count(bare, 'patient has', 'patients have')} no lesion in the prostate and so no network score."
     return text
 
 
 def latecomers(study: Study, split: Split) -> str:
-    """A sentence on men whose role is development or metachronous although they are in no part; empty without any."""
+    """A sentence on patients whose role is development or metachronous although they are in no part; empty without any."""
     roles = Counter(
         row["role"]
         for row in study.rows
@@ -126,7 +124,7 @@ def latecomers(study: Study, split: Split) -> str:
         else f"{has} not been dealt to a part"
     )
     return (
-        f"{count(number, 'prospective man', 'prospective men')} {has} the role {told} in the table but {why}: scored, never "
+        f"{count(number, 'prospective patient')} {has} the role {told} in the table but {why}: scored, never "
         "trained on."
     )
 
@@ -144,7 +142,7 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
     if not known(low):
         return " ".join([f"The AUC is {fixed(area)}, without an interval.", *record["notes"]])
     if high < 0.5:
-        return "The score ranks these men the wrong way round: those with the outcome have the lower scores."
+        return "The score ranks these patients the wrong way round: those with the outcome have the lower scores."
     if low <= 0.5:
         return (
             f"The {level(confidence)} interval reaches down to {fixed(low)} and so includes 0.5: these data do not "
@@ -156,7 +154,7 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
         return (
             f"The interval excludes 0.5, but the two tests against chance disagree ({tests}): weak evidence."
         )
-    return f"In these men the score ranks better than chance ({tests})."
+    return f"In these patients the score ranks better than chance ({tests})."
 
 
 def key(split: Split) -> str:
@@ -168,7 +166,7 @@ def key(split: Split) -> str:
         if models[name].get("order")
     }
     told = [
-        "AUC: how often a man with the outcome has a higher score than one without (0.5 = chance, 1 = always)."
+        "AUC: how often a patient with the outcome has a higher score than one without (0.5 = chance, 1 = always)."
     ]
     if "multimodal" in joined:
         told.append(f"Multimodal: naive Bayes of {joined['multimodal']}.")
@@ -179,7 +177,7 @@ def key(split: Split) -> str:
 
 
 def comparison(section: dict[str, Any], metrics: dict[str, Any], other: str, confidence: float) -> str:
-    """Multimodal against another score of the same men; empty when there is nothing to say."""
+    """Multimodal against another score of the same patients; empty when there is nothing to say."""
     pair = section["paired"].get(other)
     if pair is None or not known(pair["difference"]):
         return ""
@@ -189,7 +187,7 @@ def comparison(section: dict[str, Any], metrics: dict[str, Any], other: str, con
     numbers = f"difference {fixed(pair['difference'])}, {level(confidence)} CI {interval(pair['low'], pair['high'])}, paired DeLong {p_value(pair['p'])}, n{NBSP}={NBSP}{pair['n']}"
     if pair["p"] >= 1 - confidence:
         return f"Not shown to differ from {title} ({numbers})."
-    return f"{'Better' if pair['difference'] > 0 else 'Worse'} than {title} in the same men ({numbers})."
+    return f"{'Better' if pair['difference'] > 0 else 'Worse'} than {title} in the same patients ({numbers})."
 
 
 def heading(name: str) -> str:
