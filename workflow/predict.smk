@@ -1,5 +1,6 @@
 # Scores the patients of a table with a locked model, on a machine that has never seen the training data:
-#   snakemake --snakefile workflow/predict.smk --cores 4 --config model=FOLDER cohort=new.tsv out=FOLDER
+#   snakemake --snakefile workflow/predict.smk --cores 4 --config model=FOLDER cohort=new.tsv out=FOLDER digest=DIGEST
+# digest, of the model as it was received separately, may be left out.
 # promet predict FOLDER --cohort new.tsv --out FOLDER registers the images first and then does the same.
 import sys
 from pathlib import Path
@@ -42,14 +43,17 @@ rule predict:
     params:
         pin=lambda wc: plan.pin(wc.patient),
         model=plan.model,
+        digest=f"--digest {plan.digest}" if plan.compared else "",
     shell:
         "promet model predict {params.model:q} --cohort {input.cohort:q} --registry {input.images:q}"
-        " --patient {wildcards.patient} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
+        " --patient {wildcards.patient} --out {output.record:q} --pin {params.pin} {params.digest} >> {log:q} 2>&1"
 
 
+# The outcomes of the table stand beside the answers, so an edit of it is collected again.
 rule collect:
     input:
         expand(plan.record(), patient=plan.patients),
+        cohort=plan.cohort,
     output:
         parquet=f"{plan.out}/predictions.parquet",
         tsv=f"{plan.out}/predictions.tsv",
@@ -59,7 +63,8 @@ rule collect:
         patients=[f"--patient={name}" for name in plan.patients],
         folder=f"{plan.out}/patients",
     shell:
-        "promet model collect {params.patients:q} --folder {params.folder:q} --out {output.parquet:q} >> {log:q} 2>&1"
+        "promet model collect {params.patients:q} --folder {params.folder:q} --cohort {input.cohort:q}"
+        " --out {output.parquet:q} >> {log:q} 2>&1"
 
 
 localrules:

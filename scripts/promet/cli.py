@@ -199,6 +199,9 @@ def retry(
 def verify(
     model_dir: Annotated[Path | None, typer.Argument(help="A locked model instead of the study.")] = None,
     configfile: ConfigFiles = None,
+    digest: Annotated[
+        str | None, typer.Option(help="Of a locked model: its digest, as it was received separately.")
+    ] = None,
 ) -> None:
     """Compare every product with the digest in its record, or a locked model with its checksums.
 
@@ -207,7 +210,14 @@ def verify(
     if model_dir is not None:
         from promet.model.clinic import verify as compare
 
-        raise typer.Exit(compare(model_dir))
+        raise typer.Exit(compare(model_dir, digest))
+    if digest is not None:
+        raise errors.UsageError(
+            "E_USAGE",
+            "--digest is an option for a locked model",
+            "promet verify MODEL_DIR --digest DIGEST",
+            "Name the folder of the model",
+        )
     from promet.cohort.commands import verify as start
 
     raise typer.Exit(start(configfile or []))
@@ -229,6 +239,10 @@ def predict(
         Path | None,
         typer.Option("--out", "-o", help="JSON to write; with --cohort the folder of the answers."),
     ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(help="The model's digest, as it was received separately; another model is refused."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Score new patients with a locked model; no training data is needed. Research use only.
@@ -240,7 +254,7 @@ def predict(
     from promet.model import clinic
 
     sources = {"pet": pet, "prostate": prostate, "lesions": lesions, "ct": ct}
-    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args))
+    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest))
 
 
 @app.command()

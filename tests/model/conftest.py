@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -185,6 +186,29 @@ def build(study) -> Callable[..., Path]:
 def model(build, tmp_path_factory) -> Path:
     """The bundle, in a place of its own. Do not change it."""
     return build(tmp_path_factory.mktemp("model") / "locked")
+
+
+def seal(folder: Path) -> None:
+    """The folder as an owner leaves it who edits a file and writes the list again: no record, since that would tell."""
+    from promet.core import checksums
+
+    checksums.write(folder, sorted(checksums.read(folder)))
+    (folder / "bundle.json").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def edited(model, tmp_path) -> Callable[[str, Callable[[dict], object]], Path]:
+    """Copies the model, changes one of its JSON files and seals it again; gives the copy."""
+
+    def change(name: str, edit: Callable[[dict], object], folder: Path | None = None) -> Path:
+        folder = folder or shutil.copytree(model, tmp_path / "edited", dirs_exist_ok=True)
+        content = json.loads((folder / name).read_text())
+        edit(content)
+        (folder / name).write_text(json.dumps(content))
+        seal(folder)
+        return folder
+
+    return change
 
 
 @pytest.fixture

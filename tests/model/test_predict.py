@@ -11,20 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from promet.core import checksums
 from promet.core.errors import DataError, IntegrityError, PrometError, UsageError
 from promet.core.files import read_json
-from promet.model import clinic, contract
+from promet.model import clinic, clinical
 from promet.model.predict import load, predict
-
-
-def write_contract(folder, change):
-    """A bundle whose contract was changed by its owner, checksums and all."""
-    path = folder / "configs/contract.json"
-    agreed = read_json(path)
-    change(agreed)
-    path.write_text(json.dumps(agreed))
-    checksums.write(folder, list(checksums.read(folder)))
 
 
 @pytest.mark.parametrize("patient", ["pro001", "pro002", "met001"])
@@ -88,8 +78,8 @@ def test_a_missing_value_is_left_out(model, study):
         ({"psa": 0}, "E_CLINICAL_VALUE", "above 0"),
         ({"psa": -3}, "E_CLINICAL_VALUE", "ng/ml"),
         ({"psa": "7,5"}, "E_CLINICAL_VALUE", "7,5"),
-        ({"psa": "7.5 ng/ml"}, "E_CLINICAL_VALUE", "7.5 ng/ml"),
-        ({"psa": True}, "E_CLINICAL_VALUE", "True"),
+        ({"psa": "7.5 ng/ml"}, "E_CLINICAL_VALUE", "a text of 9 characters"),
+        ({"psa": True}, "E_CLINICAL_VALUE", "of the kind bool"),
         ({"psa": [7.5]}, "E_CLINICAL_VALUE", "psa"),
         ({"psa": float("inf")}, "E_CLINICAL_VALUE", "psa"),
         ({"grade_group": 6}, "E_CLINICAL_VALUE", "1 to 5"),
@@ -110,7 +100,7 @@ def test_clinical_values_outside_the_contract(model, study, row, code, words):
 def test_a_row_that_is_no_json(tmp_path, text):
     (tmp_path / "row.json").write_text(text)
     with pytest.raises(UsageError) as error:
-        contract.read_clinical(tmp_path / "row.json")
+        clinical.read(tmp_path / "row.json")
     assert error.value.code == "E_CLINICAL_FORMAT"
 
 
@@ -184,9 +174,8 @@ def test_another_voxel_size_is_told(model, study, tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["given", "watershed"])
-def test_lesion_maps_of_another_kind_than_in_training(model, study, tmp_path, rule):
-    folder = shutil.copytree(model, tmp_path / "model")
-    write_contract(folder, lambda agreed: agreed["lesions"].update(rule=rule))
+def test_lesion_maps_of_another_kind_than_in_training(edited, study, rule):
+    folder = edited("configs/contract.json", lambda agreed: agreed["lesions"].update(rule=rule))
     files = study.files("pro001")
     if rule == "watershed":
         answer = predict(load(folder), files, {})
@@ -197,9 +186,8 @@ def test_lesion_maps_of_another_kind_than_in_training(model, study, tmp_path, ru
     assert error.value.code == "E_LESIONS_NOT_GIVEN"
 
 
-def test_another_nuclide_is_told(model, study, tmp_path):
-    folder = shutil.copytree(model, tmp_path / "model")
-    write_contract(folder, lambda agreed: agreed["pet"].update(half_lives_s=[4057.7]))
+def test_another_nuclide_is_told(edited, study):
+    folder = edited("configs/contract.json", lambda agreed: agreed["pet"].update(half_lives_s=[4057.7]))
     answer = predict(load(folder), study.files("pro001"), {})
     assert any("nuclide" in sentence for sentence in answer["warnings"])
 
@@ -227,9 +215,8 @@ def test_an_added_file_is_refused(model, tmp_path):
         load(folder)
 
 
-def test_a_promet_that_computes_otherwise_is_refused(model, tmp_path):
-    folder = shutil.copytree(model, tmp_path / "model")
-    write_contract(folder, lambda agreed: agreed["stages"].update(segment=99))
+def test_a_promet_that_computes_otherwise_is_refused(edited):
+    folder = edited("configs/contract.json", lambda agreed: agreed["stages"].update(segment=99))
     with pytest.raises(IntegrityError) as error:
         load(folder)
     assert error.value.code == "E_MODEL_VERSION" and "segment" in str(error.value)
@@ -395,22 +382,20 @@ def test_a_dicom_mask_of_another_man(model, study, patient):
     assert error.value.code == "E_MASK_PATIENT"
 
 
-def calibrated(folder, slope):
-    path = folder / "docs/metrics.json"
-    judged = read_json(path)
-    judged["sections"]["synchronous"]["calibration"]["multimodal"]["slope"]["value"] = slope
-    path.write_text(json.dumps(judged))
-    checksums.write(folder, list(checksums.read(folder)))
-
-
-def test_a_probability_that_nobody_compared_with_outcomes(model, study, tmp_path):
-    folder = shutil.copytree(model, tmp_path / "model")
+def test_a_probability_that_nobody_compared_with_outcomes(edited, study):
     told = {}
     for slope in (None, 0.9):
-        calibrated(folder, slope)
-        told[slope] = predict(load(folder), study.files("pro001"), {})["warnings"]
-    (lost,) = set(told[None]) - set(told[0.9])
+        folder = edited(
+            "docs/metrics.json",
+            lambda judged, slope=slope: judged["sections"]["synchronous"]["calibration"]["multimodal"].update(
+                slope=dict.fromkeys(("low", "high", "se", "intercept")) | {"value": slope},
+                expected_observed={"ratio": 1.0, "low": 0.5, "high": 2.0},
+            ),
+        )
+        told[slope] = predict(load(folder), study.files("pro001"), {})
+    (lost,) = set(told[None]["warnings"]) - set(told[0.9]["warnings"])
     assert lost.startswith("The probability is not calibrated")
+    assert told[None]["probability_note"] and not told[0.9]["probability_note"]
 
 
 def test_a_wrong_path_is_no_model(tmp_path):

@@ -1,16 +1,26 @@
 """A table of new patients through workflow/predict.smk: who is scored, who is refused, and what runs again."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
-from promet.core.errors import UsageError
-from promet.model import clinic
+from promet.core.checksums import identity
+from promet.core.errors import IntegrityError, UsageError
+from promet.evaluation.cli import app
+from promet.model import answers, clinic
 from promet.model.plan import Predictions
+from promet.model.predict import run
 
-COLUMNS = ("patient", "pet", "prostate", "lesions", "psa", "grade_group", "positive_cores_percent")
+evaluation = typer.main.get_command(app)
+
+COLUMNS = (
+    *("patient", "role", "site", "pet", "prostate", "lesions", "psa", "grade_group", "positive_cores_percent"),
+    *("synchronous_metastasis", "progression", "months"),
+)
 
 
 @pytest.fixture
@@ -56,15 +66,12 @@ def test_a_table_of_patients(place, study):
     assert again == {"pro001", "pro002"}  # another value, another mask
 
 
-@pytest.mark.parametrize(
-    ("cells", "column"),
-    [({"psa": "7,5"}, "psa"), ({"grade_group": "9"}, "grade_group"), ({"patient": ""}, "patient")],
-)
-def test_a_table_with_faults_scores_nobody(place, study, cells, column):
-    write_table([{**study.row("pro001"), **cells}])
+@pytest.mark.parametrize("cells", [{"patient": ""}, {"patient": "pro002"}, {"patient": "../x"}])
+def test_a_table_whose_rows_cannot_be_told_apart_scores_nobody(place, study, cells):
+    write_table([{**study.row("pro001"), **cells}, study.row("pro002")])
     with pytest.raises(UsageError) as error:
         predict(place)
-    assert error.value.code == "E_COHORT_FAULTS" and column in str(error.value)
+    assert error.value.code == "E_COHORT_FAULTS" and "patient" in str(error.value)
     assert not (place / "out").exists()
 
 
@@ -100,3 +107,117 @@ def test_what_is_seen_of_it(place, study, capfd):
     assert lines[-2] == "1 of 2 patients was refused; column reason says why"
     assert lines[-1] == f"1 patient scored: {place / 'out/predictions.tsv'}"
     assert not [line for line in lines if "DAG" in line or "Job stats" in line or "steps" in line]
+
+
+def test_one_bad_cell_is_one_patients_fault(place, study):
+    rows = [study.row(name) for name in ("pro001", "pro002", "met001")]
+    bad = {"psa": "1_0", "months": "soon", "synchronous_metastasis": "0"}
+    write_table([{**rows[0], **bad, "progression": ""}, rows[1], {**rows[2], "site": "A"}])
+    assert predict(place) == (0, 3, 1)
+    table = pd.read_csv("out/predictions.tsv", sep="\t").set_index("patient")
+    assert table["status"].to_dict() == {"pro001": "quarantined", "pro002": "ok", "met001": "ok"}
+    assert table.loc["pro001", "code"] == "E_CLINICAL_VALUE" and "psa" in table.loc["pro001", "reason"]
+    assert pd.isna(table.loc["pro001", "months"]) and "months of the table is left out" in table.loc["pro001", "warnings"]
+    assert table.loc["met001", "months"] == float(rows[2]["months"]) and table.loc["met001", "site"] == "A"
+
+
+def answer(place, name, digest, warnings=()):
+    """An answer as an earlier call left it."""
+    folder = place / "out/patients" / name
+    folder.mkdir(parents=True)
+    content = {"model": {"digest": digest}, "warnings": list(warnings)}
+    (folder / "prediction.json").write_text(json.dumps(content))
+
+
+def test_answers_of_another_model_stay(place, study):
+    answer(place, "pro002", "0" * 64)
+    before = (place / "out/patients/pro002/prediction.json").read_bytes()
+    for call in (lambda: predict(place), lambda: Predictions({"model": "the model", "cohort": "new.tsv", "out": "out"})):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.code == "E_OUT_OTHER_MODEL"
+    with pytest.raises(UsageError) as error:
+        run(Path("the model"), Path("new.tsv"), Path("x"), "pro002", Path("out/patients/pro002/predict.json"), "")
+    assert error.value.code == "E_OUT_OTHER_MODEL"
+    assert (place / "out/patients/pro002/prediction.json").read_bytes() == before
+
+
+def test_a_folder_of_another_table_stays(place):
+    answer(place, "somebody", identity(place / "the model"))
+    with pytest.raises(UsageError) as error:
+        predict(place)
+    assert error.value.code == "E_OUT_OTHER_TABLE" and "somebody" not in str(error.value)
+    (place / "file").write_text("")
+    with pytest.raises(UsageError) as error:
+        answers.require_own(place / "file", "", [])
+    assert error.value.code == "E_OUT_TAKEN"
+
+
+def test_one_answer_is_not_written_over_another_models(model, study, place):
+    for content, code in (({"model": {"digest": "0"}}, "E_OUT_OTHER_MODEL"), ({"psa": 7}, "E_OUT_TAKEN")):
+        Path("answer.json").write_text(json.dumps(content))
+        with pytest.raises(UsageError) as error:
+            clinic.predict_one(model, {}, None, Path("answer.json"), False)
+        assert error.value.code == code and json.loads(Path("answer.json").read_text()) == content
+
+
+def test_another_digest_scores_nobody(place):
+    with pytest.raises(IntegrityError) as error:
+        clinic.predict_table(place / "the model", place / "new.tsv", place / "out", [], "0" * 64)
+    assert error.value.code == "E_MODEL_DIGEST" and not (place / "out").exists()
+    config = {"model": "the model", "cohort": "new.tsv", "out": "out"}
+    with pytest.raises(IntegrityError):
+        Predictions({**config, "digest": "f" * 64})
+    with pytest.raises(UsageError):
+        Predictions({**config, "digest": ""})
+
+
+def test_a_dry_run_says_that_nothing_was_scored_and_a_deleted_patient_leaves_nothing(place, study, capfd):
+    digest = identity(place / "the model")
+    words = (place / "the model", place / "new.tsv", place / "out")
+    assert clinic.predict_cohort(*words, ["-n"], digest) == 0
+    said = capfd.readouterr().out
+    assert "not scored by this call: 3 patients of 3" in said and "predictions.tsv" not in said
+    assert not (place / "out/predictions.tsv").exists()
+
+    assert clinic.predict_cohort(*words, ["--cores", "2"], digest) == 0
+    assert f"3 patients scored: {place / 'out/predictions.tsv'}" in capfd.readouterr().out
+    told = json.loads((place / "out/patients/met001/prediction.json").read_text())
+    assert told["model"] == {**told["model"], "digest": digest, "compared": True}
+    evaluations_work_on_it_as_it_is(capfd)
+
+    write_table([{**study.row("pro001"), "psa": "3"}, study.row("pro002")])
+    assert clinic.predict_cohort(*words, ["--dry-run"], digest) == 0
+    assert "not scored by this call: 1 patient of 2" in capfd.readouterr().out
+    assert Path("out/patients/met001").is_dir()
+    assert clinic.predict_cohort(*words, ["--cores", "2"], digest) == 0
+    said = capfd.readouterr().out
+    assert "deleted: the answers of 1 patient no longer in the table" in said and "2 patients scored" in said
+    assert [path.name for path in Path("out").rglob("*met001*")] == []
+
+
+def evaluations_work_on_it_as_it_is(capfd):
+    """predictions.tsv and .parquet go into promet evaluation without a hand on them."""
+    frame = pd.read_csv("out/predictions.tsv", sep="\t").set_index("patient")
+    assert {"role", "site", "synchronous_metastasis", "progression", "months"} <= set(frame)
+    assert frame.loc["met001", "lesion_source"] in ("given", "watershed") and frame.loc["met001", "inputs_used"] <= 7
+    assert frame.loc["met001", "voxel_mm"] == "6 x 6 x 6" and isinstance(frame.loc["met001", "suv_rule"], str)
+    assert " | " in frame.loc["met001", "warnings"]
+    missing = frame.loc["met001", "inputs_missing"].split(", ")
+    assert len(missing) + frame.loc["met001", "inputs_used"] == 7 and "primary_score" in missing
+    # more rows of the same kind, since three are too few for a curve; a refused one among them
+    many = pd.concat([frame.reset_index()] * 9, ignore_index=True)
+    many["synchronous_metastasis"], many["progression"] = [0, 1, 0] * 9, [1, 0, 0] * 9
+    many["log_odds"] += range(27)
+    many["months"] = range(3, 30)
+    many.loc[26, ["log_odds", "probability", "code"]] = [None, None, "E_X"]
+    many.to_csv("out/many.tsv", sep="\t", index=False)
+    for words in (
+        ["auc", "out/many.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
+        ["survival", "out/many.tsv", "--time", "months", "--event", "progression", "--score", "log_odds"],
+        ["calibration", "out/many.tsv", "--label", "synchronous_metastasis", "--probability", "probability"],
+        ["decision-curve", "out/many.tsv", "--label", "synchronous_metastasis", "--probability", "probability"],
+        ["auc", "out/predictions.parquet", "--label", "synchronous_metastasis", "--score", "log_odds"],
+    ):
+        evaluation(words, standalone_mode=False)
+    capfd.readouterr()

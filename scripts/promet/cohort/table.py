@@ -6,7 +6,7 @@ Standard library only: the Snakefile reads the table each time it is parsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -104,16 +104,18 @@ def _path(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its meaning, what a value must be, and the test for it."""
+    """One column: its meaning, what a value must be, and the test for it; of a number its range and whether it is whole."""
 
     meaning: str
     expected: str
     valid: Callable[[str], bool]
     numeric: bool = False
+    range: tuple[float, float] | None = None
+    whole: bool = False
 
 
 def _measured(meaning: str, expected: str, low: float, high: float, whole: bool = False) -> Column:
-    return Column(meaning, expected, _number(low, high, whole), numeric=True)
+    return Column(meaning, expected, _number(low, high, whole), True, (low, high), whole)
 
 
 COLUMNS: dict[str, Column] = {
@@ -305,10 +307,15 @@ def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Itera
         seen[patient.lower()] = (line, row["role"])
 
 
-def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
+def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterable[Fault]:
+    """The faults of one row, as ``read`` gives it, that its cells alone show.
+
+    Args:
+        taken: columns whose word for nothing is the name of a file or folder that is there.
+    """
     for name, column in COLUMNS.items():
         value = row[name]
-        if _absent(value) and not (name in SOURCES and source(base, value).exists()):
+        if _absent(value) and name not in taken:
             yield Fault(line, name, value, "an empty cell where there is no value: leave the cell empty")
         elif value and not column.valid(value):
             yield Fault(line, name, value, _instead(column, value))
@@ -323,11 +330,16 @@ def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
     for name in ("patient", "pet"):
         if not row[name]:
             yield Fault(line, name, "", COLUMNS[name].expected)
+    yield from _check_outcomes(line, row)
+    yield from _check_gleason(line, row)
+
+
+def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
+    taken = {name for name in SOURCES if _absent(row[name]) and source(base, row[name]).exists()}
+    yield from cell_faults(row, line, taken)
     for name in SOURCES:
         if row[name] and COLUMNS[name].valid(row[name]):
             yield from _check_source(line, name, row[name], base)
-    yield from _check_outcomes(line, row)
-    yield from _check_gleason(line, row)
 
 
 def _instead(column: Column, value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -9,13 +10,12 @@ from promet.core.errors import IntegrityError
 from promet.core.files import digest_file, write_text_if_changed
 
 NAME = "SHA256SUMS"
-_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 
 
 def write(folder: Path, names: list[str]) -> Path:
     """Write SHA256SUMS over ``names``, relative to ``folder``; an equal file keeps its time."""
-    lines = [f"{digest_file(folder / name)}  {name}\n" for name in sorted(names)]
-    write_text_if_changed(folder / NAME, "".join(lines))
+    write_text_if_changed(folder / NAME, _text({name: digest_file(folder / name) for name in names}))
     return folder / NAME
 
 
@@ -26,18 +26,32 @@ def read(folder: Path) -> dict[str, str]:
         IntegrityError: there is no such file, or it is damaged.
     """
     try:
-        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+        lines = (Path(folder) / NAME).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise IntegrityError(
             "E_CHECKSUMS_MISSING", f"The folder has no readable {NAME}", "the folder as promet wrote it"
         ) from error
     found = [_LINE.fullmatch(line) for line in lines]
     names = [match[2] for match in found if match]
-    if not names or len(names) < len(lines) or any(_outside(name) for name in names):
+    damaged = len(names) < len(lines) or len(set(names)) < len(names)
+    if not names or damaged or any(_outside(name) for name in names):
         raise IntegrityError(
-            "E_CHECKSUMS_BROKEN", f"{NAME} is damaged", "a digest and a name in every line", "Copy it again"
+            "E_CHECKSUMS_BROKEN", f"{NAME} is damaged", "a digest and a name in every line, each name once", "Copy it again"
         )
-    return {match[2]: match[1] for match in found if match}
+    return {match[2]: match[1].lower() for match in found if match}
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of SHA256SUMS as ``write`` makes it: line ends, their order and the letters' case change nothing.
+
+    Raises:
+        IntegrityError: as ``read``.
+    """
+    return hashlib.sha256(_text(read(folder)).encode()).hexdigest()
+
+
+def _text(digests: dict[str, str]) -> str:
+    return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
 
 
 def _outside(name: str) -> bool:

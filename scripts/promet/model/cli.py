@@ -55,20 +55,24 @@ def predict(
     patient: Annotated[str, typer.Option(help="Pseudonym.")],
     out: Out,
     pin: Pin = "",
+    digest: Annotated[
+        str | None, typer.Option(help="The model's digest as it was received separately.")
+    ] = None,
 ) -> None:
     """Score one patient of a table; promet predict is the command for a person."""
     from promet.model.predict import run
 
-    run(model, cohort, registry, patient, out, pin)
+    run(model, cohort, registry, patient, out, pin, digest)
 
 
 @app.command()
 def collect(
     patient: Patients,
     folder: Annotated[Path, typer.Option(help="Folder with one folder of answers per patient.")],
+    cohort: Annotated[Path, typer.Option(help="Table of the patients.")],
     out: Annotated[Path, typer.Option(help="predictions.parquet; predictions.tsv lies beside it.")],
 ) -> None:
     """Gather the answers in one table."""
     from promet.model.collect import collect as run
 
-    run(patient, folder, out)
+    run(patient, folder, cohort, out)

@@ -9,41 +9,64 @@ from typing import Any
 
 from promet.cohort import registry, table
 from promet.cohort.run import SNAKEFILE, Snakemake
+from promet.core import checksums
 from promet.core.environment import own_commands_first
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, UsageError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
-from promet.model import contract
-from promet.model.plan import registry_folder
-from promet.model.predict import load, predict
-from promet.model.predict import verify as faults_of
+from promet.model import answers, clinical
+from promet.model.answers import require_same_model
+from promet.model.identity import require_digest
+from promet.model.opened import RECORD, litter, load, recorded, what_to_do
+from promet.model.opened import verify as faults_of
+from promet.model.plan import Predictions, registry_folder
+from promet.model.predict import predict
 
 NEEDED = ("patient", "pet", "prostate")
 
 
-def verify(model: Path) -> int:
-    """Print every file that is not as it was locked; exit 2 when there is one."""
+def verify(model: Path, digest: str | None = None) -> int:
+    """Print every file that is not as it was locked and what is known of the rest; exit 2 when something is wrong."""
     faults = faults_of(model)
     for name, what in faults:
-        print(f"{name}: {what}")
+        print(f"{name}: {what}{'; made by a file manager, delete it' if litter(name) else ''}")
+    compared = require_digest(model, digest)
     if faults:
-        print(f"not as locked: {count(len(faults), 'file')}; copy the model again")
+        print(f"not as locked: {count(len(faults), 'file')}; {what_to_do(faults)}")
         return EXIT_REFUSED
-    opened = load(model)
+    opened = load(model, digest)
+    print(f"study {opened.training['study']}, {opened.training['freeze']}: digest {opened.digest}")
+    print(f"every file agrees with the model's own list, {checksums.NAME}")
     print(
-        f"study {opened.training['study']}, {opened.training['freeze']}: every file is as it was locked, {opened.digest}"
+        f"{RECORD}, the record of the job that locked it, names the same list"
+        if recorded(model)
+        else f"{RECORD}, the record of the job that locked it, was not sent along"
     )
+    if compared:
+        print("the digest is the one that was received separately: this is the model that was locked")
+    else:
+        print(
+            "whether it is the model that was locked is not known: who edits a file can write the list again. Ask those who "
+            "locked it for its digest, on another way than the folder came, and give it: promet verify MODEL_DIR --digest DIGEST"
+        )
     return EXIT_OK
 
 
 def predict_one(
-    model: Path, sources: dict[str, Path | None], clinical: Path | None, out: Path | None, as_json: bool
+    model: Path,
+    sources: dict[str, Path | None],
+    row_file: Path | None,
+    out: Path | None,
+    as_json: bool,
+    digest: str | None = None,
 ) -> int:
     """Score one patient and print the answer."""
     logging.getLogger("promet").setLevel(logging.ERROR)  # the answer repeats every warning
-    opened = load(model)
-    row = contract.read_clinical(clinical) if clinical else {}
+    opened = load(model, digest)
+    if out is not None:
+        require_same_model(out, opened.digest)
+    row = clinical.read(row_file) if row_file else {}
     given = {name: path for name, path in sources.items() if path is not None}
     answer = predict(opened, given, row)
     if out is not None:
@@ -57,16 +80,24 @@ def predict_one(
 
 def sentences(answer: dict[str, Any]) -> list[str]:
     """prediction.json in words."""
-    about, places = answer["model"], answer["distribution"]
+    about, places, image = answer["model"], answer["distribution"], answer["image"]
+    note = f"; {answer['probability_note']}" if answer["probability_note"] else ""
+    used, all_inputs = answer["inputs_used"], len(answer["inputs"])
     lines = [
         f"probability {answer['probability']:.3f} (log-odds {answer['log_odds']:+.3f}), model {about['freeze']} of study "
-        f"{about['study']}, {about['digest'][:12]}",
+        f"{about['study']}, {about['digest'][:12]}{note}",
+        *([] if about["compared"] else ["The model's digest was not compared with one received separately."]),
         answer["statement"],
         "",
         *(
-            f"{name}: {cut['group']} ({cut['origin']}, {count(cut['patients'], 'man', 'men')})"
+            f"{name}: {cut['group'] or cut['reason']} ({cut['origin']}, {count(cut['patients'], 'patient')})"
             for name, cut in answer["groups"].items()
         ),
+        "",
+        f"inputs used: {used} of {all_inputs}"
+        + (f", missing: {', '.join(answer['inputs_missing'])}" if answer["inputs_missing"] else ""),
+        f"lesions: {image['lesion_source']}; SUV: {image['suv_rule']}; "
+        f"voxels: {' x '.join(f'{step:g}' for step in image['voxel_mm'])} mm",
         "",
         f"{'input':24} {'value':>10} {'log-odds':>9} {'z':>6} {'percentile':>11}",
     ]
@@ -90,7 +121,9 @@ def _place(place: dict[str, float] | None) -> str:
     return f"{place['z']:>+6.1f} {place['percentile']:>11.0f}" if place else f"{'–':>6} {'–':>11}"
 
 
-def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> tuple[int, int, int]:
+def predict_table(
+    model: Path, cohort: Path, out: Path, options: list[str], digest: str | None = None
+) -> tuple[int, int, int]:
     """Register the images of a table of new patients beside the answers and score them with Snakemake.
 
     Args:
@@ -98,22 +131,18 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
         cohort: table of new patients; columns as in config/README.md, ``patient``, ``pet`` and ``prostate`` are needed.
         out: folder of the answers.
         options: passed on to Snakemake.
+        digest: of the model, as it was received separately.
 
     Returns:
         Snakemake's exit code, number of patients, how many of them were refused.
 
     Raises:
-        UsageError: the table has faults, or two of its patients the same PET.
-        IntegrityError: the model is damaged.
+        UsageError: the table has faults that are not one patient's, two of its patients have the same PET, or the folder
+            holds answers of another model or table.
+        IntegrityError: the model is damaged or another one.
     """
-    load(model)
-    faults = [
-        fault
-        for fault in table.check(cohort)
-        if fault.severity == "error"
-        and (fault.line > 1 or fault.value or fault.column in NEEDED)  # absent columns are missing values
-        and not (fault.column in table.SOURCES and fault.value)  # refuses that patient alone
-    ]
+    opened = load(model, digest)
+    faults = [fault for fault in table.check(cohort) if fault.severity == "error" and _of_all(fault)]
     if faults:
         raise UsageError(
             "E_COHORT_FAULTS",
@@ -123,6 +152,7 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
             "Correct the table; nobody was scored",
         )
     rows = table.read(cohort)
+    answers.require_own(out, opened.digest, [row["patient"] for row in rows])
     if registry.intake(rows, Path(cohort).parent, registry_folder(out)).twins:
         raise UsageError(
             "E_SAME_IMAGES", "Two patients of the table have identical PET images", "one row each"
@@ -130,19 +160,38 @@ def predict_table(model: Path, cohort: Path, out: Path, options: list[str]) -> t
     own_commands_first()
     snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]
+    if digest is not None:
+        given.append(f"digest={opened.digest}")
     code = snakemake("--cores", "all", *snakemake.options, "--config", *given, phase="predict")
     if code < 0 or snakemake.stopped:
         code = EXIT_RESUMABLE
-    records = [out / "patients" / row["patient"] / "predict.json" for row in rows]
+    records = [out / "patients" / row["patient"] / answers.RECORD for row in rows]
     refused = sum(not Sidecar.read(path).ok for path in records if path.exists())
     return code, len(rows), refused
 
 
-def predict_cohort(model: Path, cohort: Path, out: Path, options: list[str]) -> int:
-    """``predict_table`` and a last line; exit 2 when somebody was refused."""
-    code, patients, refused = predict_table(model, cohort, out, options)
+def _of_all(fault: table.Fault) -> bool:
+    """Does a fault of the table concern more than one patient's answer? An absent column holds missing values."""
+    if fault.line == 1:
+        return bool(fault.value or fault.words) or fault.column in NEEDED
+    return fault.column == "patient" or not fault.patient
+
+
+def predict_cohort(model: Path, cohort: Path, out: Path, options: list[str], digest: str | None = None) -> int:
+    """``predict_table`` and last lines; exit 2 when somebody was refused."""
+    before = answers.there(out)
+    code, patients, refused = predict_table(model, cohort, out, options, digest)
     if code:
         return code
+    given = {"model": model, "cohort": cohort, "out": out, "digest": digest}
+    plan = Predictions({name: value for name, value in given.items() if value is not None})
+    open_ = [name for name in plan.patients if not _answered(plan, name)]
+    if open_:  # a dry run, or another option of Snakemake that makes less than everything
+        print(f"not scored by this call: {count(len(open_), 'patient')} of {patients}")
+        return EXIT_OK
+    gone = set(before) - set(answers.there(out)) - set(plan.patients)
+    if gone:
+        print(f"deleted: the answers of {count(len(gone), 'patient')} no longer in the table")
     if refused:
         verb = "was" if refused == 1 else "were"
         print(f"{refused} of {count(patients, 'patient')} {verb} refused; column reason says why")
@@ -150,21 +199,32 @@ def predict_cohort(model: Path, cohort: Path, out: Path, options: list[str]) -> 
     return EXIT_REFUSED if refused else EXIT_OK
 
 
+def _answered(plan: Predictions, patient: str) -> bool:
+    """Is there a record of just what the plan would score, and the table of all?"""
+    record = Path(plan.record(patient))
+    return (
+        record.exists()
+        and Sidecar.read(record).pin == plan.pin(patient)
+        and (Path(plan.out) / "predictions.tsv").exists()
+    )
+
+
 def start(
     model: Path,
     sources: dict[str, Path | None],
-    clinical: Path | None,
+    row_file: Path | None,
     cohort: Path | None,
     out: Path | None,
     as_json: bool,
     options: list[str],
+    digest: str | None = None,
 ) -> int:
     """``promet predict``: one patient by his files, or a table of patients.
 
     Raises:
         UsageError: files of one patient and a table at once, or options that neither knows.
     """
-    one = clinical is not None or any(sources.values())
+    one = row_file is not None or any(sources.values())
     if one == (cohort is not None) or (one and options) or (cohort is not None and out is None):
         raise UsageError(
             "E_USAGE",
@@ -173,5 +233,5 @@ def start(
             "See promet predict --help",
         )
     if cohort is not None and out is not None:
-        return predict_cohort(model, cohort, out, options)
-    return predict_one(model, sources, clinical, out, as_json)
+        return predict_cohort(model, cohort, out, options, digest)
+    return predict_one(model, sources, row_file, out, as_json, digest)

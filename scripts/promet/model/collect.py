@@ -1,48 +1,104 @@
-"""The answers of a table of new patients in one table."""
+"""The answers of a table of new patients in one table, with what a validation needs of that table beside them."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
+from promet.cohort.table import COLUMNS, Row
+from promet.cohort.table import read as read_cohort
 from promet.core.files import atomic, read_json
 from promet.core.sidecar import Sidecar
-from promet.model.predict import ANSWER, MULTIMODAL
+from promet.core.words import count
+from promet.model.answers import ANSWER, RECORD, forget
+from promet.model.parts import MULTIMODAL
+
+log = logging.getLogger("promet")
+# Of the table: who, and what happened. Nothing else of it goes on.
+DESCRIPTION = ("role", "site", "tracer")
+OUTCOME = ("synchronous_metastasis", "progression", "months")
+BETWEEN = " | "  # of the sentences in one cell
 
 
-def line(patient: str, record: Path) -> dict[str, Any]:
-    """One row of the table of answers; the empty cells of a refused patient are None."""
+def line(row: Row, record: Path) -> dict[str, Any]:
+    """One row of the table of answers; the empty cells of a refused patient are None.
+
+    Args:
+        row: of the table of new patients.
+        record: predict.json; the answer lies beside it.
+    """
     about = Sidecar.read(record)
     answer = read_json(record.with_name(ANSWER)) if about.ok else None
-    row: dict[str, Any] = {
-        "patient": patient,
+    outcome, faults = _outcome(row)
+    found: dict[str, Any] = {
+        "patient": row["patient"],
+        **{name: row[name] for name in DESCRIPTION},
+        **outcome,
         "status": about.status,
         "code": about.code,
-        "reason": about.reason,
+        "reason": " ".join(about.reason.split()),
+    }
+    told = faults if answer is None else faults + answer["warnings"] + answer["distribution"]["sentences"]
+    image = answer["image"] if answer else {}
+    found |= {
         "probability": answer and answer["probability"],
+        "probability_note": answer and answer["probability_note"],
         "log_odds": answer and answer["log_odds"],
         "cnn_score": answer and answer["cnn_score"]["value"],
+        "inputs_used": answer and answer["inputs_used"],
+        "inputs_missing": answer and ", ".join(answer["inputs_missing"]),
+        "lesion_source": image.get("lesion_source"),
+        "suv_rule": image.get("suv_rule"),
+        "tracer_of_header": image.get("tracer"),
+        "voxel_mm": " x ".join(f"{step:g}" for step in image.get("voxel_mm") or ()) or None,
         "distance": answer and answer["distribution"]["distance"],
         "unusual": answer and answer["distribution"]["unusual"],
-        "warnings": answer and " ".join(answer["warnings"] + answer["distribution"]["sentences"]),
+        "warnings": BETWEEN.join(" ".join(sentence.split()) for sentence in told),
         "model": answer and answer["model"]["digest"],
     }
     if answer:
-        row |= {f"{name}_group": cut["group"] for name, cut in answer["groups"].items()}
-        row |= {
-            f"{name}_probability": entry["probability"]
-            for name, entry in answer["models"].items()
-            if name != MULTIMODAL
-        }
-    return row
+        found |= {f"{name}_group": cut["group"] for name, cut in answer["groups"].items()}
+        for name, entry in answer["models"].items():
+            if name != MULTIMODAL:
+                found |= {
+                    f"{name}_probability": entry["probability"],
+                    f"{name}_probability_note": entry["note"],
+                }
+    return found
 
 
-def collect(patients: list[str], folder: Path, out: Path) -> None:
-    """Write predictions.parquet and predictions.tsv of the records ``folder``/PATIENT/predict.json."""
+def _outcome(row: Row) -> tuple[dict[str, float | None], list[str]]:
+    """The outcome as numbers; a cell that is none is left out with a sentence."""
+    found: dict[str, float | None] = {}
+    faults = []
+    for name in OUTCOME:
+        valid = COLUMNS[name].valid(row[name])
+        found[name] = float(row[name]) if row[name] and valid else None
+        if row[name] and not valid:
+            faults.append(f"{name} of the table is left out; expected {COLUMNS[name].expected}.")
+    return found, faults
+
+
+def collect(patients: list[str], folder: Path, cohort: Path, out: Path) -> None:
+    """Write predictions.parquet and predictions.tsv of the records ``folder``/PATIENT/predict.json.
+
+    The answers of patients who are no longer in the table are deleted.
+    """
     import pandas as pd
 
-    frame = pd.DataFrame([line(name, folder / name / "predict.json") for name in sorted(patients)])
+    rows = {row["patient"]: row for row in read_cohort(cohort)}
+    frame = pd.DataFrame([line(rows[name], folder / name / RECORD) for name in sorted(patients)])
+    numbers = [
+        *OUTCOME,
+        *("probability", "log_odds", "cnn_score", "distance"),
+        *(name for name in frame if name.endswith("_probability")),
+    ]
+    frame = frame.astype({**dict.fromkeys(numbers, "float64"), "inputs_used": "Int64"})
     with atomic(out) as temporary:
         frame.to_parquet(temporary, index=False)
     with atomic(out.with_suffix(".tsv")) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.10g")
+    gone = forget(Path(out).parent, patients)
+    if gone:
+        log.info("collect: deleted the answers of %s no longer in the table", count(len(gone), "patient"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from promet.model.settings import Preprocessing
 READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
 USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
 # Versions that give a fitted model's scores alike: fuse 2 fits narrow densities otherwise and reads fitted ones as they are.
-SCORES_ALIKE = {"fuse": (1, 2)}
+SCORES_ALIKE = {"fuse": (1, 2), "convert": (1, 2)}
+# What an answer has to say where the versions differ and the model is asked all the same.
+SINCE = {
+    "convert": "Since this model was locked the SUV of some scanners' headers is computed otherwise (by up to 5 %: the scan's start is "
+    "read from all slices); its training had the SUV of before."
+}
 VOXEL_FACTOR = 2.0  # a voxel twice as long or half as long as any in training is another image
 
 
@@ -53,7 +58,7 @@ def build(
     lives = sorted({float(audit["half_life_s"]) for audit in audits if audit.get("half_life_s")})
     used = {name for features in models.values() for name in features}
     return {
-        "schema": 1,
+        "schema": 2,
         "pet": {
             "modality": "PT (DICOM series), or one volume",
             "unit": "SUV by body weight, g/ml; of a DICOM series it is computed, a volume must hold it",
@@ -78,7 +83,12 @@ def build(
         },
         "suv_peak": {name: peak_sources[name] for name in ("reader", "measured")},
         "clinical": {
-            name: {"meaning": COLUMNS[name].meaning, "expected": COLUMNS[name].expected}
+            name: {
+                "meaning": COLUMNS[name].meaning,
+                "expected": COLUMNS[name].expected,
+                "range": list(COLUMNS[name].range or ()) or None,
+                "whole": COLUMNS[name].whole,
+            }
             for name in keys(used)
         },
         "network": {
@@ -123,70 +133,20 @@ def require_code(contract: dict[str, Any]) -> None:
         for name, number in contract["stages"].items()
         if here[name] != number and not {here[name], number} <= set(SCORES_ALIKE.get(name, ()))
     )
-    if contract["schema"] != 1 or other:
+    if other:
+        author = contract["versions"].get("promet", "unknown")
         raise IntegrityError(
             "E_MODEL_VERSION",
-            f"This promet computes {', '.join(other) or 'the contract'} otherwise than the one that locked the model",
-            f"promet {contract['versions'].get('promet', '')}",
+            f"promet {version('promet')} here computes {', '.join(other)} otherwise than promet {author}, which locked the model",
+            f"promet {author}, as it was then",
             "Install that version beside this one",
         )
 
 
-def clinical(contract: dict[str, Any], given: Any) -> dict[str, str]:
-    """Clinical values as cells of a table, after every check.
-
-    Args:
-        given: key -> number, numeric text, or null for a missing value.
-
-    Raises:
-        UsageError: no mapping, an unknown key, a value outside its domain.
-    """
-    known = contract["clinical"]
-    if not isinstance(given, dict):
-        raise UsageError("E_CLINICAL_FORMAT", "The clinical row is no JSON object", 'e.g. {"psa": 7.5}')
-    unknown = [str(name)[:40] for name in given if name not in known]
-    if unknown:
-        raise UsageError(
-            "E_CLINICAL_KEY",
-            f"The clinical row has keys the model does not know: {', '.join(sorted(unknown))}",
-            f"only {', '.join(known)}",
-            "Correct the spelling, or leave the key out; null means missing",
-        )
-    cells = {}
-    for name, value in given.items():
-        cell = "" if value is None else str(value).strip()
-        wrong_kind = isinstance(value, bool) or not isinstance(value, (str, int, float, type(None)))
-        if wrong_kind or (cell and not COLUMNS[name].valid(cell)):
-            raise UsageError(
-                "E_CLINICAL_VALUE",
-                f"{name} is {cell[:40]}",
-                f"{known[name]['expected']} ({known[name]['meaning']}), or null for a missing value",
-                "Correct the row; promet does not guess",
-            )
-        cells[name] = cell
-    return cells
-
-
-def read_clinical(path: Path) -> Any:
-    """The JSON of a clinical row.
-
-    Raises:
-        UsageError: it cannot be read, is no JSON, or holds a key twice.
-    """
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len({name for name, _ in pairs}) < len(pairs):
-            raise ValueError("a key twice")
-        return dict(pairs)
-
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            "E_CLINICAL_FORMAT",
-            "The clinical row cannot be read as JSON with each key once",
-            'a file like {"psa": 7.5, "grade_group": 2}',
-        ) from error
+def since(contract: dict[str, Any]) -> list[str]:
+    """What changed in the code since the model was locked and may move a score a little."""
+    locked = contract["stages"]
+    return [told for name, told in SINCE.items() if name in locked and locked[name] != STAGES[name]]
 
 
 def sources(contract: dict[str, Any], given: dict[str, Path]) -> list[str]:
@@ -210,6 +170,12 @@ def sources(contract: dict[str, Any], given: dict[str, Path]) -> list[str]:
         )
     if rule == "watershed" and "lesions" in given:
         return ["The model was trained on lesions found by the watershed; this lesion mask was given."]
+    if rule == "either" and "lesions" not in given:
+        told = contract["lesions"]["training"]
+        return [
+            "No lesion mask was given: the lesions are those of the watershed "
+            f"(in training {told.get('given', 0)} given, {told.get('watershed', 0)} by the watershed)."
+        ]
     return []
 
 

@@ -9,9 +9,10 @@ from promet.cohort import registry, table
 from promet.cohort.concerns import CLINICAL
 from promet.core import checksums
 from promet.core.errors import UsageError
-from promet.core.files import digest_file
 from promet.core.pin import pin as make_pin
 from promet.core.words import count
+from promet.model.answers import RECORD, SCHEMA, require_own
+from promet.model.identity import require_digest
 
 
 def registry_folder(out: str | Path) -> Path:
@@ -23,7 +24,12 @@ class Predictions:
     """Patients, pins and paths.
 
     Args:
-        config: model (folder of the bundle), cohort (table of new patients), out (folder of the answers).
+        config: model (folder of the bundle), cohort (table of new patients), out (folder of the answers), digest (of the
+            model, as it was received separately; may be left out).
+
+    Raises:
+        UsageError: E_PREDICT_CONFIG, E_MODEL_MISSING, E_INTAKE_NEEDED, those of promet.model.answers.
+        IntegrityError: E_MODEL_DIGEST, E_CHECKSUMS_*.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -38,12 +44,16 @@ class Predictions:
         self.rows = {row["patient"]: row for row in table.read(self.cohort)}
         self.images = str(registry.images_path(registry_folder(self.out)))
         self._sources = registry.read(self.images)
-        sums = Path(self.model) / checksums.NAME
-        if not sums.is_file():
+        if not (Path(self.model) / checksums.NAME).is_file():
             raise UsageError(
-                "E_MODEL_MISSING", f"There is no locked model in {self.model}", f"a folder with {sums.name}"
+                "E_MODEL_MISSING",
+                f"There is no locked model in {self.model}",
+                f"a folder with {checksums.NAME}",
             )
-        self._model_digest = digest_file(sums)
+        given = config.get("digest")
+        self.compared = require_digest(self.model, None if given is None else str(given))
+        self.digest = checksums.identity(Path(self.model))
+        require_own(self.out, self.digest, self.rows)
         unknown = [
             name
             for name, row in self.rows.items()
@@ -63,10 +73,11 @@ class Predictions:
 
     def record(self, patient: str = "{patient}") -> str:
         """Path of a patient's record; the answer lies beside it."""
-        return f"{self.out}/patients/{patient}/predict.json"
+        return f"{self.out}/patients/{patient}/{RECORD}"
 
     def pin(self, patient: str) -> str:
-        """Hash of exactly what a patient's answer uses: the model, his images, his clinical values."""
+        """Hash of exactly what a patient's answer uses: the model, his images, his clinical values and his tracer."""
         found = self._sources.get(patient, {})
         sources = {name: found[name]["digest"] for name in table.SOURCES if name in found}
-        return make_pin([self._model_digest, sources, {name: self.rows[patient][name] for name in CLINICAL}])
+        cells = {name: self.rows[patient][name] for name in (*CLINICAL, "tracer")}
+        return make_pin([SCHEMA, [self.digest, self.compared], sources, cells])

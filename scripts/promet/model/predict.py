@@ -2,16 +2,17 @@
 
 prediction.json, every key always present::
 
-    schema: 1
+    schema: 2
     statement: what the probability is of; research use only
-    model: {study, freeze, digest (of SHA256SUMS), fit}
-    log_odds, probability: of the multimodal model
-    models: {NAME: {log_odds, probability}}
-    groups: see promet.model.thresholds.groups
+    model: {study, freeze, digest (of SHA256SUMS), compared (with a digest received separately), fit}
+    log_odds, probability: of the multimodal model; probability_note: what speaks against its size, or ''
+    models: {NAME: {log_odds, probability, note}}
+    groups: see promet.model.certain.groups; group null = withheld, since a missing input could change it
     inputs: {NAME: {value (null = missing), log_odds (what it adds; 0 when missing or unused), source}}
+    inputs_used: number of inputs that are known, inputs_missing: [NAME, ...]
     cnn_score: {value, reason}          value null: the reason says why
     distribution: see promet.model.distribution.place
-    image: {measures, uptake_min, inside_fraction, lesion_source, suv_rule, no_lesion}
+    image: {measures, uptake_min, inside_fraction, lesion_source, suv_rule, tracer, voxel_mm (x, y, z), no_lesion, scale}
     warnings: [sentence, ...]
 """
 
@@ -21,116 +22,78 @@ import csv
 import math
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from promet.cohort import registry
-from promet.core import checksums
 from promet.core.errors import DataError, IntegrityError, UsageError
-from promet.core.files import digest_file, read_json, write_json
+from promet.core.files import read_json, write_json
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.model import card, contract, distribution, pairing, thresholds
-from promet.model.bundle import RECORD
+from promet.model import (
+    calibrated,
+    card,
+    certain,
+    clinical,
+    contract,
+    distribution,
+    pairing,
+    parts,
+    wording,
+)
+from promet.model.answers import ANSWER, SCHEMA, require_same_model
+from promet.model.opened import Bundle, load, verify
+from promet.model.parts import MULTIMODAL
 from promet.model.settings import Preprocessing
 
+__all__ = ["Bundle", "load", "predict", "run", "verify"]
+
 PATIENT = "patient"  # no name of a patient reaches a record or a message
-MULTIMODAL = "multimodal"
-ANSWER = "prediction.json"
-UNCALIBRATED = (
-    "The probability is not calibrated: too few men outside of the fit set had the outcome known to compare it with. Its "
-    "order means more than its size."
-)
 NOT_ASKED = "No lesion was found in the prostate: the network is not asked."
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """An opened bundle: its folder, the digest of its SHA256SUMS, and its JSON files."""
-
-    folder: Path
-    digest: str
-    contract: dict[str, Any]
-    training: dict[str, Any]
-    fusion: dict[str, Any]
-    thresholds: dict[str, Any]
-    distribution: dict[str, Any]
-    metrics: dict[str, Any]
-
-
-def verify(folder: Path) -> list[tuple[str, str]]:
-    """(name, what) of every file of a bundle that is not as it was locked.
-
-    Raises:
-        UsageError: the folder is no bundle.
-        IntegrityError: its list of checksums is damaged.
-    """
-    if not (Path(folder) / checksums.NAME).is_file():
-        raise UsageError(
-            "E_MODEL_MISSING",
-            f"There is no locked model in {folder}"
-            if Path(folder).is_dir()
-            else f"There is no folder {folder}",
-            f"the folder that promet run left for a frozen study, results/STUDY/model, or a copy of it, with {checksums.NAME}",
-            "Correct the path of the model",
-        )
-    return checksums.compare(folder, (RECORD,))
-
-
-def load(folder: Path) -> Bundle:
-    """Open a bundle after comparing every file with its checksum.
-
-    Raises:
-        UsageError: there is none.
-        IntegrityError: it is damaged, or from a promet that computes otherwise.
-    """
-    faults = verify(folder)
-    if faults:
-        raise IntegrityError(
-            "E_MODEL_CHANGED",
-            f"Not as locked: {count(len(faults), 'file')} of the model, the first is {faults[0][0]} ({faults[0][1]})",
-            "every file as SHA256SUMS names it",
-            "Copy the model again; promet verify MODEL_DIR lists them",
-        )
-    names = {
-        "contract": "configs/contract.json",
-        "training": "configs/training.json",
-        "fusion": "models/naive_bayes.json",
-        "thresholds": "models/thresholds.json",
-        "distribution": "models/distribution.json",
-        "metrics": "docs/metrics.json",
-    }
-    parts = {part: read_json(folder / name) for part, name in names.items()}
-    contract.require_code(parts["contract"])
-    return Bundle(folder, digest_file(folder / checksums.NAME), **parts)
-
-
-def predict(model: Bundle, sources: dict[str, Path], clinical: Any) -> dict[str, Any]:
+def predict(model: Bundle, sources: dict[str, Path], row: Any) -> dict[str, Any]:
     """Score one patient.
 
     Args:
         model: the bundle.
         sources: pet, prostate, lesions, ct -> file or folder.
-        clinical: clinical key -> value or null.
+        row: clinical key -> value or null.
 
     Returns:
         prediction.json.
 
     Raises:
         UsageError, DataError: the input is outside the contract; code and sentence say how.
+        IntegrityError: the weights cannot be read.
     """
-    cells = contract.clinical(model.contract, clinical)
-    warnings = contract.sources(model.contract, sources)
+    cells = clinical.values(model.contract, row)
+    warnings = contract.since(model.contract) + contract.sources(model.contract, sources)
     with tempfile.TemporaryDirectory(prefix="promet-") as folder:
         records, tensor = _prepare(model, sources, Path(folder), warnings)
-    score = None
-    if tensor is not None:
-        from promet.network.score import score_tensor
+    return _fuse(model, cells, records, None if tensor is None else _score(model, tensor), warnings)
 
-        score = score_tensor(model.folder / "models/model.json", tensor)
-    return _fuse(model, cells, records, score, warnings)
+
+def _score(model: Bundle, tensor: Any) -> float:
+    from promet.network.score import score_tensor
+
+    try:
+        return score_tensor(model.folder / "models/model.json", tensor)
+    except IntegrityError as error:
+        raise IntegrityError(error.code, error.found, error.expected, parts.AGAIN) from error
+    except UsageError as error:  # a network that this promet does not have
+        raise parts.unknown_value("models/model.json", error.found, model.contract) from error
+    except ValidationError as error:
+        raise parts.misfit("models/model.json", error, model.contract) from None
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise parts.broken("models/model.json", "the network") from error
+    except Exception as error:  # safetensors and torch have errors of their own for weights that do not fit
+        if type(error).__name__ == "SafetensorError" or "loading state_dict" in str(error):
+            raise parts.broken("models/model.safetensors", "the weights") from error
+        raise
 
 
 def _prepare(
@@ -148,16 +111,16 @@ def _prepare(
     _register(images, sources)
     at = {name: place / f"{name}.json" for name in ("convert", "segment", "crop", "normalise", "measure")}
     records = {"convert": convert.convert(PATIENT, images, at["convert"], "", settings.convert)}
-    _require(records["convert"])
+    _require(model, records["convert"])
     warnings += contract.pet(model.contract, records["convert"].values)
     records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
-    _require(records["segment"])
+    _require(model, records["segment"])
     pairing.require(sources, records["segment"], settings.segment.prostate_roi)
     records["crop"] = crop.run(at["crop"], "", settings.crop)
     records["normalise"] = normalise.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
     for record in records.values():
-        _require(record)
+        _require(model, record)
         warnings += record.warnings
     tensor = records["normalise"].products.get(normalise.PRODUCT)
     return records, np.load(place / normalise.PRODUCT, allow_pickle=False) if tensor else None
@@ -171,9 +134,9 @@ def _register(images: Path, sources: dict[str, Path]) -> None:
             writer.writerow({"patient": PATIENT, "source": name, "path": os.path.abspath(path)})
 
 
-def _require(record: Sidecar) -> None:
+def _require(model: Bundle, record: Sidecar) -> None:
     if record.status == QUARANTINED:
-        raise DataError(record.code, record.reason)
+        raise wording.here(record.code, record.reason, model.contract)
 
 
 def _fuse(
@@ -201,8 +164,9 @@ def _fuse(
     origin = {"suv_peak": source, "cnn_score": "network"}
     if source and not model.contract["suv_peak"].get(source) and "suv_peak" in values:
         warnings.append(f"suv_peak is {source} here, and never was in training.")
-    if not _calibration_known(model.metrics):
-        warnings.append(UNCALIBRATED)
+    notes = {name: calibrated.note(model.metrics, name) for name in fitted}
+    if notes[MULTIMODAL]:
+        warnings.append(f"The probability is {notes[MULTIMODAL]}.")
     missing = [name for name, value in values.items() if math.isnan(value)]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -215,26 +179,33 @@ def _fuse(
         for j, name in enumerate(main.features)
         if main.floored[j].any() and name not in missing
     ]
+    log_odds = float(answer[MULTIMODAL])
+    groups = certain.groups(model.thresholds, model.contract, main, log, log_odds, missing)
+    warnings += [f"Group {name} {cut['reason']}." for name, cut in groups.items() if cut["group"] is None]
     image = {name: _number(line.get(name)) for name in distribution.IMAGE}
-    uptake = records["convert"].values.get("uptake_s")
+    made = records["convert"].values
+    uptake = made.get("uptake_s")
     image["uptake_min"] = uptake / 60 if uptake else float("nan")
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "statement": card.statement(model.training),
         "model": {
             **{name: model.training[name] for name in ("study", "freeze", "fit")},
             "digest": model.digest,
+            "compared": model.compared,
         },
-        "log_odds": float(answer[MULTIMODAL]),
+        "log_odds": log_odds,
         "probability": float(answer[f"{MULTIMODAL}_probability"]),
+        "probability_note": notes[MULTIMODAL],
         "models": {
             name: {
                 "log_odds": float(answer[name]),
                 "probability": float(answer[f"{name}_probability"]),
+                "note": notes[name],
             }
             for name in fitted
         },
-        "groups": thresholds.groups(model.thresholds, float(answer[MULTIMODAL])),
+        "groups": groups,
         "inputs": {
             name: {
                 "value": None if name in missing else values[name],
@@ -243,6 +214,8 @@ def _fuse(
             }
             for j, name in enumerate(main.features)
         },
+        "inputs_used": len(values) - len(missing),
+        "inputs_missing": missing,
         "cnn_score": {
             "value": score,
             "reason": NOT_ASKED if score is None else "",
@@ -253,40 +226,43 @@ def _fuse(
             "uptake_min": uptake / 60 if uptake else None,
             "inside_fraction": line["inside_fraction"],
             "lesion_source": records["segment"].values.get("lesion_source"),
-            "suv_rule": records["convert"].values.get("rule"),
+            "suv_rule": made.get("rule"),
+            "voxel_mm": made.get("spacing_xyz_mm"),
             "no_lesion": line["status"] == NO_LESION,
         },
         "warnings": warnings + more,
     }
 
 
-def _calibration_known(metrics: dict[str, Any]) -> bool:
-    """Was the multimodal probability compared with outcomes of men the model was not fitted on?"""
-    found = metrics["sections"]["synchronous"]["calibration"].get(MULTIMODAL)
-    return bool(found) and found["slope"]["value"] is not None
-
-
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def run(model: Path, cohort: Path, images: Path, patient: str, out: Path, pin: str) -> Sidecar:
+def run(
+    model: Path, cohort: Path, images: Path, patient: str, out: Path, pin: str, digest: str | None = None
+) -> Sidecar:
     """Score one patient of a table: prediction.json beside the record ``out``.
 
     An input outside the contract ends as a record with status quarantined, its code and its sentence; the others go on.
+
+    Raises:
+        IntegrityError: the model is damaged, or not the one with ``digest``.
+        UsageError: E_OUT_OTHER_MODEL, an answer of another model lies there.
     """
-    opened = load(model)
+    opened = load(model, digest)
+    path = Path(out).with_name(ANSWER)
+    require_same_model(path, opened.digest)
 
     def work() -> Outcome:
         from promet.fusion.inputs import read_table
 
         row = next(row for row in read_table(cohort) if row["patient"] == patient)
-        cells = {name: row[name] or None for name in opened.contract["clinical"] if name in row}
         try:
+            cells, told = clinical.of_table(opened.contract, row)
             answer = predict(opened, registry.sources(images, patient), cells)
+            answer["warnings"] = told + answer["warnings"]
         except UsageError as error:  # in a table it is this patient's fault alone
             raise DataError(error.code, error.found, error.expected, error.remedy) from error
-        path = Path(out).with_name(ANSWER)
         write_json(path, answer)
         return Outcome({"prediction": path}, {"model": opened.digest}, answer["warnings"])
 

@@ -1,0 +1,77 @@
+"""The folder of answers: one model and one table of patients each, and nothing of a patient who left the table."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from promet.core.errors import UsageError
+from promet.core.files import read_json
+from promet.core.words import count
+
+ANSWER, RECORD = "prediction.json", "predict.json"
+# The form of prediction.json; an answer in an earlier form is made again.
+SCHEMA = 2
+
+
+def there(out: str | Path) -> list[str]:
+    """Patients who have an answer or a refusal in the folder ``out``, sorted."""
+    folder = Path(out) / "patients"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p.name for p in found if (p / RECORD).exists() or (p / ANSWER).exists())
+
+
+def require_own(out: str | Path, digest: str, patients: Collection[str]) -> None:
+    """Refuse a folder that holds the answers of another model, or of a table without any of these patients.
+
+    Raises:
+        UsageError: E_OUT_OTHER_MODEL, E_OUT_OTHER_TABLE, E_OUT_TAKEN.
+    """
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UsageError("E_OUT_TAKEN", "The given --out is a file", "a folder, new or of the same model and table")
+    before = there(out)
+    for name in before:
+        require_same_model(Path(out) / "patients" / name / ANSWER, digest)
+    if before and not set(before) & set(patients):
+        raise UsageError(
+            "E_OUT_OTHER_TABLE",
+            f"The folder holds the answers of {count(len(before), 'patient')}, none of whom is in this table",
+            "a new folder, or that of an earlier state of the same table",
+            "Name another folder with --out; nothing was overwritten",
+        )
+
+
+def require_same_model(path: Path, digest: str) -> None:
+    """Refuse to write an answer over another model's, or over a file that is no answer.
+
+    Raises:
+        UsageError: E_OUT_OTHER_MODEL, E_OUT_TAKEN.
+    """
+    if not path.exists():
+        return
+    try:
+        before = read_json(path)["model"]["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            "E_OUT_TAKEN",
+            f"{path.name} is there already and is no answer of promet predict",
+            "a new name, or an earlier answer of the same model",
+            "Name another one with --out; nothing was overwritten",
+        ) from None
+    if before != digest:
+        raise UsageError(
+            "E_OUT_OTHER_MODEL",
+            f"{path.name} is the answer of another model ({str(before)[:12]}…)",
+            f"answers of the model {digest[:12]}…, or none",
+            "Name another place with --out, one for each model; nothing was overwritten",
+        )
+
+
+def forget(out: str | Path, patients: Collection[str]) -> list[str]:
+    """Delete the answers and logs of everyone but ``patients``; gives whose they were."""
+    gone = [name for name in there(out) if name not in patients]
+    for name in gone:
+        shutil.rmtree(Path(out) / "patients" / name)
+        (Path(out) / "logs" / f"{name}.log").unlink(missing_ok=True)
+    return gone
