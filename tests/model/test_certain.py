@@ -42,7 +42,9 @@ def test_what_an_input_can_add_is_what_trying_its_values_gives():
             each = norm.logpdf(x, model.mean[j, 1], model.variance[j, 1] ** 0.5)
             each -= norm.logpdf(x, model.mean[j, 0], model.variance[j, 0] ** 0.5)
             least, most = certain.adds(model, name, (low, high), whole, logged)
-            assert least == pytest.approx(each.min(), abs=2e-3) and most == pytest.approx(each.max(), abs=2e-3)
+            assert least == pytest.approx(each.min(), abs=2e-3) and most == pytest.approx(
+                each.max(), abs=2e-3
+            )
             assert least <= each.min() + 1e-9 and most >= each.max() - 1e-9
         least, most = certain.adds(model, "cnn_score", *certain.domain(CONTRACT, "cnn_score"), False)
         assert math.isinf(least) or math.isinf(most)
@@ -86,7 +88,9 @@ def test_a_given_group_is_that_of_every_value():
             adds = model.factors(tried)[:, model.features.index(name)]
             low, high = low + adds.min(), high + adds.max()
         ends = [thresholds.groups(cuts, value)["cut"]["group"] for value in (low, high)]
-        near = min(abs(t - v) for t in cuts["cuts"][0]["thresholds"] for v in (low, high)) < 0.01 * len(missing)
+        near = min(abs(t - v) for t in cuts["cuts"][0]["thresholds"] for v in (low, high)) < 0.01 * len(
+            missing
+        )
         if near:
             continue  # the grid of this test is not fine enough
         if ends[0] == ends[1]:

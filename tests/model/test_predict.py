@@ -222,17 +222,19 @@ def test_a_promet_that_computes_otherwise_is_refused(edited):
     assert error.value.code == "E_MODEL_VERSION" and "segment" in str(error.value)
 
 
-def test_a_model_fitted_before_the_floor_scores_as_it_did(model, study, tmp_path):
-    folder = shutil.copytree(model, tmp_path / "model")
-    write_contract(folder, lambda agreed: (agreed["stages"].update(fuse=1), agreed.pop("floored")))
-    path = folder / "models/naive_bayes.json"
-    fitted = read_json(path)
-    for told in fitted["models"].values():
-        for entry in told["features"].values():
-            entry.pop("floored", None)
-    fitted["models"]["multimodal"]["features"]["psa"]["variance"] = [0.5, 1e-6]  # two PSAs nearly equal
-    path.write_text(json.dumps(fitted))
-    checksums.write(folder, list(checksums.read(folder)))
+def test_a_model_fitted_before_the_floor_scores_as_it_did(edited, study):
+    def older(fitted):
+        for told in fitted["models"].values():
+            for entry in told["features"].values():
+                entry.pop("floored", None)
+        # two PSAs nearly equal
+        fitted["models"]["multimodal"]["features"]["psa"]["variance"] = [0.5, 1e-6]
+
+    folder = edited(
+        "configs/contract.json", lambda agreed: (agreed["stages"].update(fuse=1), agreed.pop("floored"))
+    )
+    edited("models/naive_bayes.json", older, folder)
+    fitted = read_json(folder / "models/naive_bayes.json")
     row = study.clinical("pro001") | {"psa": 7.5}
     mean = fitted["models"]["multimodal"]["features"]["psa"]["mean"]
     z2 = [(math.log(7.5) - m) ** 2 / v for m, v in zip(mean, (0.5, 1e-6), strict=True)]
@@ -240,6 +242,13 @@ def test_a_model_fitted_before_the_floor_scores_as_it_did(model, study, tmp_path
     answer = predict(load(folder), study.files("pro001"), row)
     assert answer["inputs"]["psa"]["log_odds"] == pytest.approx(added, rel=1e-12)
     assert not any("the density of" in sentence.lower() for sentence in answer["warnings"])
+
+
+def test_a_model_whose_suv_was_computed_by_the_version_before_is_asked_and_that_is_said(edited, study):
+    folder = edited("configs/contract.json", lambda agreed: agreed["stages"].update(convert=1))
+    answer = predict(load(folder), study.files("pro001"), study.clinical("pro001"))
+    assert any(sentence.startswith("Since this model was locked the SUV") for sentence in answer["warnings"])
+    assert answer["log_odds"] == study.scored("pro001")["multimodal"]
 
 
 def test_a_density_of_few_patients_is_told(model, study):

@@ -18,7 +18,17 @@ from promet.model.predict import run
 evaluation = typer.main.get_command(app)
 
 COLUMNS = (
-    *("patient", "role", "site", "pet", "prostate", "lesions", "psa", "grade_group", "positive_cores_percent"),
+    *(
+        "patient",
+        "role",
+        "site",
+        "pet",
+        "prostate",
+        "lesions",
+        "psa",
+        "grade_group",
+        "positive_cores_percent",
+    ),
     *("synchronous_metastasis", "progression", "months"),
 )
 
@@ -117,7 +127,10 @@ def test_one_bad_cell_is_one_patients_fault(place, study):
     table = pd.read_csv("out/predictions.tsv", sep="\t").set_index("patient")
     assert table["status"].to_dict() == {"pro001": "quarantined", "pro002": "ok", "met001": "ok"}
     assert table.loc["pro001", "code"] == "E_CLINICAL_VALUE" and "psa" in table.loc["pro001", "reason"]
-    assert pd.isna(table.loc["pro001", "months"]) and "months of the table is left out" in table.loc["pro001", "warnings"]
+    assert (
+        pd.isna(table.loc["pro001", "months"])
+        and "months of the table is left out" in table.loc["pro001", "warnings"]
+    )
     assert table.loc["met001", "months"] == float(rows[2]["months"]) and table.loc["met001", "site"] == "A"
 
 
@@ -132,12 +145,22 @@ def answer(place, name, digest, warnings=()):
 def test_answers_of_another_model_stay(place, study):
     answer(place, "pro002", "0" * 64)
     before = (place / "out/patients/pro002/prediction.json").read_bytes()
-    for call in (lambda: predict(place), lambda: Predictions({"model": "the model", "cohort": "new.tsv", "out": "out"})):
+    for call in (
+        lambda: predict(place),
+        lambda: Predictions({"model": "the model", "cohort": "new.tsv", "out": "out"}),
+    ):
         with pytest.raises(UsageError) as error:
             call()
         assert error.value.code == "E_OUT_OTHER_MODEL"
     with pytest.raises(UsageError) as error:
-        run(Path("the model"), Path("new.tsv"), Path("x"), "pro002", Path("out/patients/pro002/predict.json"), "")
+        run(
+            Path("the model"),
+            Path("new.tsv"),
+            Path("x"),
+            "pro002",
+            Path("out/patients/pro002/predict.json"),
+            "",
+        )
     assert error.value.code == "E_OUT_OTHER_MODEL"
     assert (place / "out/patients/pro002/prediction.json").read_bytes() == before
 
@@ -200,7 +223,10 @@ def evaluations_work_on_it_as_it_is(capfd):
     """predictions.tsv and .parquet go into promet evaluation without a hand on them."""
     frame = pd.read_csv("out/predictions.tsv", sep="\t").set_index("patient")
     assert {"role", "site", "synchronous_metastasis", "progression", "months"} <= set(frame)
-    assert frame.loc["met001", "lesion_source"] in ("given", "watershed") and frame.loc["met001", "inputs_used"] <= 7
+    assert (
+        frame.loc["met001", "lesion_source"] in ("given", "watershed")
+        and frame.loc["met001", "inputs_used"] <= 7
+    )
     assert frame.loc["met001", "voxel_mm"] == "6 x 6 x 6" and isinstance(frame.loc["met001", "suv_rule"], str)
     assert " | " in frame.loc["met001", "warnings"]
     missing = frame.loc["met001", "inputs_missing"].split(", ")
@@ -216,7 +242,14 @@ def evaluations_work_on_it_as_it_is(capfd):
         ["auc", "out/many.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
         ["survival", "out/many.tsv", "--time", "months", "--event", "progression", "--score", "log_odds"],
         ["calibration", "out/many.tsv", "--label", "synchronous_metastasis", "--probability", "probability"],
-        ["decision-curve", "out/many.tsv", "--label", "synchronous_metastasis", "--probability", "probability"],
+        [
+            "decision-curve",
+            "out/many.tsv",
+            "--label",
+            "synchronous_metastasis",
+            "--probability",
+            "probability",
+        ],
         ["auc", "out/predictions.parquet", "--label", "synchronous_metastasis", "--score", "log_odds"],
     ):
         evaluation(words, standalone_mode=False)

@@ -36,7 +36,10 @@ def read(folder: Path) -> dict[str, str]:
     damaged = len(names) < len(lines) or len(set(names)) < len(names)
     if not names or damaged or any(_outside(name) for name in names):
         raise IntegrityError(
-            "E_CHECKSUMS_BROKEN", f"{NAME} is damaged", "a digest and a name in every line, each name once", "Copy it again"
+            "E_CHECKSUMS_BROKEN",
+            f"{NAME} is damaged",
+            "a digest and a name in every line, each name once",
+            "Copy it again",
         )
     return {match[2]: match[1].lower() for match in found if match}
 

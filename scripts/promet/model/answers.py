@@ -29,7 +29,9 @@ def require_own(out: str | Path, digest: str, patients: Collection[str]) -> None
         UsageError: E_OUT_OTHER_MODEL, E_OUT_OTHER_TABLE, E_OUT_TAKEN.
     """
     if Path(out).exists() and not Path(out).is_dir():
-        raise UsageError("E_OUT_TAKEN", "The given --out is a file", "a folder, new or of the same model and table")
+        raise UsageError(
+            "E_OUT_TAKEN", "The given --out is a file", "a folder, new or of the same model and table"
+        )
     before = there(out)
     for name in before:
         require_same_model(Path(out) / "patients" / name / ANSWER, digest)

@@ -8,7 +8,10 @@ NEVER = (
     "not calibrated: too few patients outside of the fit set had the outcome known to compare it with; its order means more "
     "than its size"
 )
-BAND = (2 / 3, 1.5)  # of slope and of predicted over observed: within it a probability is off by less than half
+BAND = (
+    2 / 3,
+    1.5,
+)  # of slope and of predicted over observed: within it a probability is off by less than half
 
 
 def note(metrics: dict[str, Any], name: str) -> str:
@@ -30,7 +33,9 @@ def note(metrics: dict[str, Any], name: str) -> str:
     if not wrong and not doubtful:
         return ""
     word = "wrong" if wrong else "doubtful"
-    means = "its order may mean something, its size does not" if wrong else "its order means more than its size"
+    means = (
+        "its order may mean something, its size does not" if wrong else "its order means more than its size"
+    )
     return (
         f"{word} by the model's own card: slope {slope['value']:.2f}{_span(slope)} where 1 is right, {_share(found, 'mean_probability')} "
         f"predicted and {_share(found, 'observed')} observed in {found['n']} patients; {means}"

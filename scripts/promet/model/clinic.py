@@ -177,7 +177,9 @@ def _of_all(fault: table.Fault) -> bool:
     return fault.column == "patient" or not fault.patient
 
 
-def predict_cohort(model: Path, cohort: Path, out: Path, options: list[str], digest: str | None = None) -> int:
+def predict_cohort(
+    model: Path, cohort: Path, out: Path, options: list[str], digest: str | None = None
+) -> int:
     """``predict_table`` and last lines; exit 2 when somebody was refused."""
     before = answers.there(out)
     code, patients, refused = predict_table(model, cohort, out, options, digest)

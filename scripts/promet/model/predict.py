@@ -29,7 +29,7 @@ from pydantic import ValidationError
 
 from promet.cohort import registry
 from promet.core.errors import DataError, IntegrityError, UsageError
-from promet.core.files import read_json, write_json
+from promet.core.files import write_json
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count

@@ -36,7 +36,9 @@ def here(code: str, sentence: str, contract: dict[str, Any]) -> DataError:
     segment = contract["imaging"].get("segment", {})
     which = next((name for name in ("lesions", "prostate") if found.startswith(f"{name}: ")), "")
     pattern = segment.get(f"{which}_roi", "") if which else ""
-    found = found.replace("the roi setting", f"the model's pattern {pattern}" if pattern else "the model's patterns")
+    found = found.replace(
+        "the roi setting", f"the model's pattern {pattern}" if pattern else "the model's patterns"
+    )
     if code in EXPECTED and (ELSEWHERE.search(expected) or not expected):
         expected = EXPECTED[code]
     if code in REMEDY and (ELSEWHERE.search(remedy) or not remedy):
