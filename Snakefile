@@ -12,6 +12,7 @@ min_version("9.20")
 SOURCE = Path(workflow.basedir)
 sys.path.insert(0, str(SOURCE / "scripts"))
 
+from promet.cohort.guard import pins_decide
 from promet.cohort.plan import Plan
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
@@ -27,6 +28,8 @@ configfile: str(SOURCE / "config/config.yaml")
 
 
 plan = Plan(parse_config(config))
+# Whatever profile or option: a job runs because of its pin, and of nothing else.
+pins_decide(workflow, plan)
 
 
 report: "workflow/report/workflow.rst"

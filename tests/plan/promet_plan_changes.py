@@ -91,7 +91,7 @@ def lose_times(study: Study) -> None:
 
 
 def own_workflow(study: Study) -> None:
-    """A copy of the workflow with more comments and white space, for plain snakemake to run."""
+    """Another copy of promet, with more comments and white space in its workflow."""
     code = study.folder / "code"
     shutil.copytree(ROOT / "workflow", code / "workflow")
     for name in ("scripts", "config", "envs", "profiles"):
@@ -99,6 +99,35 @@ def own_workflow(study: Study) -> None:
     (code / "Snakefile").write_text("# why\n" + (ROOT / "Snakefile").read_text().replace("\n\n", "\n\n\n"))
     for path in (code / "workflow/rules").glob("*.smk"):
         path.write_text(re.sub(r"^rule ", "# of this rule\nrule ", path.read_text(), flags=re.MULTILINE))
+    study.environment["PYTHONPATH"] = str(code / "scripts")  # promet run takes the workflow beside it
+
+
+def other_rules(study: Study) -> None:
+    """As if a new promet called its jobs otherwise: each command, environment and list of inputs is another one."""
+    own_workflow(study)
+    code = study.folder / "code"
+    (code / "envs").unlink()
+    shutil.copytree(ROOT / "envs", code / "surroundings")
+    for path in (code / "surroundings").glob("*.yaml"):
+        path.write_text(path.read_text() + "# newer\n")
+    for path in (code / "workflow/rules").glob("*.smk"):
+        text = path.read_text().replace('2>&1"', '2>&1 && true"').replace("/envs/", "/surroundings/")
+        more = r"\1    more=ancient(plan.cohort),\n\1output:\n"
+        path.write_text(re.sub(r"^( +)output:\n", more, text, flags=re.MULTILINE))
+
+
+def elsewhere(study: Study) -> None:
+    """Table and registry have other names and places, and the configuration says it in another way."""
+    (study.folder / "cohort.tsv").rename(study.folder / "patients of May.tsv")
+    (study.folder / "admin").mkdir()
+    (study.folder / "registry").rename(study.folder / "admin/registered")
+    study.configure(cohort=str(study.folder / "patients of May.tsv"), registry="./admin/registered")
+
+
+def in_other_dress(study: Study) -> None:
+    """No content changes, but all that holds it."""
+    other_rules(study)
+    elsewhere(study)
 
 
 def profile(study: Study) -> None:

@@ -4,7 +4,6 @@
 a product that comes out the same.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from promet_plan_changes import (
     flip,
     freeze_and_run,
     images,
+    in_other_dress,
     lose_times,
     move,
     new_winner,
@@ -50,15 +50,16 @@ class Edit:
     plain: Callable[[Study], set[str]] | None = None
     intake: bool = True
     options: tuple[str, ...] = ()
+    plain_options: tuple[str, ...] = ()  # snakemake alone needs to be told more
 
+
+OWN = ("--snakefile", "code/Snakefile")
+EVERY_TRIGGER = ("--rerun-triggers", "code", "input", "mtime", "params", "software-env")
 
 EDITS = [
     Edit("nothing", lambda s: None, nothing),
     # the same content in another dress
     Edit("touch every file", lambda s: touch_all(s.folder), nothing),
-    Edit("touch the table", lambda s: os.utime(s.folder / "cohort.tsv"), nothing),
-    Edit("touch a source", lambda s: os.utime(s.folder / "images/D0/pet/1"), nothing),
-    Edit("touch a source folder", lambda s: os.utime(s.folder / "images/D0/pet"), nothing),
     Edit(
         "rename a slice",
         lambda s: (s.folder / "images/D0/pet/1").rename(s.folder / "images/D0/pet/one.dcm"),
@@ -94,11 +95,20 @@ EDITS = [
         lambda s: AFTER_FUSION,
         nothing,
     ),
+    Edit("comments and white space in the workflow", own_workflow, nothing, plain_options=OWN),
     Edit(
-        "comments and white space in the workflow",
-        own_workflow,
+        "another place of table and registry, another command, environment and inputs of every rule",
+        in_other_dress,
         nothing,
-        options=("--snakefile", "code/Snakefile", "--cores", "4"),
+        intake=False,
+        plain_options=(*OWN, *EVERY_TRIGGER),
+    ),
+    Edit(
+        "the same, model locked",
+        lambda s: (freeze_and_run(s), in_other_dress(s)),
+        nothing,
+        intake=False,
+        plain_options=(*OWN, *EVERY_TRIGGER),
     ),
     Edit("another profile", profile, nothing, options=("--workflow-profile", "profile")),
     Edit(

@@ -18,6 +18,13 @@ CONFIG = {"study": "tiny", "cohort": "cohort.tsv", "network": {"seeds": 2, "hind
 IMAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
 
 
+def _as_in_the_log(stage: str, *at: str) -> str:
+    if stage == "train":
+        variant, split, seed = at
+        return f"train {variant}/split-{split}/seed-{seed}"
+    return f"{stage} {at[0]}" if stage in (*IMAGES, "bucket") else stage
+
+
 class Study:
     """A project folder with a config, a table, sources and the stand-in command."""
 
@@ -66,9 +73,40 @@ class Study:
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
             assert intake([self.configfile], False, False) == 0
 
+    def plan(self):
+        """What the configuration, the table and the registry ask for now."""
+        from promet.cohort.plan import Plan
+        from promet.config import load
+
+        with contextlib.chdir(self.folder):
+            return Plan(load([self.configfile]))
+
+    def forecast(self, choices=None) -> tuple[set[str], set[str]]:
+        """What ``promet run -n`` says: the jobs that will run and those that may, as ``ran`` names them."""
+        from promet.cohort.choices import Choices
+        from promet.cohort.forecast import forecast
+        from promet.cohort.status import inspect
+
+        with self._new_versions(), contextlib.chdir(self.folder):
+            plan = self.plan()
+            found = forecast(plan, inspect(plan), choices or Choices())
+        return tuple({_as_in_the_log(*key) for key in keys} for keys in found)
+
     def snakemake(self, *words: str) -> subprocess.CompletedProcess:
         fixed = ("--snakefile", str(ROOT / "Snakefile"), "--configfile", str(self.configfile), "--cores", "4")
         return self._call("snakemake", *fixed, *words)
+
+    @contextlib.contextmanager
+    def _new_versions(self):
+        """Raised versions of stages (raise_version) within this process, too."""
+        from promet.core.stage import STAGES
+
+        raised = (self.folder / "newer").is_dir()
+        STAGES["crop"] += raised
+        try:
+            yield
+        finally:
+            STAGES["crop"] -= raised
 
     def _call(self, module: str, *words: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PROMET_BIN": str(self.folder / "bin"), **self.environment}

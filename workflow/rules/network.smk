@@ -26,33 +26,11 @@ if not plan.sealed:
             buckets=lambda wc: (
                 ["--buckets", plan.buckets_dir] if plan.buckets_dir else []
             ),
+            locked=lambda wc: plan.locked_fit(wc.split),
         shell:
             "promet network dataset --patients {params.patients:q} {params.buckets:q} --ledger {input.ledger:q} --cohort {input.cohort:q}"
-            " --split {wildcards.split} --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
+            " --split {wildcards.split} {params.locked:q} --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
             " >> {log:q} 2>&1"
-
-    # exec: the trainer itself receives the scheduler's signals, saves its state and ends.
-    rule train:
-        input:
-            fit=plan.beside("dataset", "fit.json"),
-        output:
-            record=plan.sidecar("train"),
-        log:
-            f"{plan.logs}/network/train/{{variant}}/split-{{split}}/seed-{{seed}}.log",
-        conda:
-            "../../envs/network.yaml"
-        threads: 1
-        resources:
-            gpu=1,
-            mem_mb=lambda wc, attempt: 3500 * attempt,
-            runtime=lambda wc, attempt: 90 * attempt,
-        params:
-            pin=lambda wc: plan.pin("train", **dict(wc.items())),
-            settings=lambda wc: plan.settings("train", variant=wc.variant),
-            patients=lambda wc: plan.patients_dir,
-        shell:
-            "exec promet network train --fit {input.fit:q} --patients {params.patients:q} --seed {wildcards.seed}"
-            " --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
     rule select:
         input:
@@ -98,6 +76,33 @@ if not plan.sealed:
         shell:
             "promet network hindsight {params.given:q} --select {input.select:q} --gathered $(dirname {input.tensors:q})"
             " --patients {params.patients:q} --settings {params.settings:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"
+
+
+# Nor for a model that is locked: what it was chosen from is there, or the run is refused (E_MODEL_LOCKED).
+if not (plan.sealed or plan.model_locked):
+
+    # exec: the trainer itself receives the scheduler's signals, saves its state and ends.
+    rule train:
+        input:
+            fit=plan.beside("dataset", "fit.json"),
+        output:
+            record=plan.sidecar("train"),
+        log:
+            f"{plan.logs}/network/train/{{variant}}/split-{{split}}/seed-{{seed}}.log",
+        conda:
+            "../../envs/network.yaml"
+        threads: 1
+        resources:
+            gpu=1,
+            mem_mb=lambda wc, attempt: 3500 * attempt,
+            runtime=lambda wc, attempt: 90 * attempt,
+        params:
+            pin=lambda wc: plan.pin("train", **dict(wc.items())),
+            settings=lambda wc: plan.settings("train", variant=wc.variant),
+            patients=lambda wc: plan.patients_dir,
+        shell:
+            "exec promet network train --fit {input.fit:q} --patients {params.patients:q} --seed {wildcards.seed}"
+            " --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 rule score:

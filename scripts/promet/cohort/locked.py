@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from promet.cohort import ledger
 from promet.cohort.concerns import CLINICAL, OUTCOME, flat, stage_settings
+from promet.cohort.plan import LOCKED_SPLIT as SPLIT
 from promet.cohort.words import Reasons
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.pin import pin
 from promet.core.sidecar import Sidecar
+from promet.core.words import count
 
 if TYPE_CHECKING:
     from promet.cohort.plan import Plan
 
-SPLIT = "00"  # the one that is locked
 SHOWN = 3  # changes named in one sentence
 INPUT = {"suv_peak_reader": "suv_peak"}  # the one column whose input has another name
 
@@ -44,8 +45,30 @@ def made_from(plan: Plan) -> dict[str, str]:
 
 def problem(plan: Plan) -> UsageError | None:
     """Why the next run would end with another model than the one that is locked; None when it would not."""
+    if not plan.model_locked:
+        return None
+    return _another_model(plan) or _lost_networks(plan)
+
+
+def _lost_networks(plan: Plan) -> UsageError | None:
+    """What a locked model was chosen from is never trained again."""
+    records = [path for split in plan.splits for path in plan.trained(split)]
+    lost = sum(not Path(path).exists() for path in records)
+    if not lost:
+        return None
+    return UsageError(
+        "E_MODEL_LOCKED",
+        f"The records of {lost} of {count(len(records), 'network')} are not there, and nothing is trained for the locked model "
+        f"{plan.frozen}",
+        "every network that it was chosen from",
+        "Copy them back, or put the settings back; or promet freeze NAME --into NEWSTUDY for a new model; "
+        f"or, if nobody has the old one, delete {Path(plan.sidecar('bundle')).parent} and run again",
+    )
+
+
+def _another_model(plan: Plan) -> UsageError | None:
     record = Path(plan.sidecar("bundle"))
-    if not plan.bundled or not record.exists() or not record.with_name(checksums.NAME).exists():
+    if not record.exists() or not record.with_name(checksums.NAME).exists():
         return None
     try:
         values = Sidecar.read(record).values

@@ -14,15 +14,18 @@ from typing import Any
 from promet.cohort import buckets, ledger, registry, table
 from promet.cohort.buckets import ORGANS, PATIENT_STAGES
 from promet.cohort.concerns import USED, flat, stage_settings
-from promet.core.errors import UsageError
+from promet.core import checksums
+from promet.core.errors import IntegrityError, UsageError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.settings import Settings
+from promet.core.sidecar import Sidecar
 from promet.core.stage import STAGES
 from promet.core.words import count
 
 STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
 FIT = ("training", "validation")
+LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
 
 
 class Plan:
@@ -136,6 +139,28 @@ class Plan:
     def bundled(self) -> bool:
         """True when a frozen study leaves a locked model; one that a waiver keeps is not made again."""
         return bool(self.frozen) and not self.sealed
+
+    @cached_property
+    def model_locked(self) -> bool:
+        """True when the model of a frozen study is made: nothing may be trained for it any more, whatever was lost."""
+        record = Path(self.sidecar("bundle"))
+        if not self.bundled or not (record.exists() or record.with_name(checksums.NAME).exists()):
+            return False
+        try:
+            freeze = Sidecar.read(record).values.get("freeze", self.frozen)
+        except IntegrityError:
+            return True
+        return freeze == self.frozen
+
+    def locked_fit(self, split: str) -> list[str]:
+        """Options that hold dataset to the fit set a locked model was trained on; none otherwise."""
+        if not self.model_locked or split != LOCKED_SPLIT:
+            return []
+        try:
+            fit = Sidecar.read(self.sidecar("bundle")).values.get("fit", "")
+        except IntegrityError:
+            return []
+        return ["--locked-fit", fit] if fit else []
 
     def locked(self, split: str) -> list[str]:
         """Options that keep a sealed study's fusion as it was fitted; none otherwise."""

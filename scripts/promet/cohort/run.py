@@ -13,11 +13,13 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from promet.cohort import ledger, locked, queue, words
+from promet.cohort import choices, forecast, guard, ledger, locked, queue, words
+from promet.cohort.edges import Graph
+from promet.cohort.forecast import Step, steps
 from promet.cohort.lock import MARK, Lock, end, held, running, snakemake_here
 from promet.cohort.overview import then_perhaps
 from promet.cohort.plan import PATIENT_STAGES, Plan
-from promet.cohort.status import Job, inspect, stale_records
+from promet.cohort.status import Job, inspect
 from promet.cohort.words import counted, last_words, named
 from promet.core.environment import own_commands_first
 from promet.core.errors import EXIT_OK, EXIT_RESUMABLE, UsageError
@@ -26,7 +28,6 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
-PHASES = ("prepare", "lock", "all")
 DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
 # Options with which Snakemake's own output is what was asked for.
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
@@ -52,34 +53,33 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
     """
     own_commands_first()
     run_with(option for option in options if option not in (*DRY, UNLOCK))
+    chosen = choices.read(options, configfiles, SNAKEFILE)
     snakemake = Snakemake(configfiles, options)
-    if UNLOCK in options:
+    if chosen.unlock:
         with held(config.results, config.registry) as lock:
             snakemake.lock = lock
             _clear(lock, snakemake)
         say("The folder is unlocked. Next: promet run")
         return EXIT_OK
-    if set(DRY) & set(options):
-        plan = _plan(config)
-        jobs = inspect(plan)
-        print_plan(plan, jobs)
-        return _phases(plan, snakemake, jobs, [] if plan.buckets else again or [], PHASES[-1:])
+    if chosen.dry:
+        return _forecast(_plan(config, snakemake), snakemake, chosen, again or [])
     with held(config.results, config.registry) as lock:
         snakemake.lock = lock
         queue.wait(options)
         _clear(lock, snakemake)
         ledger.mend(ledger.ledger_path(config.registry, config.study))
-        plan = _plan(config)
+        plan = _plan(config, snakemake)
         if plan.buckets:  # a bucket's job makes what is not there
             for path in again or []:
                 Path(path).unlink(missing_ok=True)
             again = []
+        course = steps(Graph(plan), chosen, again or ())
         jobs = inspect(plan)
         words.remember(plan, jobs)
         _bring_to_now(plan, jobs)
         _adopt(jobs, snakemake)
         print_plan(plan, jobs)
-        code = _phases(plan, snakemake, jobs, again or [])
+        code = _phases(plan, snakemake, jobs, course)
         if code == EXIT_OK:
             jobs = inspect(plan)
             words.remember(plan, jobs, finished=not any(job.state != "fresh" for job in jobs))
@@ -87,8 +87,21 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         return code
 
 
-def _plan(config: Settings) -> Plan:
+def _forecast(plan: Plan, snakemake: Snakemake, chosen: choices.Choices, again: list[str]) -> int:
+    """Say what would run; with an option that asks for Snakemake's own output, its own dry run follows."""
+    jobs = inspect(plan)
+    print_plan(plan, jobs)
+    for line in forecast.lines(*forecast.forecast(plan, jobs, chosen, again)):
+        print(line, flush=True)
+    if not snakemake.native:
+        return EXIT_OK
+    last = steps(Graph(plan), chosen, again)[-1]
+    return snakemake(last.phase, *snakemake.options, "--forcerun", *again, phase=last)
+
+
+def _plan(config: Settings, snakemake: Snakemake) -> Plan:
     plan = Plan(config)
+    snakemake.environment[guard.CONFIGURATION] = guard.configuration(plan)
     if not plan.patients:
         raise UsageError(
             "E_COHORT_EMPTY",
@@ -129,14 +142,16 @@ class Snakemake:
         self.fixed = ["--snakefile", str(snakefile)]
         if configfiles:  # once for all: of several, Snakemake takes the last
             self.fixed += ["--configfile", *map(str, configfiles)]
+        self.environment: dict[str, str] = {}
         self.lock: Lock | None = None
         self.stopped = False
         # On SIGTERM Snakemake waits for what runs; for SLURM's jobs for hours or for ever, so there they are cancelled instead.
         self.ending = signal.SIGINT if queue.goes_to_slurm(options) else signal.SIGTERM
 
-    def __call__(self, *words: str, phase: str = "") -> int:
+    def __call__(self, *words: str, phase: Step | None = None) -> int:
         """Exit code; a signal to this process is passed on, and Snakemake ends in its own time."""
-        environment = {**os.environ, "PROMET_PHASE": phase}
+        environment = {**os.environ, guard.PHASE: phase.phase if phase else "", **self.environment}
+        environment[guard.UNTIL] = " ".join(phase.until) if phase else ""
         handed: tuple[int, ...] = ()
         if self.lock:
             environment[MARK] = self.lock.holder.run
@@ -237,19 +252,14 @@ def _profile(options: list[str]) -> list[str]:
     return found
 
 
-def _phases(
-    plan: Plan, snakemake: Snakemake, jobs: list[Job], again: list[str], phases: tuple[str, ...] = PHASES
-) -> int:
-    for phase in phases:
-        here = jobs[: sum(1 for _ in plan.jobs(phase))]
-        if phase != PHASES[-1] and not again and _up_to_date(here):
+def _phases(plan: Plan, snakemake: Snakemake, jobs: list[Job], course: list[Step]) -> int:
+    for step in course:
+        here = jobs[: sum(1 for _ in plan.jobs(step.phase))]
+        if not step.jobs or (step is not course[-1] and not step.again and _up_to_date(here)):
             continue  # a later phase looks at these jobs again
         start = time.time()
-        stale = [*stale_records(plan, here), *again]
-        again = []
-        # The guard: what no longer fits its pin runs again, whatever Snakemake's own records say or have lost.
-        force = ["--forcerun", *stale] if stale else []
-        code = snakemake(phase, *snakemake.options, *force, phase=phase)
+        # What no longer fits its pin runs again, whatever Snakemake's own records say or have lost (cohort/guard.py).
+        code = snakemake(step.phase, *snakemake.options, "--forcerun", *step.again, phase=step)
         if snakemake.stopped:
             print("stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
             return EXIT_RESUMABLE

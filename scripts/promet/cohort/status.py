@@ -74,6 +74,8 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         job.made_with = record.pin
         patient = at.get("patient", "")
         digests[patient, stage] = record.digest
+        if stage == "train" and plan.model_locked:
+            continue  # kept as it is, whatever a newer promet would train
         if record.pin != job.pin:
             job.state, job.why = "stale", reasons.why(job)
         elif stage in PATIENT_STAGES:

@@ -28,6 +28,7 @@ def dataset(
     split: Split,
     out: Out,
     buckets: Annotated[str, typer.Option(help="Folder of the buckets, when patients share image jobs.")] = "",
+    locked_fit: Annotated[str, typer.Option(help="Digest of the fit set of the study's locked model.")] = "",
     pin: Pin = "",
     settings: SettingsJson = "{}",
 ) -> None:
@@ -40,7 +41,8 @@ def dataset(
     from promet.network.settings import Dataset
 
     chosen = from_json(Dataset, settings)
-    run(patients, ledger, cohort, split, out, pin, chosen, Path(buckets) if buckets else None)
+    shared = Path(buckets) if buckets else None
+    run(patients, ledger, cohort, split, out, pin, chosen, shared, locked_fit)
 
 
 @app.command()

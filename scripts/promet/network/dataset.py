@@ -47,6 +47,7 @@ def dataset(
     pin: str,
     settings: Dataset | None = None,
     buckets: Path | None = None,
+    locked: str = "",
 ) -> Sidecar:
     """Collect the fit set of a split and write members.parquet and fit.json beside ``out``.
 
@@ -62,10 +63,11 @@ def dataset(
         pin: stored in the record.
         settings: how much may be lost.
         buckets: folder of the buckets, when patients share image jobs.
+        locked: digest of the fit set that the locked model of the study was trained on, if there is one.
 
     Raises:
-        UsageError: a label is missing, a part lacks a label, too many are quarantined, or a member of a frozen
-            study is.
+        UsageError: a label is missing, a part lacks a label, too many are quarantined, a member of a frozen
+            study is, or the fit set is not that of the locked model.
     """
     settings = settings or Dataset()
 
@@ -96,6 +98,13 @@ def dataset(
         require_both_labels(members)
 
         digest = fit_digest(members)
+        if locked and digest != locked:
+            raise UsageError(
+                "E_MODEL_LOCKED",
+                "The fit set is no longer the one that the locked model was trained on: an image, a label or a member changed",
+                "images and labels of the training and validation parts as they were",
+                "Undo the change; or promet freeze NAME --into NEWSTUDY for a new model",
+            )
         sizes = {part: sum(member.part == part for member in members) for part in PARTS}
         fit = Path(out).with_name("fit.json")
         table = write_members(fit.with_name("members.parquet"), members)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from promet.core.errors import IntegrityError, Interrupted
+from promet.core import checksums
+from promet.core.errors import IntegrityError, Interrupted, UsageError
 from promet.core.files import atomic
 from promet.core.pin import canonical
 from promet.core.sidecar import Sidecar
@@ -231,10 +232,11 @@ def train(
 
     Raises:
         IntegrityError: the fit set or a tensor is not the recorded one, or the loss is no number.
-        UsageError: a part lacks a label, or the seed is being trained by another process.
+        UsageError: a part lacks a label, the seed is being trained by another process, or the study's model is locked.
         Interrupted: a signal came; the state is saved.
     """
     fit, patients, out = Path(fit), Path(patients), Path(out)
+    _require_unlocked(out)
     with resume.exclusive(out.parent), resume.requests_to_stop() as stop:
         record = run_stage(
             "train",
@@ -245,6 +247,20 @@ def train(
         )
         resume.discard(out.parent)
     return record
+
+
+def _require_unlocked(out: Path) -> None:
+    """The last defence of a locked model, should the plan or a person ask for another one: study/network/.../train.json."""
+    network = next((folder for folder in out.absolute().parents if folder.name == "network"), None)
+    model = network.with_name("model") if network else None
+    if model and ((model / checksums.NAME).exists() or (model / "bundle.json").exists()):
+        raise UsageError(
+            "E_MODEL_LOCKED",
+            "The model of this study is locked, and nothing is trained for it any more",
+            "a study whose model is not made yet",
+            f"promet freeze NAME --into NEWSTUDY for a new model; or, if nobody has the old one, delete the folder {model.name} "
+            "of the study and run again",
+        )
 
 
 def _work(
