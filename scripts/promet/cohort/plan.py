@@ -251,6 +251,12 @@ class Plan:
             self._pins[job] = make_pin([STAGES[stage], settings, self._uses(stage, **at)])
         return self._pins[job]
 
+    def pins_by_version(self, stage: str, **at: str) -> set[str]:
+        """A job's pin as this promet and every earlier one would have it."""
+        settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
+        uses = self._uses(stage, **at)
+        return {make_pin([version, settings, uses]) for version in range(1, STAGES[stage] + 1)}
+
     def shared_parts(self, stage: str, **at: str) -> dict[str, Any]:
         """What the pins of a stage have in common, by name: its version and each of its settings."""
         settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))

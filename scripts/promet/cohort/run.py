@@ -89,6 +89,8 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
 
 def _forecast(plan: Plan, snakemake: Snakemake, chosen: choices.Choices, again: list[str]) -> int:
     """Say what would run; with an option that asks for Snakemake's own output, its own dry run follows."""
+    if plan.buckets:
+        again = [plan.output(Path(path).stem, patient=Path(path).parent.name) for path in again]
     jobs = inspect(plan)
     print_plan(plan, jobs)
     for line in forecast.lines(*forecast.forecast(plan, jobs, chosen, again)):
@@ -123,7 +125,7 @@ def _require_same_networks(plan: Plan) -> None:
             for seed in plan.seeds:
                 at = {"variant": variant, "split": split, "seed": seed}
                 path = Path(plan.sidecar("train", **at))
-                if not path.exists() or Sidecar.read(path).pin != plan.pin("train", **at):
+                if not path.exists() or Sidecar.read(path).pin not in plan.pins_by_version("train", **at):
                     raise UsageError(
                         "E_SEALED",
                         "The settings of the networks are not those of the model that a waiver keeps",
