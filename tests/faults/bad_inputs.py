@@ -272,7 +272,7 @@ CASES = {
     "slices-disagree": bad_pet("E_PET_SLICES_DISAGREE", "slices disagree by 1200 s", {"SeriesTime": "130000", "AcquisitionTime": lambda i: f"11{4 * i:02d}00"}),
     "no-acquisition-time": bad_pet("E_PET_ACQUISITION_TIME", "AcquisitionTime (0008,0032) is missing", {"AcquisitionTime": None}),
     "scan-start-unclear": bad_pet("E_PET_SCAN_START", "nothing else says which is right", {"SeriesTime": "103000"}),
-    "times-erased": bad_pet("E_PET_TIMES_ERASED", "those of an anonymiser", {"SeriesTime": "120000", "AcquisitionTime": "120000"}, dose={"RadiopharmaceuticalStartTime": "120000", "RadiopharmaceuticalStartDateTime": None}),
+    "times-erased": bad_pet("E_PET_TIMES_ERASED", "times of an anonymiser", {"SeriesTime": "120000", "AcquisitionTime": "120000"}, dose={"RadiopharmaceuticalStartTime": "120000", "RadiopharmaceuticalStartDateTime": None}),
     "offset-of-one-side": bad_pet("E_PET_TIME_ZONE", "only one has an offset from UTC", dose={"RadiopharmaceuticalStartTime": None, "RadiopharmaceuticalStartDateTime": "20250102060000+0000"}),
     "series-of-another-day": bad_pet("E_PET_SERIES_DATE", "SeriesDate (0008,0021) and AcquisitionDate", {"SeriesDate": "20250105"}, dose={"RadionuclideHalfLife": 45721.0}, nuclide=("C-127A2", "SRT", "^64^Copper")),
     "another-nuclide": bad_pet("E_PET_NUCLIDE_CONFLICT", "is called after Ga-68", dose={"Radiopharmaceutical": "68Ga PSMA-11"}),

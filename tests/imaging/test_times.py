@@ -119,6 +119,40 @@ VENDORS = {
         {"AcquisitionTime": own_beds(200), "FrameReferenceTime": 0, "ActualFrameDuration": 180000, "SeriesTime": at(2730)},
         {},
     ),
+    "cps-cut-series-late-with-factors": (
+        3600,
+        {
+            "AcquisitionTime": own_beds(200, 2),
+            "FrameReferenceTime": 0,
+            "ActualFrameDuration": 180000,
+            "DecayFactor": lambda i: f"{2 ** ((200 * (i // BED + 2) + mean(180)) / F18):.5f}",
+            "SeriesTime": at(7200),
+        },
+        {},
+    ),
+    "ge-own-times-cut-series-late": (
+        3600,
+        {
+            "Manufacturer": "GE MEDICAL SYSTEMS",
+            "AcquisitionTime": own_beds(300, 2),
+            "FrameReferenceTime": beds(300, 240, to_mean=False, first=2),
+            "SeriesTime": at(7200),
+        },
+        {},
+    ),
+    "over-midnight-with-one-date": (
+        3600,
+        {"SeriesTime": "235500", "AcquisitionTime": lambda i: ("235500", "000000", "000500")[i // BED], "FrameReferenceTime": beds(300, 300)},
+        {"dose": {"RadiopharmaceuticalStartTime": "225500", "RadiopharmaceuticalStartDateTime": None}},
+    ),
+    "over-new-year": (
+        3600,
+        {
+            "SeriesDate": "20241231", "SeriesTime": "235500", "AcquisitionDate": lambda i: ("20241231", "20250101")[i // BED > 0],
+            "AcquisitionTime": lambda i: ("235500", "000000", "000500")[i // BED], "FrameReferenceTime": beds(300, 300),
+        },
+        {"dose": {"RadiopharmaceuticalStartTime": "225500", "RadiopharmaceuticalStartDateTime": "20241231225500"}},
+    ),
     "series-seconds-late": (3600, {"SeriesTime": at(4), "FrameReferenceTime": 1328700}, {}),
     "ge-private-series-late": (
         1800,
@@ -414,6 +448,42 @@ def test_one_time_for_everything(erased, life, date):
 def test_noon_is_told():
     result = suv.factors(headers({"SeriesTime": "120000", "AcquisitionTime": "120000"}))
     assert result.audit["uptake_s"] == 7200 and any("noon or midnight" in w for w in result.warnings)
+
+
+def test_a_moment_of_correction_of_another_day():
+    changes = {"DecayCorrected": "YES", "DecayCorrectionDateTime": "20241231110000"}
+    assert refused(changes, life=CU64, dose=when("20241230100000")) == "E_PET_SERIES_DATE"
+    assert refused({**changes, "DecayCorrectionDateTime": "20250102"}) == "E_PET_DECAY_TIME"
+
+
+def test_one_bed_of_a_series_with_a_late_time_is_told():
+    """Whether its AcquisitionTime is the bed's or the scan's, nothing says: 8 minutes, 5 % of F-18."""
+    changes = {
+        "AcquisitionTime": at(480),
+        "FrameReferenceTime": 1000 * (480 + mean(300)),
+        "SeriesTime": at(7200),
+    }
+    result = suv.factors(headers(changes))
+    np.testing.assert_allclose(result.slopes, per_bq(3600), rtol=1e-6)
+    assert any("of one bed" in w for w in result.warnings)
+
+
+def test_frames_of_a_dynamic_scan_from_the_injection_on(tmp_path):
+    """Said to be frames, not times of an anonymiser."""
+    for frame in range(2):
+        changes = {
+            "SeriesType": ["DYNAMIC", "IMAGE"],
+            "SeriesTime": "100000",
+            "AcquisitionTime": f"10{frame:02d}00",
+        }
+        for index in range(4):
+            data = pixels(make(index, changes), stored(index))
+            data.SOPInstanceUID = generate_uid()
+            save(data, tmp_path / f"{frame}{index}.dcm")
+    for look in (check_source, convert_source):
+        with pytest.raises(DataError) as caught:
+            look(tmp_path)
+        assert caught.value.code == "E_PET_FRAMES"
 
 
 def test_corrected_to_the_injection_itself():

@@ -84,6 +84,7 @@ def check_source(source: Path) -> sitk.Image:
                     "Copy again",
                 )
         headers = [frame.header for frame in frames]
+        stacking.refuse_frames(headers)  # first: frames of a dynamic scan have no one time
         suv.factors(headers)
         return geometry.canonical(stacking.grid(stacking.stack(headers), headers[0]))
     except DataError as error:
@@ -178,6 +179,7 @@ def _from_volume(source: Path) -> Converted:
 def _from_dicom(source: Path) -> Converted:
     found = series.find_pet(source)
     headers = [frame.header for frame in found.frames]
+    stacking.refuse_frames(headers)  # first: frames of a dynamic scan have no one time
     factors = suv.factors(headers)
     stack = stacking.stack(headers)
     first = headers[0]

@@ -54,19 +54,23 @@ def offsets(headers: list[Header], life: float) -> tuple[np.ndarray | None, bool
     to the mean of the frame.
 
     The standard has it count to the moment of mean activity, ln(kT/(1-exp(-kT)))/k after the frame's start; GE and CPS count
-    to its start. A time shorter than that, or the decay factors, tell which. ``None`` when a slice lacks one.
+    to its start. A time shorter than that, the decay factors, or else the maker tell which. Where all are 0 the decay factors
+    stand for them. ``None`` when a slice lacks one.
     """
     times = _numbers(headers, "FrameReferenceTime")
     means = _means(headers, life)
     if times is None or means is None:
         return None, False
-    to_mean = bool((times / 1000 >= means - 1).all())
     elapsed = _elapsed(headers, life)
+    if elapsed is not None and not times.any():
+        return elapsed - means, True
+    times = times / 1000
+    to_mean = bool((times >= means - 1).all())
     if to_mean and elapsed is not None:
-        to_mean = bool(
-            np.median(np.abs(elapsed - times / 1000)) <= np.median(np.abs(elapsed - times / 1000 - means))
-        )
-    return times / 1000 - (means if to_mean else 0.0), to_mean
+        to_mean = bool(np.median(np.abs(elapsed - times)) <= np.median(np.abs(elapsed - times - means)))
+    elif to_mean:
+        to_mean = not (headers[0].text("Manufacturer") or "").upper().startswith("GE")
+    return times - (means if to_mean else 0.0), to_mean
 
 
 def decay_offsets(headers: list[Header], life: float) -> np.ndarray | None:

@@ -35,6 +35,19 @@ class Stack:
     warnings: list[str] = field(default_factory=list)
 
 
+def refuse_frames(headers: list[Header], what: str = "PET") -> None:
+    """Refuse several images at one place in a dynamic or gated series (E_<what>_FRAMES)."""
+    kinds = {kind.upper() for header in headers for kind in header.texts("SeriesType")} & {"DYNAMIC", "GATED"}
+    places = [header.numbers("ImagePositionPatient", 3) for header in headers] if kinds else []
+    if None not in places and len({tuple(np.round(place, 3)) for place in places}) < len(places):
+        raise DataError(
+            f"E_{what}_FRAMES",
+            f"The series is {min(kinds).lower()}: several images lie at each place",
+            "one static image",
+            "Give the static series, or sum its frames first",
+        )
+
+
 def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
     """Order slices by place and check that they make one volume.
 
@@ -42,7 +55,7 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
     half of the usual one are interpolated; larger ones are missing slices.
 
     Raises:
-        DataError: E_<what>_NO_PLACE, _ORIENTATION, _MIXED_GRIDS, _SHIFTED, _SINGLE_SLICE, _FRAMES, _MISSING_SLICE,
+        DataError: E_<what>_NO_PLACE, _ORIENTATION, _MIXED_GRIDS, _SHIFTED, _SINGLE_SLICE, _MISSING_SLICE,
             _DUPLICATE_SLICE.
     """
     headers = list(headers)
@@ -82,14 +95,6 @@ def stack(headers: Iterable[Header], what: str = "PET") -> Stack:
             f"E_{what}_SHIFTED",
             "The slices are shifted against each other",
             "slices stacked along their normal",
-        )
-    kinds = {kind.upper() for kind in headers[0].texts("SeriesType")} & {"DYNAMIC", "GATED"}
-    if kinds and (np.diff(positions) < 1e-3).any():
-        raise DataError(
-            f"E_{what}_FRAMES",
-            f"The series is {kinds.pop().lower()}: several images lie at each place",
-            "one static image",
-            "Give the static series, or sum its frames first",
         )
     gap, regular, notes, told = _gaps(positions, what)
     return Stack(

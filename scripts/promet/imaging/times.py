@@ -10,8 +10,8 @@ order of files matters):
    is the start (Siemens, DICOM). AcquisitionTime is the same while offsets grow (GE, continuous bed motion): it is the
    start itself. Every FrameReferenceTime 0 (CPS): the earliest AcquisitionTime. Anything else is refused.
 
-What was taken is checked against the slices. SeriesTime that lies within a minute of an AcquisitionTime which is no bed's
-own stands (Philips: one odd FrameReferenceTime in all slices). Otherwise an account by which SUV would differ by 10 % is a
+What was taken is checked against the slices. SeriesTime that lies beside an AcquisitionTime which is no bed's own (a minute, or 2 % of
+SUV before it) stands (Philips: one odd FrameReferenceTime in all slices). Otherwise an account by which SUV would differ by 10 % is a
 refusal, by 5 % a warning, unless the GE or Siemens start or the decay factors confirm what was taken. A bed's own
 AcquisitionTime is never the reference: later beds would be wrong by up to 20 %.
 """
@@ -34,6 +34,7 @@ SLACK = 1.0  # s; SeriesTime without a fraction may seem later than an acquisiti
 MINUTE = 60.0
 LONG = 6 * 3600.0  # longest believable uptake of a nuclide that lives minutes to hours
 SHORT_LIVED = DAY / 4  # s of half-life; above it, days from injection to scan are believable
+NEAR = 0.02  # share of SUV by which SeriesTime may be before an AcquisitionTime that it agrees with
 APART = 0.10  # two accounts of the scan start may differ by this share of SUV, unless a third confirms one
 USUAL = (1200.0, 10800.0)  # s of uptake
 NEVER = "Export the original series, or give the PET in SUV (NIfTI)"
@@ -58,6 +59,14 @@ def uptake(headers: list[Header], life: float, result: Result) -> float:
     injected = _injected(headers[0], reference, clock, own and not said, life, result)
     seconds = reference - injected
     begun = min((time for time in starts if time is not None), default=reference)
+    if (
+        life >= SHORT_LIVED and seconds > MINUTE and abs(begun - reference) > DAY / 2
+    ):  # and not that of the injection
+        raise _refused(
+            "E_PET_SERIES_DATE",
+            f"DecayCorrectionDateTime and acquisition are {abs(begun - reference) / DAY:.1f} days apart, by which SUV would differ "
+            f"by {100 * _share(begun - reference, life):.0f} %",
+        )
     _check_uptake(seconds, max(begun, reference) - injected, life, result)
     _check_placeholder(headers[0], [*starts, reference], result)
     return seconds
@@ -90,8 +99,13 @@ def after_injection(headers: list[Header], life: float, result: Result) -> tuple
 
 def _fixed(head: Header, clock: float | None) -> tuple[float | None, bool]:
     """DecayCorrectionDateTime of enhanced PET, which says it outright, and whether it has an offset of its own."""
-    moment = moment_of(head.text("DecayCorrectionDateTime")) if head.text("DecayCorrected") == "YES" else None
-    return (None, False) if moment is None else (on(moment, clock), moment.zone is not None)
+    text = head.text("DecayCorrectionDateTime") if head.text("DecayCorrected") == "YES" else None
+    if text is None:
+        return None, False
+    moment = moment_of(text)
+    if moment is None:
+        raise _refused("E_PET_DECAY_TIME", "DecayCorrectionDateTime cannot be read as a date and time")
+    return on(moment, clock), moment.zone is not None
 
 
 def _reference(
@@ -124,7 +138,8 @@ def _reference(
         return any(abs(witness - moment) < MINUTE for witness in witnesses)
 
     series = _same_day(_series(head), first, slices, life, result)
-    beside = abs(series - first) < MINUTE and (slices is None or slices.kind != "own")
+    beside = series > first - MINUTE or (series < first and _share(series - first, life) <= NEAR)
+    beside = beside and series < first + MINUTE and (slices is None or slices.kind != "own")
     if series <= first + SLACK:
         taken, rule = series, "SeriesTime (not after the earliest AcquisitionTime)"
     elif beside:
@@ -134,6 +149,16 @@ def _reference(
         witnesses = [witness for witness in witnesses if witness != start]  # it cannot confirm itself
     else:
         taken, rule = _by_slices(headers, known_starts, slices, to_mean, confirmed, life)
+        share = _share(first - slices.low, life)
+        if (
+            slices.kind == "one"
+            and share > NEAR
+            and not any(abs(moment - taken) < MINUTE for moment in makers)
+        ):
+            result.warnings.append(
+                "SeriesTime is missing or after AcquisitionTime, and the slices are of one bed: if its AcquisitionTime is that of "
+                f"the whole scan, SUV differs by {100 * share:.0f} %"
+            )
     if slices is not None:
         apart = slices.apart(taken)
         share = _share(apart, life)
@@ -367,8 +392,8 @@ def _check_uptake(seconds: float, begun: float, life: float, result: Result) -> 
     if begun < MINUTE:
         raise _refused(
             "E_PET_TIMES_ERASED",
-            f"The scan begins {begun:.0f} s after the injection: the times are those of an anonymiser, not of the examination",
-            "the times of injection and scan",
+            f"The scan begins {begun:.0f} s after the injection: times of an anonymiser, or the beginning of a dynamic scan",
+            "the times of injection and of a static scan",
         )
     if life < SHORT_LIVED and not USUAL[0] <= begun <= USUAL[1]:
         result.warnings.append(f"The uptake time is {begun / 60:.0f} min: please check")
