@@ -6,6 +6,7 @@ import SimpleITK as sitk
 from dicom_series import CT_CLASS, SHARED_DATA, circle, code, save, write, write_rtstruct
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from shapes import grid, millilitres
 from skimage.draw import polygon2mask
 
 from promet.core.errors import DataError, UsageError
@@ -18,24 +19,6 @@ SMALL = SHARED_DATA / "small_dicom"
 GE, SARCOMA = SHARED_DATA / "ge_wholebody_pelvis", SHARED_DATA / "sarcoma_fdg_cohort/nifti"
 needs_small = pytest.mark.skipif(not SMALL.is_dir(), reason="the small DICOM files are not here")
 Z = np.arange(-30, 30.1, 3.0)
-
-
-def grid(
-    spacing=(4.07, 4.07, 3.0),
-    size=(40, 40, 40),
-    centre=(0.0, 0.0, 0.0),
-    direction=(1, 0, 0, 0, 1, 0, 0, 0, 1),
-):
-    made = sitk.Image(size, sitk.sitkFloat32)
-    made.SetSpacing(spacing)
-    made.SetDirection(direction)
-    half = [(n - 1) * s / 2 for n, s in zip(size, spacing, strict=True)]
-    made.SetOrigin((np.array(centre) - np.reshape(direction, (3, 3)) @ half).tolist())
-    return made
-
-
-def millilitres(mask):
-    return np.count_nonzero(sitk.GetArrayFromImage(mask)) * np.prod(mask.GetSpacing()) / 1000
 
 
 def refused(*args, **rest):

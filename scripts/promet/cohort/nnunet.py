@@ -17,9 +17,10 @@ import SimpleITK as sitk
 
 from promet.cohort.public import write_table
 from promet.cohort.table import Row
-from promet.core.errors import UsageError
+from promet.core.errors import DataError, UsageError
 from promet.core.files import atomic
 from promet.core.rows import read_table
+from promet.core.volumes import look
 
 NAME = re.compile(r"(psma_[0-9a-z]+)_(\d{4}-\d{2}-\d{2})_0001\.nii(?:\.gz)?", re.IGNORECASE)
 PROSTATE = 22  # TotalSegmentator, task total
@@ -111,6 +112,10 @@ def derive(label: Path, pet: Path, organ: Path) -> tuple[sitk.Image, sitk.Image,
     Returns:
         The three, or in words why the study cannot be used.
     """
+    try:
+        look(label), look(organ)  # ITK would fill up with zeros what is missing of them
+    except DataError:
+        return "a file is cut or lies nowhere"
     marked = sitk.ReadImage(str(label))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(pet))

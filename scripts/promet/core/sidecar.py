@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.errors import IntegrityError
-from promet.core.files import read_json, write_json
+from promet.core.files import digest_file, read_json, write_json
 
 OK = "ok"
 NO_LESION = (
@@ -80,3 +80,20 @@ class Sidecar:
                 "the JSON that promet wrote",
                 "Delete it and run again",
             ) from error
+
+
+def product(folder: Path, name: str, stage: str) -> Path:
+    """Path of a product of a stage beside its record.
+
+    Raises:
+        IntegrityError: E_PRODUCT_BROKEN when it is not what the record says: the disk's fault, not the patient's.
+    """
+    path, recorded = Path(folder, name), Sidecar.read(Path(folder, f"{stage}.json")).products.get(name)
+    if recorded and (not path.exists() or digest_file(path) != recorded):
+        raise IntegrityError(
+            "E_PRODUCT_BROKEN",
+            f"{name} does not match its record {stage}.json",
+            "the file that the stage wrote",
+            f"Delete {stage}.json of this patient and run again",
+        )
+    return path

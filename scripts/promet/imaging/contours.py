@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAME = 0.3  # mm; outlines that lie closer than this on average are one outline drawn twice
-TINY = 0.1  # of its area: what a contour may stick out and still be the same as another or inside it
+SAME = 0.3  # mm; outlines nowhere further apart than twice this, and less than this on average, are one drawn twice
+SAMPLES = 400  # of a line, where it is compared with another
 
 
 @dataclass
@@ -37,8 +37,8 @@ class Area:
 
 @dataclass
 class _Outline:
+    points: np.ndarray  # pixels
     raster: np.ndarray
-    length: float  # pixels
     area: int
 
 
@@ -74,7 +74,7 @@ def fill(contours: list[np.ndarray], xor: list[bool], shape: tuple[int, int], st
     for outline in (*plain, *toggling):
         odd ^= outline.raster
     partial = any(
-        np.count_nonzero(a.raster & b.raster) > _slack(a, b, step)
+        _overlap(a, b, step)
         for j, b in enumerate(plain)
         for i, a in enumerate(plain[:j])
         if i not in around[j] and j not in around[i]
@@ -123,12 +123,12 @@ def once(points: np.ndarray) -> np.ndarray:
 
 def _distinct(contours: list[np.ndarray], shape: tuple[int, int], step: float) -> tuple[list[_Outline], int]:
     """The outlines of some area, largest first and copies laid over each other; how many are copies."""
-    kept: list[_Outline] = []
-    for points in contours:
-        raster = _raster(points, shape)
-        length = float(np.linalg.norm(points - np.roll(points, 1, 0), axis=1).sum())
-        if raster.any():
-            kept.append(_Outline(raster, length, np.count_nonzero(raster)))
+    kept = [
+        _Outline(points, raster, np.count_nonzero(raster))
+        for points in contours
+        for raster in [_raster(points, shape)]
+    ]
+    kept = [outline for outline in kept if outline.area]
     kept.sort(key=lambda outline: (-outline.area, int(outline.raster.argmax())))
     distinct: list[_Outline] = []
     for outline in kept:
@@ -148,13 +148,49 @@ def _raster(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return raster
 
 
-def _slack(a: _Outline, b: _Outline, step: float) -> float:
-    """Pixels that two outlines may differ or overlap by and nobody meant it."""
-    return min(SAME / step * min(a.length, b.length), TINY * min(a.area, b.area))
+def _relation(points: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance (n,) of points to a closed line, and whether it encloses them (n,), by the even-odd rule."""
+    points = points[:: max(1, len(points) // SAMPLES)]
+    ahead = np.roll(line, -1, 0)
+    along, to = ahead - line, points[:, None] - line
+    share = np.clip((to * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-12), 0, 1)
+    distance = np.sqrt(((to - share[..., None] * along) ** 2).sum(-1)).min(1)
+    above = line[:, 0] > points[:, :1]
+    crosses = above != (ahead[:, 0] > points[:, :1])
+    at = along[:, 1] * to[..., 0] / np.where(along[:, 0] == 0, 1, along[:, 0])
+    return distance, (crosses & (to[..., 1] < at)).sum(1) % 2 == 1
+
+
+def _apart(a: _Outline, b: _Outline, far: float) -> bool:
+    """Whether the boxes of two lines differ by more than ``far``: quicker than the lines themselves."""
+    return bool(
+        np.abs(np.r_[a.points.min(0) - b.points.min(0), a.points.max(0) - b.points.max(0)]).max() > far
+    )
 
 
 def _same(a: _Outline, b: _Outline, step: float) -> bool:
-    return np.count_nonzero(a.raster ^ b.raster) <= _slack(a, b, step)
+    near = SAME / step
+    if _apart(a, b, 2 * near):
+        return False
+    both = [_relation(one, other)[0] for one, other in ((a.points, b.points), (b.points, a.points))]
+    return all(found.mean() <= near and found.max() <= 2 * near for found in both)
+
+
+def _holds(outer: _Outline, inner: _Outline, step: float) -> bool:
+    """Whether ``inner`` lies in ``outer``; it may touch its line."""
+    if (inner.points.min(0) < outer.points.min(0) - SAME / step).any():
+        return False
+    if (inner.points.max(0) > outer.points.max(0) + SAME / step).any():
+        return False
+    distance, within = _relation(inner.points, outer.points)
+    back, inside_out = _relation(outer.points, inner.points)
+    return bool((within | (distance <= SAME / step)).all() and not (inside_out & (back > SAME / step)).any())
+
+
+def _overlap(a: _Outline, b: _Outline, step: float) -> bool:
+    """Whether they share more than touching lines do."""
+    length = min(np.linalg.norm(o.points - np.roll(o.points, 1, 0), axis=1).sum() for o in (a, b))
+    return np.count_nonzero(a.raster & b.raster) > min(SAME / step * length, 0.1 * min(a.area, b.area))
 
 
 def _nest(outlines: list[_Outline], step: float) -> tuple[list[int], list[set[int]]]:
@@ -162,11 +198,7 @@ def _nest(outlines: list[_Outline], step: float) -> tuple[list[int], list[set[in
     around: list[set[int]] = []
     depth: list[int] = []
     for j, inner in enumerate(outlines):
-        holders = {
-            i
-            for i, outer in enumerate(outlines[:j])
-            if np.count_nonzero(inner.raster & ~outer.raster) <= _slack(inner, inner, step)
-        }
+        holders = {i for i, outer in enumerate(outlines[:j]) if _holds(outer, inner, step)}
         around.append(holders)
         depth.append(max((depth[i] + 1 for i in holders), default=0))
     return depth, around

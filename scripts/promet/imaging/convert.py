@@ -14,9 +14,9 @@ from promet.core.errors import DataError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.core.volumes import is_volume
 from promet.imaging import dicom, geometry, maps, series, stacking, suv
 from promet.imaging.settings import Convert
-from promet.imaging.volumes import is_volume
 from promet.imaging.whole import is_whole
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")

@@ -11,7 +11,7 @@ from promet.core.errors import DataError
 from promet.core.files import atomic
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.geometry import dilate_mm, read_image, read_pet, to_grid
+from promet.imaging.geometry import dilate_mm, read_masks, read_pet, to_grid
 from promet.imaging.settings import Crop
 
 PRODUCT = "cuboid.npy"
@@ -134,7 +134,7 @@ def run(out: Path, pin: str, settings: Crop) -> Sidecar:
 
     def work() -> Outcome:
         pet = read_pet(folder)
-        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
+        organ, lesions = read_masks(folder)
         cuboid, values, warnings = crop(pet, organ, lesions, settings)
         with atomic(folder / PRODUCT) as temporary:
             np.save(temporary, cuboid, allow_pickle=False)

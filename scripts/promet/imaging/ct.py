@@ -9,10 +9,10 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
+from promet.core.volumes import is_volume
 from promet.imaging import dicom, geometry, series, stacking
 from promet.imaging.dicom import Header
 from promet.imaging.scans import Images
-from promet.imaging.volumes import is_volume
 
 RANGE = (-32768, 32767)
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from promet.core import volumes
 from promet.core.errors import DataError
 from promet.core.files import atomic
-from promet.imaging import volumes
+from promet.core.sidecar import product
 
 WHOLE, REGION = "pet.nii.gz", "region.nii.gz"  # of convert, if it keeps the whole body, else of segment
 FINE = 1.5  # on a reference coarser by this factor a voxel is averaged, else sampled once
@@ -98,8 +99,17 @@ def place(image: sitk.Image) -> np.ndarray:
 
 
 def read_pet(folder: Path) -> sitk.Image:
-    """A patient's PET in SUV on the grid of his masks: the whole body, or what is kept of it around the organ."""
-    return read_image(folder / WHOLE if (folder / WHOLE).exists() else folder / REGION)
+    """A patient's PET in SUV on the grid of the masks: the whole body, or what is kept of it around the organ."""
+    whole = (folder / WHOLE).exists()
+    return read_image(product(folder, WHOLE, "convert") if whole else product(folder, REGION, "segment"))
+
+
+def read_masks(folder: Path) -> tuple[sitk.Image, sitk.Image]:
+    """Prostate and lesions that segment wrote."""
+    organ, lesions = (
+        read_image(product(folder, name, "segment")) for name in ("prostate.nii.gz", "lesions.nii.gz")
+    )
+    return organ, lesions
 
 
 def without_text(image: sitk.Image) -> sitk.Image:

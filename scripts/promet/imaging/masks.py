@@ -10,11 +10,12 @@ import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
+from promet.core import volumes
 from promet.core.errors import DataError, PrometError
-from promet.imaging import dicom, geometry, volumes
+from promet.core.volumes import is_volume
+from promet.imaging import dicom, geometry
 from promet.imaging.roi import Chooser, Contoured, missing, unusable
 from promet.imaging.scans import Around, check_frame
-from promet.imaging.volumes import is_volume
 from promet.imaging.whole import is_whole
 
 log = logging.getLogger("promet")

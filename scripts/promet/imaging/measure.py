@@ -15,7 +15,7 @@ from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.expression import primary_surrogate, psma_expression
-from promet.imaging.geometry import read_image, read_pet
+from promet.imaging.geometry import read_masks, read_pet
 from promet.imaging.settings import Measure
 
 POINT_MM = (
@@ -220,7 +220,7 @@ def run(out: Path, pin: str, settings: Measure) -> Sidecar:
 
     def work() -> Outcome:
         pet = read_pet(folder)
-        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
+        organ, lesions = read_masks(folder)
         # Only the voxels a sphere can reach: the whole body costs memory and time.
         index, size = surroundings(sitk.Or(organ, lesions), 2 * radius_mm(settings.suv_peak_ml))
         suv, inside, hot = (

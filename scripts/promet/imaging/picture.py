@@ -19,7 +19,7 @@ from promet.core.files import atomic
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.crop import box_grid, centroid_mm
-from promet.imaging.geometry import read_image, read_pet
+from promet.imaging.geometry import read_masks, read_pet
 from promet.imaging.settings import Crop, Picture
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def run(out: Path, pin: str, settings: Picture, box: Crop) -> Sidecar:
 
     def work() -> Outcome:
         pet = read_pet(folder)
-        organ, lesions = (read_image(folder / f"{name}.nii.gz") for name in ("prostate", "lesions"))
+        organ, lesions = read_masks(folder)
         figure = draw(pet, organ, lesions, folder.name, settings, box)
         with atomic(folder / PRODUCT) as temporary:
             figure.savefig(temporary, metadata={"Software": None})

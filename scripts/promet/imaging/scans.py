@@ -86,8 +86,20 @@ class Images:
             if data.get("PatientID"):
                 self.patients.add(str(data.PatientID))
         self.scans = list(series.values())
+        if len(self.scans) > 2 and all(len(scan.instances) == 1 for scan in self.scans):
+            self.scans = _merged(self.scans)
         self.instances = {uid for scan in self.scans for uid in scan.instances}
         self.frames = {scan.frame for scan in self.scans} - {""}
+
+
+def _merged(scans: list[Scan]) -> list[Scan]:
+    """One series for each modality and frame, where an anonymiser gave every image a series of its own."""
+    merged: dict[tuple[str, str], Scan] = {}
+    for scan in scans:
+        into = merged.setdefault((scan.modality, scan.frame), Scan(scan.frame, scan.modality))
+        into.instances |= scan.instances
+        into.places += scan.places
+    return list(merged.values())
 
 
 class Around:

@@ -13,9 +13,9 @@ import SimpleITK as sitk
 
 from promet.cohort.registry import sources
 from promet.core.errors import DataError
-from promet.core.sidecar import NO_LESION, OK, Sidecar
+from promet.core.sidecar import NO_LESION, OK, Sidecar, product
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, to_grid, write_nifti
+from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, read_pet, to_grid, write_nifti
 from promet.imaging.masks import NOTHING_MARKED, names_in, read_mask
 from promet.imaging.measure import count, surroundings
 from promet.imaging.organs import NAMES
@@ -246,9 +246,9 @@ def run(
                 "Draw it, or let TotalSegmentator make it on the CT (imaging.totalsegmentator.use), then run promet intake",
             )
         whole = folder / WHOLE
-        pet = read_image(whole) if whole.exists() else _convert_again(given)
+        pet = read_pet(folder) if whole.exists() else _convert_again(given)
         told: list[str] = []
-        labels = read_image(folder / ORGANS) if organs else None
+        labels = read_image(product(folder, ORGANS, "organs")) if organs else None
         if labels is None:
             organ = read_source("prostate", given, pet, settings.prostate_roi, told)
         else:
