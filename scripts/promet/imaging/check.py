@@ -17,6 +17,7 @@ from promet.cohort.table import read
 from promet.core.errors import DataError
 from promet.imaging import convert, dicom, masks
 from promet.imaging.ct import choose, convert_ct
+from promet.imaging.segment import how
 from promet.imaging.settings import Imaging
 
 
@@ -74,7 +75,7 @@ def _look_at_mask(
         masks.fitting(path, getattr(settings.segment, f"{name}_roi"), named=True)
     asked = (getattr(settings.segment, f"{name}_roi"), paths.get("ct"), paths.get("pet"))
     if grid is not None:
-        masks.read_mask(path, grid, *asked, several=name == "lesions")
+        masks.read_mask(path, grid, *asked, **how(name))
     else:
         grid = sitk.Image([1, 1, 1], sitk.sitkUInt8)
         grid.SetSpacing([5.0, 5.0, 5.0])

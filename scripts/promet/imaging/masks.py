@@ -33,6 +33,7 @@ def read_mask(
     warnings: list[str] | None = None,
     by_name: bool = False,
     several: bool = False,
+    least: float = 0.0,
 ) -> sitk.Image:
     """Read a mask and bring it to the PET grid.
 
@@ -47,6 +48,7 @@ def read_mask(
         warnings: sentences are appended here (and always logged).
         by_name: a volume, whose labels have no names, does not fit a pattern (otherwise it is taken as it is).
         several: names that fit in part are as good as those that fit from end to end.
+        least: share of its volume that must lie inside the PET.
 
     Returns:
         uint8 0/1 on the grid of ``reference``.
@@ -64,6 +66,13 @@ def read_mask(
     if not _any(mask):
         raise _outside()
     before, after = _volume(own), _volume(mask)
+    if after < least * before:
+        raise DataError(
+            "E_MASK_OUTSIDE",
+            f"Only {after / before:.0%} of the mask's volume lies inside the PET",
+            f"at least {least:.0%}",
+            "Check that PET and mask are of the same patient",
+        )
     if after < 0.5 * before and before > 20 * float(np.prod(reference.GetSpacing())):
         told.append(f"Only {100 * after / before:.0f} % of the mask's volume lies inside the PET")
     for sentence in told:

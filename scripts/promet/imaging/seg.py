@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -37,7 +38,7 @@ def read(
     if len(chosen) > 1:
         told.append(f"{len(chosen)} segments fit and were united")
     every = frames_of(data, "MASK")
-    bits = _bits(data, kind, len(every))
+    bits = _bits(data, kind, every, told)
     frames = [f for f in every if kind == "LABELMAP" or _segment(f) in chosen]
     if not frames:
         raise DataError(
@@ -144,7 +145,7 @@ class _Grid:
         return Contoured(image, self.frame, self.drawn)
 
 
-def _bits(data: Dataset, kind: str, frames: int) -> int:
+def _bits(data: Dataset, kind: str, frames: list[Frame], told: list[str]) -> int:
     """Bits of a voxel in the file: 1, or those allocated.
 
     Frames or segments padded to whole bytes, and one bit said to be eight, are met: only the length tells.
@@ -157,12 +158,22 @@ def _bits(data: Dataset, kind: str, frames: int) -> int:
     syntax = data.file_meta.get("TransferSyntaxUID") if hasattr(data, "file_meta") else None
     if syntax is not None and syntax.is_compressed and not syntax.is_deflated:
         return bits
-    voxels, raw = frames * int(data.Rows) * int(data.Columns), data.PixelData
+    size, raw = int(data.Rows) * int(data.Columns), data.PixelData
+    voxels = len(frames) * size
     needed = -(-voxels * bits // 8)
     if not needed <= len(raw) <= needed + needed % 2:
         raise _pixels(f"holds {len(raw)} bytes of pixels instead of {needed}")
     if bits == 1 and any(np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")[voxels:]):
         raise _pixels("holds pixels behind its last frame")
+    if bits == 1 and size % 8 and len(frames) > 1:
+        sizes = Counter(_segment(frame) for frame in frames).values()
+        padded = {len(frames) * -(-size // 8)}
+        padded |= {sum(-(-n * size // 8) for n in sizes)} if len(sizes) > 1 else set()
+        if {-(-n // 2) for n in padded} & {len(raw) // 2}:
+            told.append(
+                "The pixels would take as many bytes if every frame or segment were padded to whole bytes, as some "
+                "programs do against the standard: please check the picture"
+            )
     return bits
 
 

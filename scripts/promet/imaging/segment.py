@@ -7,6 +7,7 @@ The lesions come from the user if given; otherwise they are found by a watershed
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,6 +25,7 @@ from promet.imaging.roi import Chooser
 from promet.imaging.settings import Lesions, Segment
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
+LEAST_INSIDE = 0.5  # of the volume of a prostate mask; the prostate lies in the middle of a PET
 PLAUSIBLE_ML = (5.0, 400.0)  # a prostate; outside of this the mask is more likely another structure
 
 
@@ -173,9 +175,7 @@ def read_source(
     """
     told: list[str] = []
     try:
-        mask = read_mask(
-            given[name], pet, roi, given.get("ct"), given.get("pet"), told, several=name == "lesions"
-        )
+        mask = read_mask(given[name], pet, roi, given.get("ct"), given.get("pet"), told, **how(name))
     except DataError as error:
         if name == "lesions" and error.code in NOTHING_MARKED:
             warnings.append("lesions: The given mask is empty: no lesion.")
@@ -183,6 +183,11 @@ def read_source(
         raise DataError(error.code, f"{name}: {error.found}", error.expected, error.remedy) from error
     warnings.extend(f"{name}: {sentence}" for sentence in told)
     return mask
+
+
+def how(name: str) -> dict[str, Any]:
+    """What ``read_mask`` is told of a prostate or of lesions: lesions are many, a prostate lies in the PET."""
+    return {"several": True} if name == "lesions" else {"least": LEAST_INSIDE}
 
 
 class Surroundings:

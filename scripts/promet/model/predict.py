@@ -40,7 +40,6 @@ from promet.model import (
     clinical,
     contract,
     distribution,
-    pairing,
     parts,
     wording,
 )
@@ -115,7 +114,6 @@ def _prepare(
     warnings += contract.pet(model.contract, records["convert"].values)
     records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
     _require(model, records["segment"])
-    pairing.require(sources, records["segment"], settings.segment.prostate_roi)
     records["crop"] = crop.run(at["crop"], "", settings.crop)
     records["normalise"] = normalise.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
