@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -156,10 +157,63 @@ def test_exact_p_without_ties_is_scipys(m: int, n: int) -> None:
     assert auc.exact_p(controls, cases) == pytest.approx(theirs, rel=1e-10)
 
 
-def test_too_many_pairs_for_an_exact_p_are_said() -> None:
-    y, a, _ = tied(1, 200)
-    found = auc.record(y, a, bootstrap=100)
-    assert found["mann_whitney"]["p_exact"] is None and any("pairs" in note for note in found["notes"])
+@pytest.mark.parametrize("seed", range(30))
+def test_exact_p_of_unequal_classes_is_that_of_all_deals_and_scipys(seed: int) -> None:
+    """Any sizes, either class the smaller one; ranks in steps of a half with ties, whole without."""
+    random = np.random.default_rng(seed)
+    m, n = int(random.integers(1, 5)), int(random.integers(1, 9))
+    if seed % 2:
+        m, n = n, m
+    ties = seed % 3 == 0
+    everyone = random.integers(0, 4, m + n).astype(float) if ties else random.normal(size=m + n)
+    ranks = stats.rankdata(everyone)
+    sums = np.array([ranks[list(chosen)].sum() for chosen in combinations(range(m + n), m)])
+    centre = m * (m + n + 1) / 2
+    wanted = np.mean(np.abs(sums - centre) >= abs(ranks[:m].sum() - centre) - 1e-9)
+    assert auc.exact_p(everyone[:m], everyone[m:]) == pytest.approx(wanted, rel=1e-12)
+    if not ties:
+        theirs = stats.mannwhitneyu(everyone[:m], everyone[m:], method="exact").pvalue
+        assert wanted == pytest.approx(theirs, rel=1e-10)
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+@pytest.mark.parametrize(
+    ("m", "n"), [(1, 2000), (2000, 1), (300, 8), (8, 300), (150, 150), (4000, 4000), (2, 60000)]
+)
+def test_exact_p_is_bounded_whatever_the_sizes(m: int, n: int, digits: int) -> None:
+    """Counts that can be held and summed, or none and a sentence; where it is given it agrees with scipy or the normal one."""
+    random = np.random.default_rng(m)
+    cases, controls = np.round(random.normal(0.2, 1, m), digits), np.round(random.normal(size=n), digits)
+    tracemalloc.start()
+    found = auc.mann_whitney(cases, controls)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300e6
+    assert (found["p_exact"] is None) == (min(m, n) > 100 or (m, n) == (2, 60000))
+    if min(m, n) == 8:
+        theirs = (
+            stats.mannwhitneyu(cases, controls, method="exact").pvalue if digits == 9 else found["p_ties"]
+        )
+        assert found["p_exact"] == pytest.approx(theirs, rel=1e-9 if digits == 9 else 0.06)
+    if min(m, n) == 1:  # every rank is as likely for the one
+        ranks = stats.rankdata(np.r_[cases, controls])
+        mine = ranks[0] if m == 1 else ranks[-1]
+        assert found["p_exact"] == pytest.approx(np.mean(np.abs(ranks - 1001) >= abs(mine - 1001)), rel=1e-12)
+
+
+def test_exact_p_of_a_perfect_separation_is_two_deals_of_all() -> None:
+    assert auc.exact_p(np.arange(60) + 100.0, np.arange(60.0)) == pytest.approx(
+        2 / math.comb(120, 60), rel=1e-12
+    )
+    assert auc.exact_p(np.array([9.0]), np.arange(9.0)) == pytest.approx(0.2)
+
+
+def test_no_exact_p_is_said_with_what_holds_instead() -> None:
+    random = np.random.default_rng(0)
+    label = np.repeat([1.0, 0.0], 200)
+    found = auc.record(label, random.normal(size=400) + 0.3 * label, bootstrap=100)
+    assert found["mann_whitney"]["p_exact"] is None and found["mann_whitney"]["p_ties"] is not None
+    assert any("200 and 200 patients" in n and "with tie correction." in n for n in found["notes"])
 
 
 def test_hanley_mcneil_at_one_half_is_the_mann_whitney_se() -> None:

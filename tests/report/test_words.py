@@ -331,8 +331,52 @@ def test_verdict_says_whether_to_believe_it_and_why():
         in believed(record(0.72, 0.51, 0.93, 0.04, 0.072), 10, 13)[1]
     )
     assert believed(record(0.2, 0.05, 0.4, 0.001, 0.01), 10, 13)[0] == "No"
-    assert believed(record(1.0), 10, 13)[0] == "Not yet"
+    assert believed(record(1.0), 10, 13)[0] == "Not yet"  # no test either
     assert believed(record(None), 10, 13)[0] == verdict.verdict(None, ())[0] == "There is no answer yet"
+
+
+@pytest.mark.parametrize(
+    ("cases", "controls", "answer", "words_"),
+    [
+        (range(100, 150), range(50), "As a hint, no more", "exact Mann-Whitney p < 0.001"),
+        (
+            range(1000, 1300),
+            range(300),
+            "As a hint, no more",
+            "(Mann-Whitney p < 0.001)",
+        ),  # exact: out of reach
+        (range(10, 20), range(8), "As a hint, no more", "first look for the outcome among the inputs"),
+        (range(10, 12), range(2), "Not yet", "does not exclude chance (exact Mann-Whitney p = 0.33)"),
+        (range(5), range(10, 15), "No", "the wrong way round (exact Mann-Whitney p = 0.008)"),
+        ([99], range(60), "As a hint, no more", "from 1 patient with progression and 60 without no interval"),
+        ([30], range(60), "Not yet", "does not exclude chance"),
+        (range(60), [99], "No", "the wrong way round"),
+        ([3, 3], [3, 3, 3], "Not yet", "neither an interval of the AUC nor a test"),
+    ],
+)
+def test_without_an_interval_the_rank_test_answers(cases, controls, answer, words_):
+    """A perfect separation or one patient of a class has no standard error; that is no reason to say chance is not excluded."""
+    label = np.r_[np.ones(len(cases)), np.zeros(len(controls))]
+    given = auc_record(label, np.r_[list(cases), list(controls)].astype(float), bootstrap=100)
+    assert given["logit"]["low"] is None and given["bootstrap"]["low"] is None
+    told = believed(given, len(cases), len(controls))
+    assert told[0] == answer and words_ in told[1], told
+    beaten = answer in ("As a hint, no more", "No")
+    assert ("does not exclude chance" in told[1] or "neither" in told[1]) != beaten
+    where = section(given, positives=len(cases), negatives=len(controls))
+    said = plain(words.verdict(where, 0.95))
+    assert ("The rank test excludes chance" in said) == beaten
+    found = titles(*study(metrics=metrics(metachronous=where)))
+    assert ("Chance is not excluded" in found) != beaten and ("No interval" in found) == beaten
+
+
+def test_a_simpler_score_that_separates_as_well_is_a_doubt():
+    label = np.repeat([1.0, 0.0], [10, 13])
+    pair = paired_test(label, label, 2 * label)
+    assert pair["difference"] == 0 and pair["p"] is None
+    told = section(auc_record(label, label, bootstrap=100), {"clinical": pair})
+    found = titles(*study(metrics=metrics(metachronous=told)))
+    assert "AUC 1.00 against 1.00, no test possible" in found["Not better than simpler scores"]
 
 
 def test_the_names_of_the_answer_are_told():

@@ -14,7 +14,8 @@ from scipy import stats
 
 from promet.core.words import count
 
-EXACT_LIMIT = 2500  # exact Mann-Whitney p only up to this many pairs n1 * n0
+EXACT_WORK = 500_000_000  # sums of counts that an exact Mann-Whitney p may take: half a second, 100 MB
+FEW = 10  # patients of a class below which the normal approximation is called rough
 FINE = 1e-12  # a standard error below this is zero
 
 
@@ -69,7 +70,11 @@ def record(
         return result
     result["mann_whitney"] = mann_whitney(positives, negatives)
     if result["mann_whitney"]["p_exact"] is None:
-        notes.append(f"More than {EXACT_LIMIT} pairs: no exact Mann-Whitney p; the normal ones hold here.")
+        rough = f", which is rough with {min(n1, n0)} in a class" if min(n1, n0) < FEW else ""
+        notes.append(
+            f"No exact Mann-Whitney p: with {n1} and {n0} patients its counting is out of reach; instead stands the normal "
+            f"approximation with tie correction{rough}."
+        )
     result["youden"] = youden(label, score)
     if min(n1, n0) < 2:
         notes.append("A class has only one patient: the AUC has no standard error and no interval.")
@@ -200,34 +205,52 @@ def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> dict[str, floa
     """U and three two-sided p values.
 
     p: z = (AUC - 1/2) / sqrt((n1 + n0 + 1) / (12 n1 n0)), without tie or continuity correction; it gives the
-    paper's printed values. p_ties: the same with tie correction. p_exact: see ``exact_p``; None with many pairs.
+    paper's printed values. p_ties: the same with tie correction. p_exact: see ``exact_p``; None where that is out of reach.
     """
     n1, n0 = len(positives), len(negatives)
-    u = float(stats.mannwhitneyu(positives, negatives).statistic)
+    u = float(stats.mannwhitneyu(positives, negatives, method="asymptotic").statistic)
     z = (u / (n1 * n0) - 0.5) / math.sqrt((n1 + n0 + 1) / (12 * n1 * n0))
     corrected = stats.mannwhitneyu(positives, negatives, use_continuity=False, method="asymptotic").pvalue
-    exact = exact_p(positives, negatives) if n1 * n0 <= EXACT_LIMIT else None
+    exact = exact_p(positives, negatives)
     return {"u": u, "z": z, "p": _two_sided(z), "p_ties": float(corrected), "p_exact": exact}
 
 
-def exact_p(positives: np.ndarray, negatives: np.ndarray) -> float:
+def exact_p(positives: np.ndarray, negatives: np.ndarray) -> float | None:
     """Two-sided p of U among all ways to deal the scores, ties included, to the two classes.
 
     Share of the C(n1 + n0, n1) deals whose rank sum lies at least as far from its mean as the observed one; counted by
-    the shift algorithm on doubled midranks (Streitberg & Roehmel, Stat Software Newsl 1986;12:10).
+    the shift algorithm on midranks (Streitberg & Roehmel, Stat Software Newsl 1986;12:10). The smaller class is dealt:
+    its size times the number of possible sums times all patients is the work. ``None`` where that exceeds ``EXACT_WORK``.
     """
-    n1, doubled = (
-        len(positives),
-        np.rint(2 * stats.rankdata(np.concatenate([positives, negatives]))).astype(int),
-    )
-    observed, mean = int(doubled[:n1].sum()), n1 * (len(doubled) + 1)
-    deals = np.zeros((n1 + 1, int(doubled.sum()) + 1))
-    deals[0, 0] = 1.0
-    for rank in doubled:
-        deals[1:, rank:] += deals[:-1, : deals.shape[1] - rank].copy()
-    law = deals[n1]
-    far = np.abs(np.arange(len(law)) - mean) >= abs(observed - mean)
+    n = len(positives) + len(negatives)
+    smaller = min(len(positives), len(negatives))
+    doubled = np.rint(2 * stats.rankdata(np.concatenate([positives, negatives]))).astype(np.int64)
+    mine = doubled[: len(positives)] if len(positives) == smaller else doubled[len(positives) :]
+    # Ranks from 0 in their coarsest unit: whole ranks unless there are ties. That moves the mean and stretches every distance.
+    unit = max(1, int(np.gcd.reduce(doubled - doubled.min())))
+    ranks = np.sort(doubled - doubled.min()) // unit
+    highest = int(ranks[n - smaller :].sum())
+    if smaller == 1:
+        law = np.bincount(ranks).astype(float)
+    elif smaller * (highest + 1) * n > EXACT_WORK:
+        return None
+    else:
+        law = _deals(ranks, smaller, highest)
+    # n times the sums, so that their mean is a whole number
+    observed, mean = n * int(((mine - doubled.min()) // unit).sum()), smaller * int(ranks.sum())
+    far = np.abs(n * np.arange(len(law)) - mean) >= abs(observed - mean)
     return float(min(law[far].sum() / law.sum(), 1.0))
+
+
+def _deals(ranks: np.ndarray, size: int, highest: int) -> np.ndarray:
+    """How many ways to choose ``size`` of the rising whole ``ranks`` give each sum from 0 to ``highest``."""
+    ways, top = np.zeros((size + 1, highest + 1)), 0
+    ways[0, 0] = 1.0
+    for k, rank in enumerate(ranks):
+        # Of k ranks so far no more than k were chosen, and no sum beyond top was reached.
+        rows, top = min(k + 1, size), min(top + int(rank), highest)
+        ways[1 : rows + 1, rank : top + 1] += ways[:rows, : top + 1 - rank].copy()
+    return ways[size]
 
 
 def bootstrap_interval(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from promet.core.words import count
 from promet.report import calibrated, chance
 from promet.report.text import fixed, interval, known, level, listed, p_value, percent
-from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, said, verdict
+from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, rank_test, said, verdict
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -80,7 +80,9 @@ def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
     low, high = calibrated.quoted(section, "multimodal")
     rank = record["mann_whitney"]["p"]
     if not known(low):
-        return Doubt("No interval", verdict(section, confidence))
+        p = rank_test(record)[1]
+        title = "No interval" if known(p) and p < 1 - confidence else "Chance is not excluded"
+        return Doubt(title, verdict(section, confidence))
     if low <= 0.5 or (known(rank) and rank >= 1 - confidence):
         return Doubt("Chance is not excluded", verdict(section, confidence))
     if high - low > WIDE:
@@ -92,16 +94,23 @@ def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
 
 
 def _not_better(section: dict[str, Any], metrics: dict[str, Any], confidence: float) -> Doubt | None:
-    tested = [name for name in metrics["order"] if known((section["paired"].get(name) or {}).get("p"))]
-    equal = [n for n in tested if section["paired"][n]["p"] >= 1 - confidence]
+    pairs = {name: section["paired"].get(name) or {} for name in metrics["order"]}
+    equal, tested = {}, 0
+    for name, pair in pairs.items():
+        if known(pair.get("p")):
+            tested += 1
+            if pair["p"] >= 1 - confidence:
+                equal[name] = p_value(pair["p"])
+        elif known(pair.get("difference")) and pair["difference"] <= 0:  # both perfect, or ranked alike
+            equal[name] = f"AUC {fixed(pair['auc_a'])} against {fixed(pair['auc_b'])}, no test possible"
     if not equal:
         return None
-    names = listed([f"{said(metrics, n)} ({p_value(section['paired'][n]['p'])})" for n in equal])
+    names = listed([f"{said(metrics, name)} ({why})" for name, why in equal.items()])
     return Doubt(
         "Not better than simpler scores",
         f"In the same patients the multimodal score is not shown to differ from {names}; paired DeLong, "
-        f"{count(len(tested), 'test')} without correction for their number.",
-        f"it is not shown to be better than {said(metrics, 'clinical' if 'clinical' in equal else equal[0])}",
+        f"{count(tested, 'test')} without correction for their number.",
+        f"it is not shown to be better than {said(metrics, 'clinical' if 'clinical' in equal else next(iter(equal)))}",
     )
 
 

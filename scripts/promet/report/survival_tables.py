@@ -76,7 +76,7 @@ def over_time(survival: dict[str, Any] | None) -> Table | None:
     ]
     ci = level(survival["confidence"])
     return Table(
-        f"AUC of the multimodal score over time: men progressed by then against men known to be free at it. Intervals from "
+        f"AUC of the multimodal score over time: patients progressed by then against those known to be free at it. Intervals from "
         f"{told['resamples']} bootstrap resamples.",
         ["Months", "Progressed by then", "Free at it", "AUC", f"{ci} CI"],
         rows,
@@ -96,7 +96,7 @@ def at_horizon(survival: dict[str, Any] | None) -> Table | None:
 
     rows = [
         [
-            "Men; progressed by then; known to be free at it",
+            "Patients; progressed by then; known to be free at it",
             f"{told['n']}; {told['cases']}; {told['controls']}",
             "",
         ],

@@ -8,7 +8,7 @@ from promet.core.words import count
 from promet.report.calibrated import quoted
 from promet.report.doubts import ENOUGH, WIDE
 from promet.report.text import interval, known, level, listed, p_value
-from promet.report.words import OUTCOMES, lead_section
+from promet.report.words import OUTCOMES, lead_section, rank_test
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ CLAUSES = 2  # doubts that one sentence can carry; the page lists them all
 def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[str, str]:
     """(Can it be believed?, why), which make one sentence with a colon between them.
 
-    - no AUC, or no interval: no answer;
+    - no AUC: no answer;
+    - no interval (a perfect separation, one patient of a class): the rank test alone says not yet, no or a hint;
     - interval below 0.5: no; interval includes 0.5, or the rank test disagrees: not yet;
     - fewer than ``ENOUGH`` patients with or without the outcome, or an interval wider than ``WIDE``: a hint;
     - a doubt that bears on the verdict (one with a clause): with reservations; else yes, in patients like these.
@@ -40,8 +41,9 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
     positives, negatives = section["positives"], section["negatives"]
     yes, no = OUTCOMES[section["outcome"]]
     patients = f"{count(positives, 'patient')} {yes} and {negatives} {no}"
+    clauses = [doubt.clause for doubt in doubts if doubt.clause][:CLAUSES]
     if not known(low) or not known(high):
-        return "Not yet", f"from {patients} no interval of the AUC can be given, so chance is not excluded"
+        return _without_interval(record, patients, confidence, clauses)
     bounds = f"{level(confidence)} interval of the AUC ({interval(low, high)})"
     if high < 0.5:
         return "No", f"the score ranks these patients the wrong way round, the {bounds} lies below 0.5"
@@ -56,7 +58,6 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
             "Not yet",
             f"the {bounds} excludes 0.5, but the rank test does not exclude chance ({p_value(rank)})",
         )
-    clauses = [doubt.clause for doubt in doubts if doubt.clause][:CLAUSES]
     if high - low > WIDE:
         open_ = f"{patients} leave any AUC from {interval(low, high)} possible"
     elif min(positives, negatives) < ENOUGH:
@@ -69,4 +70,34 @@ def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[st
     return (
         "As a hint, no more",
         f"the score ranks these patients better than chance, but {listed([open_, *clauses])}",
+    )
+
+
+def _without_interval(
+    record: dict[str, Any], patients: str, confidence: float, clauses: list[str]
+) -> tuple[str, str]:
+    """The verdict where the AUC has no standard error: what the rank test says, and that the size of the effect stays open."""
+    name, p = rank_test(record)
+    if not known(p):
+        return (
+            "Not yet",
+            f"from {patients} neither an interval of the AUC nor a test against chance can be given",
+        )
+    told = f"{name} {p_value(p)}"
+    if p >= 1 - confidence:
+        return (
+            "Not yet",
+            f"from {patients} no interval of the AUC can be given and the rank test does not exclude chance ({told})",
+        )
+    if record["auc"] < 0.5:
+        return "No", f"the score ranks these patients the wrong way round ({told})"
+    perfect = (
+        "it separates them without exception, so first look for the outcome among the inputs"
+        if record["auc"] == 1
+        else ""
+    )
+    open_ = f"from {patients} no interval of its AUC can be given"
+    return (
+        "As a hint, no more",
+        f"the score ranks these patients better than chance ({told}), but {listed([open_, *filter(None, [perfect]), *clauses])}",
     )

@@ -140,7 +140,10 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
     delong, rank = record["delong"]["p"], record["mann_whitney"]["p"]
     area = record["auc"]
     if not known(low):
-        return " ".join([f"The AUC is {fixed(area)}, without an interval.", *record["notes"]])
+        name, p = rank_test(record)
+        chance = "excludes" if known(p) and p < 1 - confidence else "does not exclude"
+        test = [f"The rank test {chance} chance ({name} {p_value(p)})."] if known(p) else []
+        return " ".join([f"The AUC is {fixed(area)}, without an interval.", *test, *record["notes"]])
     if high < 0.5:
         return "The score ranks these patients the wrong way round: those with the outcome have the lower scores."
     if low <= 0.5:
@@ -155,6 +158,15 @@ def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal"
             f"The interval excludes 0.5, but the two tests against chance disagree ({tests}): weak evidence."
         )
     return f"In these patients the score ranks better than chance ({tests})."
+
+
+def rank_test(record: dict[str, Any]) -> tuple[str, float | None]:
+    """Name and p of the sharpest Mann-Whitney test there is: exact, else normal with tie correction."""
+    tests = record["mann_whitney"]
+    for key_, name in (("p_exact", "exact Mann-Whitney"), ("p_ties", "Mann-Whitney"), ("p", "Mann-Whitney")):
+        if known(tests.get(key_)):
+            return name, tests[key_]
+    return "Mann-Whitney", None
 
 
 def key(split: Split) -> str:
