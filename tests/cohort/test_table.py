@@ -229,3 +229,12 @@ def test_outside_of_the_domain_it_is_an_error_that_says_so(write):
     (fault,) = said(write({"patient": "P1", "age": "-1"}))
     assert fault == (2, "age", "-1", "18 to 110, or an empty cell where it is missing")
     assert said(write({"patient": "P1", "psa": "99.9"}), "warning") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "asked"),
+    [("0.5", True), ("1", True), ("1.00", True), ("0", False), ("1.5", False), ("100", False)],
+)
+def test_a_share_of_cores_instead_of_percent_is_asked_about(write, value, asked):
+    found = said(write({"patient": "P1", "positive_cores_percent": value}), "warning")
+    assert [fault[1] for fault in found] == ["positive_cores_percent"] * asked

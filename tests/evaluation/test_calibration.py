@@ -99,6 +99,19 @@ def test_extreme_log_odds_have_an_intercept_too() -> None:
     assert nothing["intercept"]["value"] is None and any("so extreme" in n for n in nothing["notes"])
 
 
+def test_a_crowd_at_one_probability_has_a_curve() -> None:
+    """60 patients, 45 of them at 0.1: their neighbours are all equal, the curve is their share there (as in R)."""
+    p = np.r_[np.full(45, 0.1), np.linspace(0.2, 0.8, 15)]
+    y = np.r_[np.repeat([1.0, 0.0], [5, 40]), np.tile([0.0, 1.0, 1.0], 5)]
+    found = calibration.record(y, p, bootstrap=100)
+    assert found["curve"]["observed"][0] == pytest.approx(5 / 45) and found["ici"] is not None
+    assert not any("smooth" in note for note in found["notes"])
+    shuffled = np.random.default_rng(0).permutation(60)
+    assert calibration.record(y[shuffled], p[shuffled], bootstrap=100)["ici"] == pytest.approx(
+        found["ici"], abs=1e-12
+    )
+
+
 def test_curve_is_seeded() -> None:
     y, lp = sample(1, 60)
     one, two, other = (calibration.record(y, expit(lp), bootstrap=100, seed=s)["curve"] for s in (1, 1, 2))
@@ -120,13 +133,15 @@ def test_curve_is_seeded() -> None:
         ([0, 1, 1, 0], [0.1, 0.2, 1.8, 0.3], "no probabilities"),
         ([0, 1, 1, 0], [0.1, 0.2, np.inf, 0.3], "no probabilities"),
         ([0, 1, 1, 0], [np.nan] * 4, "Nobody"),
-        ([0, 1] * 10, [0.5] * 10 + [0.4] * 10, "No smooth"),
+        ([0, 1] * 10, [0.5] * 10 + [0.4] * 10, "only 2 different probabilities"),
+        ([0, 1] * 10, [0.5] * 20, "only 1 different probability."),
+        ([0, 1] * 4, np.linspace(0.1, 0.8, 8), "at least 10 patients, here are 8"),
     ],
 )
 def test_degenerate_inputs_give_a_sentence(label: list, probability: list, word: str) -> None:
     found = calibration.record(np.array(label, float), np.array(probability, float), bootstrap=100)
     assert any(word in note for note in found["notes"]), found["notes"]
-    if "No smooth" not in word:
+    if "different" not in word and "at least" not in word:
         assert found["slope"]["value"] is None and found["slope"]["low"] is None
     assert found["curve"]["observed"] == []
     json.dumps(found, allow_nan=False)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from promet.cohort import table
 from promet.evaluation.capra import capra, group
 
 LOWEST = {
@@ -26,7 +27,7 @@ def total(**change: object) -> int | None:
         ({}, 0),
         *[({"psa": psa}, p) for psa, p in [(0.5, 0), (2.0, 0), (6.0, 0), (6.1, 1), (10.0, 1), (10.1, 2)]],
         *[({"psa": psa}, p) for psa, p in [(20.0, 2), (20.1, 3), (30.0, 3), (30.1, 4), (900.0, 4)]],
-        *[({"positive_cores_percent": x}, p) for x, p in [(0, 0), (33.9, 0), (34, 1), (100, 1)]],
+        *[({"positive_cores_percent": x}, p) for x, p in [(0, 0), (1.1, 0), (33.9, 0), (34, 1), (100, 1)]],
         *[({"age": x}, p) for x, p in [(49, 0), (49.9, 0), (50, 1), (80, 1)]],
         *[
             ({"clinical_t": t}, p)
@@ -85,6 +86,8 @@ def test_beyond_t3a_is_warned_about(stage: str) -> None:
         ({"clinical_t": "T5"}, "clinical_t"),
         ({"positive_cores_percent": math.nan}, "positive_cores_percent"),
         ({"positive_cores_percent": 101}, "positive_cores_percent"),
+        # shares for percent: a half, all, a twelfth
+        *[({"positive_cores_percent": x}, "positive_cores_percent") for x in (0.5, 1, 1 / 12, 0.01)],
         ({"age": math.nan}, "age"),
     ],
 )
@@ -122,3 +125,22 @@ def test_all_gleason_patterns() -> None:
         for b in range(1, 6):
             expected = 3 if a > 3 else 1 if b > 3 else 0
             assert total(gleason_primary=a, gleason_secondary=b) == expected
+
+
+@pytest.mark.parametrize("letter", ["", "c", "C"])
+@pytest.mark.parametrize(
+    "stage", ["T1c", "T2", "T2a", "T2A", "t2b", "T3a", "3b", "T3c", "T4", "T 2a", "TX", "T0"]
+)
+def test_check_takes_what_capra_takes(letter: str, stage: str) -> None:
+    """One reading of the clinical T: the table's check, its canonical text and the points agree, with and without c."""
+    given, plain = letter + stage, stage.replace(" ", "").upper().removeprefix("T")
+    wanted = f"T{plain[0]}{plain[1:].lower()}"
+    assert table.COLUMNS["clinical_t"].valid(given) and table.normalise("clinical_t", given) == wanted
+    points = capra(**(LOWEST | {"clinical_t": given}))["points"]["clinical_t"]
+    assert points == {"1": 0, "2": 0, "3": 1, "4": 1}.get(plain[0])
+
+
+@pytest.mark.parametrize("text", ["pT2a", "ypT2", "T5", "T2d", "T2a/b", "cN0", "T", "c", "T2a N0", "2.5"])
+def test_what_is_no_clinical_t_is_refused_by_both(text: str) -> None:
+    assert not table.COLUMNS["clinical_t"].valid(text)
+    assert capra(**(LOWEST | {"clinical_t": text}))["points"]["clinical_t"] is None

@@ -149,8 +149,31 @@ def test_medians_and_their_limits_equal_survfit() -> None:
     assert len(wanted["median"]) == 500 and wanted["high"].count(None) > 100 < wanted["low"].count(None)
 
 
+def test_smooth_curve_equals_lowess_with_ties() -> None:
+    """60 sets, of them with more than two thirds of the patients at one probability; in any order of the file."""
+    given, wanted = pd.read_csv(HERE / "lowess/sets.csv"), read_json(HERE / "lowess/lowess.json")["sets"]
+    crowded, random = 0, np.random.default_rng(0)
+    for k, ordered in given.groupby("set"):
+        rows = ordered.sample(frac=1, random_state=random)
+        p, y = (rows[c].to_numpy(float) for c in ("p", "y"))
+        found = calibration._smooth(y, p, np.unique(p))
+        assert found == pytest.approx(np.clip(wanted[k], 0, 1), abs=1e-9), k
+        crowded += np.unique(p, return_counts=True)[1].max() > 2 / 3 * len(p)
+        if len(p) >= calibration.CURVE_N:
+            record = calibration.record(y, p, bootstrap=2)
+            assert record["ici"] is not None or y.min() == y.max()
+    assert crowded >= 5
+
+
 def test_groups_of_the_medians_are_those_of_their_script() -> None:
     spec = importlib.util.spec_from_file_location("make_groups", HERE / "medians/make_groups.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     pd.testing.assert_frame_equal(module.groups(), pd.read_csv(HERE / "medians/groups.csv"))
+
+
+def test_sets_of_the_curves_are_those_of_their_script() -> None:
+    spec = importlib.util.spec_from_file_location("make_sets", HERE / "lowess/make_sets.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pd.testing.assert_frame_equal(module.sets(), pd.read_csv(HERE / "lowess/sets.csv"))

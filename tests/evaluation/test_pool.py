@@ -113,7 +113,7 @@ def test_degenerate_splits_give_a_sentence() -> None:
     assert "one split only" in single["notes"][0]
     assert single["sections"]["synchronous"]["scores"]["multimodal"]["low"] is None
     y = np.array([0.0, 1, 0, 1])
-    perfect = pool.pool([metrics((y, y, y), (y, y, y))] * 3)
+    perfect = pool.pool([metrics((y, y + k, y - k), (y, y + k, y - k)) for k in range(3)])
     for key in ("synchronous", "metachronous"):
         section = perfect["sections"][key]
         assert section["scores"]["psa"]["mean"] == 1 and section["scores"]["psa"]["p"] is None
@@ -127,6 +127,25 @@ def test_degenerate_splits_give_a_sentence() -> None:
         json.dumps(found, allow_nan=False)
     with pytest.raises(UsageError, match="several levels"):
         pool.pool([metrics(data(0)), metrics(data(1)) | {"confidence": 0.9}])
+
+
+def test_one_split_given_several_times_is_refused(tmp_path) -> None:
+    """The same file by one or several paths, a copy of it, and one written differently: it is one split."""
+    first, second = tmp_path / "split-00" / "metrics.json", tmp_path / "split-01" / "metrics.json"
+    write_json(first, metrics(data(0)))
+    write_json(second, metrics(data(1)))
+    copy, loose, link = (tmp_path / name for name in ("copy.json", "loose.json", "link.json"))
+    copy.write_bytes(first.read_bytes())
+    loose.write_text(json.dumps(read_json(first), indent=7))
+    link.symlink_to(first)
+    for again in (first, tmp_path / "split-01" / ".." / "split-00" / "metrics.json", copy, loose, link):
+        with pytest.raises(UsageError, match="number 3, which is number 1 again") as raised:
+            pool.pool_files([first, second, again], tmp_path / "pool.json", "")
+        assert raised.value.code == "E_POOL_TWICE"
+    with pytest.raises(UsageError, match="Of 10 metrics 9 are given again"):
+        pool.pool_files([first] * 10, tmp_path / "pool.json", "")
+    assert not (tmp_path / "pool.json").exists() and not (tmp_path / "pooled.json").exists()
+    pool.pool_files([first, second], tmp_path / "pool.json", "")
 
 
 def test_command(tmp_path) -> None:

@@ -71,6 +71,12 @@ def test_groups_medians_and_counts() -> None:
     assert by["grade_group", "5"]["cells"][1] == f"{grades.count('5')} ({share:.1f})"
     assert by["grade_group", "1"]["missing"] == 12 and by["grade_group", "2"]["missing"] is None
     assert by["months", None]["cells"][0] == "–"
+    # 12 of the 20 with metastases have no grade group: its percentages are of 8, and that is told
+    assert (
+        by["grade_group", "1"]["known"] == [48, 20, 8, 7, 7, 1, 5] and by["grade_group", "2"]["known"] is None
+    )
+    assert by["months", None]["known"] == [15, 0, 0, 7, 7, 1, 0] and by["age", None]["known"][0] == 60
+    assert by["grade_group", "5"]["statistic"] == "n (% of known)"
     assert "SUVpeak, reader" in made["notes"][-1]
 
 

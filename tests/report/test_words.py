@@ -434,3 +434,24 @@ def test_sites_and_scanners_and_what_a_mark_means():
     assert scanners.notes[0].startswith("No median differs from all other voxel sizes")
     whole.characteristics["scanners"] = whole.characteristics["scanners"][:1]
     assert cohort_tables.compared(whole, "scanners") is None
+
+
+def test_table_one_tells_of_how_many_its_shares_are():
+    whole, _ = study()
+    row = {"unit": "", "statistic": "", "missing": None, "known": None, "level": None}
+    whole.characteristics = {
+        "groups": [{"name": "A", "n": 20}, {"name": "B", "n": 20}],
+        "rows": [
+            row | {"title": "Age", "missing": 0, "known": [40, 20, 20], "overall": "70 [60, 80]", "cells": ["70 [60, 80]", "71 [61, 81]"]},
+            row | {"title": "PSA", "missing": 5, "known": [35, 20, 15], "overall": "9 [8, 10]", "cells": ["9 [8, 10]", "9 [8, 10]"]},
+            row | {"title": "Grade group", "level": "1", "missing": 12, "known": [28, 20, 8], "overall": "14 (50.0)", "cells": ["10 (50.0)", "4 (50.0)"]},
+            row | {"title": "Grade group", "level": "2", "overall": "14 (50.0)", "cells": ["10 (50.0)", "4 (50.0)"]},
+        ],
+        "notes": [],
+    }  # fmt: skip
+    made = cohort_tables.characteristics(whole)
+    age, psa, grade, first, _ = ([plain(cell) for cell in cells] for cells in made.rows)
+    assert not any("of" in cell for cell in age)
+    assert [cell.split("\n")[-1] for cell in psa[1:4]] == ["of 35", "[8, 10]", "of 15"]
+    assert grade[1:] == ["of 28", "", "of 8", "12"] and first[1:4] == ["14 (50.0)", "10 (50.0)", "4 (50.0)"]
+    assert "whose value is known" in made.caption

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from promet.cohort.sources import lacking, source
+from promet.core import tnm
 from promet.core.errors import UsageError
 from promet.core.rows import MISSING, Damage, Table, instead, parse, scan, shown, whole
 
@@ -70,7 +71,6 @@ ABSENT = MISSING | {
 ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-CLINICAL_T = re.compile(r"T(0|X|1[abc]?|2[abc]?|3[ab]?|4)", re.IGNORECASE)
 # Names that Windows shares cannot hold (products are folders named by the patient), and words that readers of
 # tables take for a missing value.
 RESERVED = {
@@ -144,9 +144,7 @@ COLUMNS: dict[str, Column] = {
     "gleason_primary": _measured("primary Gleason pattern", "1 to 5", 1, 5, whole=True),
     "gleason_secondary": _measured("secondary Gleason pattern", "1 to 5", 1, 5, whole=True),
     "positive_cores_percent": _measured("share of biopsy cores with cancer, percent", "0 to 100", 0, 100),
-    "clinical_t": Column(
-        "clinical T category", "T1a to T4, TX", lambda text: bool(CLINICAL_T.fullmatch(text))
-    ),
+    "clinical_t": Column("clinical T category", tnm.EXPECTED, lambda text: tnm.clinical_t(text) is not None),
     "age": _measured("age at the scan, years", "18 to 110", 18, 110),
     "suv_peak_reader": _measured(
         "reader's peak SUV in the prostate; wins over the computed one", "above 0 up to 500", 1e-6, 500
@@ -193,7 +191,7 @@ def normalise(column: str, text: str | None) -> str:
         value = parse(text)
         return text if value is None else f"{value:.12g}"
     if column == "clinical_t" and text:
-        return text[0].upper() + text[1:].lower().replace("x", "X")
+        return tnm.clinical_t(text) or text
     return text
 
 
@@ -330,6 +328,10 @@ def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterabl
     for name in ("patient", "pet"):
         if not row[name]:
             yield Fault(line, name, "", COLUMNS[name].expected)
+    cores = row["positive_cores_percent"]
+    if 0 < (parse(cores) or 0) <= 1:
+        # One positive core of a hundred is not taken; the median biopsy has twelve.
+        yield Fault(line, "positive_cores_percent", cores, "percent: 50 for one half, 100 for all", "warning")
     yield from _check_outcomes(line, row)
     yield from _check_gleason(line, row)
 

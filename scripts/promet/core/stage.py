@@ -42,7 +42,7 @@ STAGES: dict[str, int] = {
     "evaluate": 2,
     "survive": 2,
     "pool": 1,
-    "table1": 1,
+    "table1": 2,
     "tripod": 1,
     "report": 2,
     "bundle": 1,

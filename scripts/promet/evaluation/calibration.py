@@ -108,13 +108,16 @@ def record(
         result["slope"], again = slope(y, lp, level)
         notes += more + again
     result["groups"] = groups(y, p, level)
-    errors = _smooth(y, p, p) if n >= CURVE_N and len(np.unique(p)) > 2 else None
-    if errors is None:
+    values, where = np.unique(p, return_inverse=True)
+    if n < CURVE_N:
+        notes.append(f"No smooth calibration curve: it needs at least {CURVE_N} patients, here are {n}.")
+    elif len(values) <= 2:
         notes.append(
-            f"No smooth calibration curve: it needs at least {CURVE_N} patients whose probabilities differ."
+            f"No smooth calibration curve: among {n} patients there {'is' if len(values) == 1 else 'are'} only "
+            f"{count(len(values), 'different probability', 'different probabilities')}."
         )
     else:
-        gap = np.abs(errors - p)
+        gap = np.abs(_smooth(y, p, values)[where] - p)
         result |= {
             "ici": float(gap.mean()),
             "e50": float(np.median(gap)),
@@ -243,37 +246,56 @@ def curve(
 ) -> dict[str, Any]:
     """Smooth curve on even steps between the smallest and the largest probability, with bootstrap interval."""
     at = np.linspace(probability.min(), probability.max(), POINTS)
-    centre = _smooth(label, probability, at)
     random, drawn = np.random.default_rng(seed), []
     for _ in range(bootstrap):
         pick = random.integers(0, len(label), len(label))
-        again = _smooth(label[pick], probability[pick], at) if len(np.unique(probability[pick])) > 2 else None
-        if again is not None:
-            drawn.append(again)
-    empty: dict[str, Any] = {
-        "probability": [],
-        "observed": [],
-        "low": [],
-        "high": [],
+        if len(np.unique(probability[pick])) > 2:
+            drawn.append(_smooth(label[pick], probability[pick], at))
+    result: dict[str, Any] = {
+        "probability": at.tolist(),
+        "observed": _smooth(label, probability, at).tolist(),
         "resamples": len(drawn),
     }
-    if centre is None:
-        return empty
-    result = empty | {"probability": at.tolist(), "observed": centre.tolist()}
     if len(drawn) < bootstrap / 2:
         return result | {"low": [None] * POINTS, "high": [None] * POINTS}
     low, high = np.quantile(np.stack(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return result | {"low": low.tolist(), "high": high.tolist()}
 
 
-def _smooth(label: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.ndarray | None:
-    """Lowess of the label over the probability, clipped to [0, 1]; ``None`` where it is undefined."""
-    from statsmodels.nonparametric.smoothers_lowess import lowess
+def _smooth(label: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Lowess of the label over the probability at the places ``at``; clipped to [0, 1].
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        found = lowess(label, probability, frac=SPAN, it=0, delta=0.0, xvals=at)
-    return np.clip(found, 0, 1) if np.isfinite(found).all() else None
+    Local lines with tricube weights over the nearest ``SPAN`` of the patients, as R's ``lowess(iter = 0, delta = 0)`` (Cleveland,
+    J Am Stat Assoc 1979;74:829), tied probabilities included: where all neighbours are equal it is their mean.
+    """
+    order = np.argsort(probability, kind="stable")
+    x, y, n = probability[order], label[order], len(label)
+    near = max(2, min(n, int(SPAN * n + 1e-7)))
+    found = np.empty(len(at))
+    block = max(1, 1_000_000 // n)
+    for start in range(0, len(at), block):
+        here = at[start : start + block, None]
+        # The window of neighbours moves right while its left end is farther than the next on the right.
+        stops = np.column_stack([here - x[: n - near] <= x[near:] - here, np.ones(len(here), bool)])
+        left = stops.argmax(axis=1)
+        width = np.maximum(here[:, 0] - x[left], x[left + near - 1] - here[:, 0])[:, None]
+        away = np.abs(x - here)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = np.where(away <= 0.001 * width, 1.0, (1 - (away / width) ** 3) ** 3)
+        weight[away > 0.999 * width] = 0
+        total = weight.sum(axis=1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight /= total
+            centre = (weight * x).sum(axis=1, keepdims=True)
+            spread = (weight * (x - centre) ** 2).sum(axis=1, keepdims=True)
+            flat = np.sqrt(spread) <= 0.001 * (x[-1] - x[0])
+            weight *= np.where(flat, 1.0, (here - centre) / spread * (x - centre) + 1)
+        found[start : start + block] = (weight * y).sum(axis=1)
+    # All neighbours equally far, as between two values: there the curve runs straight from value to value.
+    if (gap := ~np.isfinite(found)).any():
+        values = np.unique(x)
+        found[gap] = np.interp(at[gap], values, _smooth(label, probability, values))
+    return np.clip(found, 0, 1)
 
 
 def _logistic(

@@ -16,8 +16,9 @@ Source: Cooperberg et al., J Urol 2005;173:1938; table as reprinted in PMC277705
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
+
+from promet.core.tnm import clinical_t
 
 # A grade group names both Gleason patterns, except 4: 4+4 and 5+3 give 3 points, 3+5 gives 1.
 GRADE_GROUP_POINTS = {1: 0, 2: 1, 3: 3, 4: 3, 5: 3}
@@ -49,7 +50,7 @@ def capra(
         grade_group: ISUP 1-5, used when the two Gleason patterns are not both given.
         gleason_primary, gleason_secondary: patterns 1-5.
         clinical_t: like ``T1c``, ``cT2a``, ``3b``; anything else counts as missing.
-        positive_cores_percent: 0-100.
+        positive_cores_percent: 0-100; above 0 and at most 1 it is no percentage but a share, and counts as missing.
         age: years.
 
     Returns:
@@ -123,8 +124,8 @@ def _clinical_t(value: str, notes: list[str]) -> int | None:
 
 def t_stage(text: str) -> tuple[int, str] | None:
     """(number, letter or "") of a clinical T category, None when it is not T1 to T4."""
-    found = re.fullmatch(r"[cC]?[tT]?([1-4])([a-dA-D]?)", text.strip().replace(" ", ""))
-    return (int(found[1]), found[2].lower()) if found else None
+    stage = clinical_t(text)
+    return (int(stage[1]), stage[2:]) if stage and stage[1] in "1234" else None
 
 
 def _cores(value: float, notes: list[str]) -> int | None:
@@ -132,6 +133,12 @@ def _cores(value: float, notes: list[str]) -> int | None:
         return None
     if not 0 <= value <= 100:
         notes.append("The share of positive cores is not within 0 to 100 %; it counts as missing.")
+        return None
+    if 0 < value <= 1:
+        notes.append(
+            f"The share of positive cores is {value:g}: percent are needed, and that would be at most one core of a hundred; it "
+            "counts as missing."
+        )
         return None
     return int(value >= 34)
 

@@ -72,10 +72,18 @@ def pool(metrics: list[dict[str, Any]]) -> dict[str, Any]:
     """pooled.json of the metrics.json of several splits of one study.
 
     Raises:
-        UsageError: none given, or intervals of several levels.
+        UsageError: none given, one given twice, or intervals of several levels.
     """
     if not metrics:
         raise UsageError("E_POOL_EMPTY", "No metrics were given", "the metrics.json of each split")
+    # Two splits never have all their numbers in common: the thresholds of a ROC curve are single scores.
+    if twice := [k for k, m in enumerate(metrics) if m in metrics[:k]]:
+        first = metrics.index(metrics[twice[0]])
+        raise UsageError(
+            "E_POOL_TWICE",
+            f"Of {len(metrics)} metrics {len(twice)} are given again, the first is number {twice[0] + 1}, which is number {first + 1} again",
+            "each split once: one split counted several times looks surer than it is",
+        )
     levels = {m["confidence"] for m in metrics}
     if len(levels) > 1:
         raise UsageError(

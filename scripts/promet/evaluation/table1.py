@@ -4,9 +4,10 @@ characteristics.json (written by ``promet evaluation table1``)::
 
     schema: 1
     groups: [{name, n}]             columns of the table, in this order; empty groups are left out
-    rows: [{variable, title, unit, statistic, level, missing, overall, cells}]
-              statistic: "median [Q1, Q3]" or "n (%)"; level: the category, null for numbers; missing: patients without the
-              value, null on all but a variable's first row; overall: text; cells: texts, one per group
+    rows: [{variable, title, unit, statistic, level, missing, known, overall, cells}]
+              statistic: "median [Q1, Q3]" or "n (% of known)"; level: the category, null for numbers; missing: patients without
+              the value, known: [with it in all, in each group], both null on all but a variable's first row; overall: text;
+              cells: texts, one per group. Percentages are of the known values
     missing: [{variable, title, n, total, groups: [n per group], p, sentence}]
               p: Fisher's exact test of missing against the label in the development cohort, null when that cannot be
               tested; sentence: "" unless p < 0.05: whether the value is missing then differs with the label
@@ -169,6 +170,7 @@ def rows(table: pd.DataFrame, names: list[str], numeric: list[str], empty: list[
         ).tableone
     made.columns = made.columns.get_level_values(-1)
     found = []
+    counted = [table, *(table[table["group"] == group] for group in names)]
     for (name, level), cells in made.iterrows():
         if name == "n":
             continue
@@ -179,9 +181,10 @@ def rows(table: pd.DataFrame, names: list[str], numeric: list[str], empty: list[
                 "variable": name,
                 "title": title,
                 "unit": unit,
-                "statistic": "median [Q1, Q3]" if name in NUMBERS else "n (%)",
+                "statistic": "median [Q1, Q3]" if name in NUMBERS else "n (% of known)",
                 "level": None if name in NUMBERS else str(level),
                 "missing": int(missing_cell) if missing_cell else None,
+                "known": [int(here[name].notna().sum()) for here in counted] if missing_cell else None,
                 "overall": _text(cells["Overall"]),
                 "cells": [_text(cells[group]) for group in names],
             }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.words import count
 from promet.report.table import Table
-from promet.report.text import NBSP, fixed, interval, known, p_value, quartiles, short
+from promet.report.text import DASH, NBSP, fixed, interval, known, p_value, quartiles, short
 from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
@@ -60,24 +60,33 @@ def characteristics(study: Study) -> Table | None:
     if not told or not told["rows"]:
         return None
     rows: list[list[str]] = []
+    sizes = [sum(group["n"] for group in told["groups"]), *(group["n"] for group in told["groups"])]
     for row in told["rows"]:
         cells = [
             text.replace(" [", "\n[").replace(", ", f",{NBSP}") for text in (row["overall"], *row["cells"])
         ]
         cells.append("" if row["missing"] is None else str(row["missing"]))
         title = row["title"] + (f" ({row['unit']})" if row["unit"] else "")
+        # Of how many a median or a percentage is, wherever that is not the n of the column.
+        of = [f"of {k}" if k < n else "" for k, n in zip(row["known"] or sizes, sizes, strict=True)]
         if row["level"] is None:
-            rows.append([title, *cells])
+            told_of = [
+                f"{cell}\n{text}" if text and cell != DASH else cell
+                for cell, text in zip(cells, of, strict=False)
+            ]
+            rows.append([title, *told_of, cells[-1]])
             continue
         if row["missing"] is not None:  # the first level of a category
-            rows.append([title, *[""] * (len(cells) - 1), cells.pop()])
+            rows.append([title, *of, cells.pop()])
             cells.append("")
         rows.append([EM + row["level"], *cells])
     groups = [f"{group['name']}, n{NBSP}={NBSP}{group['n']}" for group in told["groups"]]
-    n = sum(group["n"] for group in told["groups"])
-    caption = "Who the patients are, by cohort and outcome. Median [quartiles], or n (%)."
+    caption = (
+        "Who the patients are, by cohort and outcome. Median [quartiles], or n (%), both of the patients whose value is known: of the n at "
+        "the head of the column, or of as many as stand there."
+    )
     return Table(
-        caption, ["", f"All, n{NBSP}={NBSP}{n}", *groups, "Missing"], rows, told["notes"], compact=True
+        caption, ["", f"All, n{NBSP}={NBSP}{sizes[0]}", *groups, "Missing"], rows, told["notes"], compact=True
     )
 
 
