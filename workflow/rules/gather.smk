@@ -49,7 +49,7 @@ rule gather:
     params:
         pin=lambda wc: plan.pin("gather"),
         patients=lambda wc: plan.patients_dir,
-        buckets=lambda wc: ["--buckets", plan.buckets_dir] if plan.buckets_dir else [],
+        buckets=lambda wc: plan.shared,
     shell:
         "promet imaging gather --patients {params.patients:q} {params.buckets:q} --cohort {input.cohort:q} --out {output.record:q}"
         " --pin {params.pin} >> {log:q} 2>&1"

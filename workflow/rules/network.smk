@@ -23,9 +23,7 @@ if not plan.sealed:
             pin=lambda wc: plan.pin("dataset", split=wc.split),
             settings=lambda wc: plan.settings("dataset"),
             patients=lambda wc: plan.patients_dir,
-            buckets=lambda wc: (
-                ["--buckets", plan.buckets_dir] if plan.buckets_dir else []
-            ),
+            buckets=lambda wc: plan.shared,
             locked=lambda wc: plan.locked_fit(wc.split),
         shell:
             "promet network dataset --patients {params.patients:q} {params.buckets:q} --ledger {input.ledger:q} --cohort {input.cohort:q}"

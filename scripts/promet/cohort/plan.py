@@ -131,6 +131,11 @@ class Plan:
         return buckets.deal(self.patients, fitted, self.bucket_number)
 
     @property
+    def shared(self) -> list[str]:
+        """Options that say where the tables of the buckets lie; none when every patient has jobs of his own."""
+        return ["--buckets", self.buckets_dir] if self.buckets_dir else []
+
+    @property
     def sealed(self) -> bool:
         """True when a waiver keeps a frozen model as it is: nothing may fit it again (``promet waive``)."""
         return bool(self.waived)
