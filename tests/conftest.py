@@ -1,5 +1,6 @@
 """How tests are spread over processes, and what one leaves to the next."""
 
+import os
 import sys
 
 import pytest
@@ -16,6 +17,12 @@ def pytest_xdist_make_scheduler(config, log):
             return ONE_STUDY if nodeid.startswith(ONE_STUDY) else nodeid
 
     return Spread(config, log)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _key_of_tests(tmp_path_factory):
+    """The key of hashed PatientIDs is the user's own: tests make one of theirs."""
+    os.environ.setdefault("PROMET_ID_KEY", str(tmp_path_factory.mktemp("key") / "patient-id.key"))
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,7 @@ def test_digests_follow_content_only(cohort, tmp_path):
 
 def test_a_new_patient_changes_both(cohort, tmp_path):
     run(cohort, IDS, tmp_path / "a/gather.json", "pin")
-    patient(cohort, "P5")
+    patient(cohort, "P5", tensor="5555")
     run(cohort, [*IDS, "P5"], tmp_path / "b/gather.json", "pin")
     before, after = waists(tmp_path / "a"), waists(tmp_path / "b")
     assert all(before[name] != after[name] for name in before)

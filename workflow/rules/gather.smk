@@ -50,6 +50,7 @@ rule gather:
         pin=lambda wc: plan.pin("gather"),
         patients=lambda wc: plan.patients_dir,
         buckets=lambda wc: plan.shared,
+        freeze=lambda wc: plan.freeze,
     shell:
         "promet imaging gather --patients {params.patients:q} {params.buckets:q} --cohort {input.cohort:q} --out {output.record:q}"
-        " --pin {params.pin} >> {log:q} 2>&1"
+        " --freeze {params.freeze:q} --pin {params.pin} >> {log:q} 2>&1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +124,28 @@ def same_images(twins: list[list[str]]) -> UsageError:
         "E_SAME_IMAGES",
         f"{count(len(twins), 'group')} of patients with identical PET images: "
         f"{', '.join('='.join(group) for group in twins)}",
-        "one pseudonym per patient: the same man in training and in test would leak",
+        "one pseudonym per patient: one patient in training and in test would leak",
         "Delete the doubled row, or correct the folder of one of them; nothing was registered",
+    )
+
+
+def come_back(returned: list[tuple[str, str]], withdrawn: Container[str]) -> UsageError:
+    """Names in the table with the scan of somebody who left it: withdrawn by a waiver, or renamed."""
+    if back := [(new, old) for new, old in returned if old in withdrawn]:
+        return UsageError(
+            "E_WITHDRAWN_RETURNS",
+            f"The PET of {back[0][0]} is that of {back[0][1]}, whom a waiver withdrew from the frozen study",
+            "nobody whom the model was fitted on among those it is judged by, under any name",
+            "Delete the row; nothing was registered",
+        )
+    pairs = " ".join(f"--renamed {old}={new}" for new, old in sorted(returned))
+    new, old = min(returned)
+    more = f" (and {len(returned) - 1} more like it)" if len(returned) > 1 else ""
+    return UsageError(
+        "E_RENAMED",
+        f"{new} has the PET of {old}, who is no longer in the table{more}: it looks like the same patient renamed",
+        "one name for ever, since under a new one a patient would be dealt anew, from test to training",
+        f"Put the old name back (a spreadsheet turns 001 into 1), or say so: promet intake {pairs}; nothing was registered",
     )
 
 

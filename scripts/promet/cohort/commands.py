@@ -13,12 +13,13 @@ from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, sources, table, words
 from promet.cohort import run as runs
-from promet.cohort.check import require_sound_table, same_images
+from promet.cohort.check import come_back, require_sound_table, same_images
 from promet.cohort.lock import held
 from promet.cohort.overview import empty
 from promet.cohort.plan import FIT, Plan
 from promet.cohort.status import inspect
 from promet.config import Config, load
+from promet.core import bucket
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, say, typed
@@ -34,6 +35,9 @@ def alone(command: Callable[..., int]) -> Callable[..., int]:
             return command(configfiles, *words, **named)
 
     return start
+
+
+COLLECTIVE = 4  # so many patients and more with one PatientID are likely no one person
 
 
 @alone
@@ -54,6 +58,8 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     found = registry.intake(rows, Path(config.cohort).parent, config.registry, deep)
     if found.twins:
         raise same_images(found.twins)
+    if found.returned:
+        raise come_back(found.returned, ledger.waivers(config.registry, config.study))
     ledger.append(path, added)
     plan = Plan(config, lenient=True)
     words.remember(plan, inspect(plan))
@@ -93,6 +99,15 @@ def _reasons(missing: list[tuple[str, str]], config: Config, rows: list[table.Ro
     return sentences
 
 
+def _one_person(group: list[str]) -> str:
+    if len(group) > COLLECTIVE:
+        return f"warning: {len(group)} patients have one DICOM PatientID, {words.named(group, 3)}: a collective number, or one person"
+    return (
+        f"warning: {', '.join(group)} have one DICOM PatientID: if it is one person and no collective number, keep one row, "
+        "since scans of one patient in training and in test would leak"
+    )
+
+
 def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, missing: list[str]) -> None:
     def names(patients: list[str]) -> str:
         return ", ".join(patients[:8]) + (f" and {len(patients) - 8} more" if len(patients) > 8 else "")
@@ -106,6 +121,8 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, miss
             say(f"{len(patients)} {word}: {names(patients)}")
     for sentence in missing:
         say(sentence)
+    for group in found.persons:
+        say(_one_person(group))
     if parts:
         say("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
     if late:
@@ -203,10 +220,21 @@ def waive(configfiles: list[Path], patient: str, reason: str) -> int:
         )
     if not plan.sealed:
         ledger.seal(config.registry, config.study, kept)
-    ledger.waive(config.registry, config.study, patient, reason, table.read(config.cohort))
+    rows = table.read(config.cohort)
+    ledger.waive(config.registry, config.study, patient, reason, rows, _signature(plan, patient))
     say(f"study {config.study} keeps its model without {patient}: nothing can train or fit it again")
     say("Next: promet run, then promet prune --yes")
     return EXIT_OK
+
+
+def _signature(plan: Plan, patient: str) -> list[float]:
+    """What his scan is known by, from the record of its conversion, which prune has not yet deleted."""
+    if plan.buckets_dir:
+        records = bucket.sidecars(bucket.table(Path(plan.buckets_dir)).get(patient, {}))
+    else:
+        path = Path(plan.sidecar("convert", patient=patient))
+        records = {"convert": Sidecar.read(path)} if path.exists() else {}
+    return records["convert"].values.get("signature", []) if "convert" in records else []
 
 
 def verify(configfiles: list[Path]) -> int:

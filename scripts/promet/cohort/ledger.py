@@ -326,8 +326,18 @@ def seal(registry: str | Path, study: str, fusions: dict[str, Path]) -> None:
         write_text(sealed_path(registry, study) / f"split-{split}.json", path.read_text(encoding="utf-8"))
 
 
-def waive(registry: str | Path, study: str, patient: str, reason: str, rows: list[Row]) -> None:
-    """Keep a frozen study's model although a patient it was fitted on was withdrawn; the reason stays on record."""
+def waive(
+    registry: str | Path,
+    study: str,
+    patient: str,
+    reason: str,
+    rows: list[Row],
+    signature: Iterable[float] = (),
+) -> None:
+    """Keep a frozen study's model although a patient it was fitted on was withdrawn; the reason stays on record.
+
+    ``signature``: of the scan, so that it is known again under another name.
+    """
     if patient in {row["patient"] for row in rows}:
         raise UsageError(
             "E_NOT_WITHDRAWN",
@@ -343,7 +353,7 @@ def waive(registry: str | Path, study: str, patient: str, reason: str, rows: lis
             remedy="Nothing is needed: promet run goes on without him, promet prune --yes deletes his files",
         )
     content = _freeze(registry, study)
-    entry = {"reason": reason, "date": datetime.date.today().isoformat()}
+    entry = {"reason": reason, "date": datetime.date.today().isoformat(), "signature": list(signature)}
     content["waivers"] = {**content.get("waivers", {}), patient: entry}
     write_json(freeze_path(registry, study), content)
 

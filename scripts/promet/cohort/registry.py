@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from promet.cohort import scans
+from promet.cohort.sources import list_files
 from promet.cohort.sources import source as located
 from promet.cohort.table import SOURCES, Row
-from promet.core.detached import data_file
 from promet.core.errors import DataError, UsageError
 from promet.core.files import digest_file, left_behind, read_json, write_json, write_text_if_changed
 
@@ -37,7 +38,13 @@ class Intake:
     changed: list[str] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)  # (patient, source)
     gone: list[str] = field(default_factory=list)
-    twins: list[list[str]] = field(default_factory=list)  # patients whose PET bytes are the same
+    twins: list[list[str]] = field(default_factory=list)  # patients with one PET scan
+    returned: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # (new name, who left the table with that scan)
+    persons: list[list[str]] = field(
+        default_factory=list
+    )  # patients with one DICOM PatientID, one of them news
     hashed: int = 0
     files: int = 0
 
@@ -93,23 +100,9 @@ def _unchanged(path: str | Path, time: int) -> dict[str, dict[str, Row]]:
     return read(path)
 
 
-def list_files(source: Path) -> list[Path]:
-    """Every regular file of a source, sorted, but for what systems leave there; links to folders are not followed."""
-    if source.is_file():
-        beside = data_file(source)
-        return [source] if beside is None else [source, beside]
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found: list[Path] = []
-    for folder, folders, names in os.walk(source, onerror=refuse):
-        folders[:] = [name for name in folders if not left_behind(name)]
-        found += [Path(folder, name) for name in names if not left_behind(name)]
-    return sorted(path for path in found if path.is_file() or path.is_symlink())  # a named pipe would hang
-
-
-def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False) -> Intake:
+def intake(
+    rows: list[Row], base: Path, registry: str | Path, deep: bool = False, recall: bool = True
+) -> Intake:
     """Bring the registry up to date with the table.
 
     Args:
@@ -117,6 +110,10 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
         base: folder that relative paths of the table start from.
         registry: folder of the registry.
         deep: hash every file again. Otherwise only the sources in which a file's name, size or time changed.
+        recall: also compare with patients who left the table.
+
+    Returns:
+        What was found. With ``twins`` or ``returned`` it is for the caller to refuse: nothing is registered.
     """
     registry = Path(registry)
     try:
@@ -157,8 +154,15 @@ def intake(rows: list[Row], base: Path, registry: str | Path, deep: bool = False
         for (patient, name), path in named.items()
     ]
     _compare(before, lines, result)
-    if result.twins:
-        return result  # refused by the caller: nothing is registered
+    kept = scans.read(registry)
+    pets = {patient: path for (patient, name), path in named.items() if name == "pet" and path in fresh}
+    there = scans.bring_up_to_date(
+        {patient: (fresh[path][1], Path(path)) for patient, path in pets.items()}, kept, THREADS
+    )
+    _recognise(before, kept, there, {row["patient"] for row in rows}, recall, result)
+    if result.twins or result.returned:
+        return result
+    scans.write(registry, {**kept, **there})
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()
@@ -260,13 +264,10 @@ def _digest(source: str) -> str:
 
 def _compare(before: dict[str, dict[str, Row]], lines: list[Row], result: Intake) -> None:
     after: dict[str, dict[str, str]] = defaultdict(dict)
-    pets: dict[str, list[str]] = defaultdict(list)
     for line in lines:
         after[line["patient"]][line["source"]] = line["digest"]
         if line["digest"] == MISSING:
             result.missing.append((line["patient"], line["source"]))
-        elif line["source"] == "pet":
-            pets[line["digest"]].append(line["patient"])
     for patient, digests in after.items():
         if patient not in before:
             result.new.append(patient)
@@ -276,4 +277,25 @@ def _compare(before: dict[str, dict[str, Row]], lines: list[Row], result: Intake
         ) or set(before[patient]) - set(digests):
             result.changed.append(patient)
     result.gone = sorted(set(before) - set(after))
-    result.twins = [sorted(group) for group in pets.values() if len(group) > 1]
+
+
+def _recognise(
+    before: dict[str, dict[str, Row]],
+    kept: dict[str, scans.Scan],
+    there: dict[str, scans.Scan],
+    named: set[str],
+    recall: bool,
+    result: Intake,
+) -> None:
+    """Who has the scan or the PatientID of somebody else, of those in the table and, of the news, those who left it."""
+    result.twins = scans.alike(there)
+    left = {name: scan for name, scan in kept.items() if name not in named} if recall else {}
+    news = {
+        name: scan
+        for name, scan in there.items()
+        if before.get(name, {}).get("pet", {}).get("digest") != scan.pet
+    }
+    for group in scans.alike({**left, **news}) if left else []:
+        gone = [name for name in group if name in left]
+        result.returned += [(name, gone[0]) for name in group if name in news and gone]
+    result.persons = [group for group in scans.one_person({**left, **there}) if set(group) & set(news)]

@@ -6,6 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from promet.core.detached import data_file
 from promet.core.files import left_behind
 
 
@@ -103,3 +104,19 @@ def _lost(value: str, path: Path) -> tuple[str, str]:
             f"{expected}; every blank counts, and some here stand at an end, twice, or are no plain blanks",
         )
     return words, expected
+
+
+def list_files(source: Path) -> list[Path]:
+    """Every regular file of a source, sorted, but for what systems leave there; links to folders are not followed."""
+    if source.is_file():
+        beside = data_file(source)
+        return [source] if beside is None else [source, beside]
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        folders[:] = [name for name in folders if not left_behind(name)]
+        found += [Path(folder, name) for name in names if not left_behind(name)]
+    return sorted(path for path in found if path.is_file() or path.is_symlink())  # a named pipe would hang

@@ -314,6 +314,7 @@ def gather(
     out: Out,
     cohort: Annotated[Path, typer.Option(help="The cohort table: whom to gather.")],
     buckets: Annotated[str, typer.Option(help="Folder of the buckets, when patients share image jobs.")] = "",
+    freeze: Annotated[Path | None, typer.Option(help="freeze.json of the study, for its waivers.")] = None,
     pin: Pin = "",
 ) -> None:
     """One table of all patients, one of the excluded.
@@ -323,4 +324,11 @@ def gather(
     from promet.cohort.table import read
     from promet.imaging.gather import run
 
-    run(patients, [row["patient"] for row in read(cohort)], out, pin, Path(buckets) if buckets else None)
+    run(
+        patients,
+        [row["patient"] for row in read(cohort)],
+        out,
+        pin,
+        Path(buckets) if buckets else None,
+        freeze,
+    )

@@ -15,7 +15,7 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.volumes import is_volume
-from promet.imaging import dicom, geometry, maps, series, stacking, suv
+from promet.imaging import dicom, geometry, likeness, maps, series, stacking, suv
 from promet.imaging.settings import Convert
 from promet.imaging.whole import is_whole
 
@@ -120,6 +120,7 @@ def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert
             products["ct"] = paths["ct"]
         for name in set(paths) - set(products):
             paths[name].unlink(missing_ok=True)
+        result.audit["signature"] = likeness.signature(sitk.GetArrayViewFromImage(result.image))
         return Outcome(products, result.audit, result.warnings)
 
     return run_stage("convert", out, pin, work, makes=PRODUCTS, packages=("pydicom", "SimpleITK", "numpy"))

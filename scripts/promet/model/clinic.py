@@ -153,7 +153,7 @@ def predict_table(
         )
     rows = table.read(cohort)
     answers.require_own(out, opened.digest, [row["patient"] for row in rows])
-    if registry.intake(rows, Path(cohort).parent, registry_folder(out)).twins:
+    if registry.intake(rows, Path(cohort).parent, registry_folder(out), recall=False).twins:
         raise UsageError(
             "E_SAME_IMAGES", "Two patients of the table have identical PET images", "one row each"
         )

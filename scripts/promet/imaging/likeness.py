@@ -1,0 +1,61 @@
+"""Is it the same scan? A few numbers of a PET that stay when it is exported again, in whichever encoding and units."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+# Ranks among the hottest voxels: single ones, which noise makes unlike in any other scan, then every second power.
+RANKS = (*range(1, 17), *(2**k for k in range(5, 16)))
+# Writing a slice anew with a slope of its own rounds a voxel by at most 2^-16 of the slice's maximum.
+# Farther ranks shift a little when a slice is left out.
+CLOSE, CLOSE_FAR = 5e-4, 0.05
+SPREAD = 1e-3
+FEWEST = 6
+
+
+def signature(suv: np.ndarray) -> list[float]:
+    """Logarithms of the hottest voxels' values, by rank, relative to the hottest of all.
+
+    Independent of the order and number of slices (as long as the hottest ones are there), of flips, of the encoding, and
+    of one factor for all values (another weight, Bq/ml instead of SUV).
+
+    Args:
+        suv: array of any shape.
+
+    Returns:
+        One number for each of RANKS that the volume has positive voxels for; empty when the hottest voxels differ too little
+        to tell two scans apart (a plateau).
+    """
+    values = np.asarray(suv).ravel()
+    values = values[values > 0]
+    most = min(len(values), RANKS[-1])
+    if most < RANKS[FEWEST]:
+        return []
+    top = np.sort(np.partition(values, len(values) - most)[len(values) - most :].astype("float64"))[::-1]
+    found = [float(np.log(top[rank - 1] / top[0])) for rank in RANKS if rank <= most]
+    steps = sum(a - b > SPREAD for a, b in pairwise(found[:16]))
+    return [round(value, 6) for value in found] if steps >= FEWEST else []
+
+
+def alike(signatures: dict[str, list[float]]) -> list[list[str]]:
+    """Pairs of patients whose signatures are those of one scan."""
+    known = sorted(
+        (name for name, found in signatures.items() if found), key=lambda name: signatures[name][5]
+    )
+    pairs = []
+    for place, name in enumerate(known):
+        mine = signatures[name]
+        for other in known[place + 1 :]:
+            if signatures[other][5] - mine[5] > CLOSE:
+                break
+            if _close(mine, signatures[other]):
+                pairs.append(sorted((name, other)))
+    return sorted(pairs)
+
+
+def _close(a: list[float], b: list[float]) -> bool:
+    n = min(len(a), len(b))
+    gap = np.abs(np.subtract(a[:n], b[:n]))
+    return bool((gap[:16] <= CLOSE).all() and (gap[16:] <= CLOSE_FAR).all())
