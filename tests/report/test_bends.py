@@ -27,7 +27,8 @@ def test_a_curve_turns_where_its_values_do():
         s0, s1 = np.exp(random.normal(size=2))
         values = random.normal(np.r_[np.full(9, m0), np.full(9, m1)], np.r_[np.full(9, s0), np.full(9, s1)])
         values = np.round(values) if case % 2 else values
-        found = bends.of_input("psa", entry(m0, s0, m1, s1), values)
+        fitted = random.random(len(values)) < 0.6
+        found = bends.of_input("psa", entry(m0, s0, m1, s1), values, fitted)
         at = np.unique(values)
         steps = np.diff(norm.logpdf(at, m1, s1) - norm.logpdf(at, m0, s0))
         steps *= np.sign(m1 - m0)
@@ -35,9 +36,9 @@ def test_a_curve_turns_where_its_values_do():
         if found:
             told += 1
             (bend,) = found
-            assert turns and bend.wider == int(s1 > s0) and bend.known == 18
+            assert turns and bend.wider == int(s1 > s0) and bend.known == (fitted.sum(), (~fitted).sum())
             side = values < bend.at if bend.below else values > bend.at
-            assert bend.beyond == side.sum() > 0
+            assert bend.beyond == ((side & fitted).sum(), (side & ~fitted).sum()) and side.any()
             # a hair beside the turn both sides are higher, or both lower
             near = bend.at + np.array([-1e-3, 0, 1e-3])
             low, here, high = norm.logpdf(near, m1, s1) - norm.logpdf(near, m0, s0)
@@ -52,9 +53,9 @@ def test_a_curve_turns_where_its_values_do():
 
 def test_equal_spread_never_turns_and_equal_means_turn_twice():
     values = np.linspace(-3, 3, 20)
-    assert bends.of_input("psa", entry(0, 1, 1, 1), values) == []
-    assert [b.below for b in bends.of_input("psa", entry(0, 1, 0, 2), values)] == [True, False]
-    assert bends.of_input("psa", entry(0, 1, 1, 2), np.array([])) == []
+    assert bends.of_input("psa", entry(0, 1, 1, 1), values, values < 0) == []
+    assert [b.below for b in bends.of_input("psa", entry(0, 1, 0, 2), values, values < 0)] == [True, False]
+    assert bends.of_input("psa", entry(0, 1, 1, 2), np.array([]), np.array([], bool)) == []
 
 
 def test_sentence_names_value_patients_and_reason():
@@ -68,25 +69,25 @@ def test_sentence_names_value_patients_and_reason():
     table = {
         "patient": [f"P{i}" for i in range(n)],
         "part": ["training"] * 10 + ["validation"] * 5 + ["test"] * 5,
-        "psma_expression": [1.0, 1.0, *[2.0] * 9, *[3.0] * 4, *[0.0] * 5],
+        "psma_expression": [1.0, 1.0, *[2.0] * 9, *[3.0] * 4, *[0.0] * 2, *[2.0] * 3],
         "psa": [np.nan, 2.0, 90.0, *[10.0] * 12, *[900.0] * 5],
-        "cnn_score": [-9.0] * 10 + [-1.0, 0.0, 1.0, 2.0, 3.0] + [0.0] * 5,
+        "cnn_score": [-99.0] * 10 + [-1.0, 0.0, 1.0, 2.0, 3.0] + [0.0] * 5,
         "suv_peak": [1.0] * n,
     }
     split = split_of(features, table, log=["psa"])
     said = bends.sentences(split)
-    assert len(said) == 2  # the network's -9 are of training patients, whom its densities did not see
+    assert len(said) == 2  # the network's -99 are of training patients, whom its densities did not see
     assert said[0].startswith(
         "PSMA expression score: the curve turns at 1.81. Below it a lower value argues more and more for metastases"
     )
     assert (
-        "varies more in patients with metastases. 2 of the 15 fitted patients lie there; the lowest value"
+        "because its values vary more in patients with metastases. Beyond it: 2 of 15 fitted patients, 2 of 5 others; the lowest value"
         in said[0]
     )
     assert said[1].startswith(
         "PSA: the curve turns at 27.1 ng/ml. Above it a higher value argues more and more against metastases"
     )
-    assert "1 of the 14 fitted patients lies there" in said[1]
+    assert "Beyond it: 1 of 14 fitted patients, 5 of 5 others; the highest value" in said[1]
     assert bends.sentences(Split("00")) == []
 
 

@@ -235,7 +235,7 @@ def test_methods_say_what_is_done(made):
         head for head in ("p, DeLong", "p, Mann-Whitney (normal)", "p, Mann-Whitney (exact)") if head in text
     }
     assert len(heads) == 3 and "Three p values" in text and "no exact p" not in text
-    assert "with 96 steps the sum misses it by 3 %" in text.replace(
+    assert "with 96 steps the sum misses it by 3.4 %" in text.replace(
         "\u00a0", " "
     ) and "at most 29 %" in text.replace("\u00a0", " ")
     assert "A missing value adds nothing to the score. Its step is not 0 all the same" in text

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from promet.report import gallery, style
 from promet.report.table import Table
-from promet.report.text import fixed, percent
+from promet.report.text import fixed, short
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -29,8 +29,9 @@ def table(split: Split) -> Table | None:
     for name in values["methods"]:
         like = values[f"median_{name}_untrained_correlation"]
         title = METHODS.get(name, name)
+        title = title[0].upper() + title[1:]
         shares = [f"{100 * values[f'median_{name}_{place}']:.1f} %" for place in ("lesion", "organ")]
-        rows.append([title[0].upper() + title[1:], *shares, fixed(like)])
+        rows.append([title, *shares, fixed(like)])
         if like >= LIKE_UNTRAINED:
             notes.append(
                 f"{title}: an untrained network gives much the same map, so it shows the image more than what was learnt."
@@ -38,7 +39,7 @@ def table(split: Split) -> Table | None:
     if (middle := values.get("median_integrated_gradients_error")) is not None:
         notes.append(
             f"Integrated gradients should sum to the change of the logit from an empty image to this one; with {values['integrated_gradients_steps']} steps the "
-            f"sum misses it by {percent(middle, 1)} of that change (median; at most {percent(values['largest_integrated_gradients_error'], 1)})."
+            f"sum misses it by {short(100 * middle)} % of that change (median; at most {short(100 * values['largest_integrated_gradients_error'])} %)."
         )
     chance = [f"{100 * values[f'median_voxels_{place}']:.1f} %" for place in ("lesion", "organ")]
     rows.append(["If it were spread evenly", *chance, ""])

@@ -1,4 +1,4 @@
-"""Where what a value adds to the log-odds turns back inside the range of the fitted patients, and what that means.
+"""Where what a value adds to the log-odds turns back inside the range of the known values, and what that means.
 
 Two normal densities of unequal spread have a log ratio that is a parabola: far out on either side it argues for the class that
 spreads more, whichever side that class lies on.
@@ -13,7 +13,7 @@ import numpy as np
 
 from promet.core.words import count
 from promet.report.text import fixed, short
-from promet.report.words import INPUTS, heading
+from promet.report.words import heading
 
 if TYPE_CHECKING:
     from promet.report.read import Split
@@ -25,14 +25,14 @@ SEEN = 0.005  # log-odds that two decimals can show
 
 @dataclass(frozen=True)
 class Bend:
-    """One turn: the input, the value where it lies (as the model sees it), the side beyond it, fitted patients there and in all,
-    and by how much more the outermost of them argues for the wider class (1 = with metastases) than a value at the turn."""
+    """One turn: the input, the value where it lies (as the model sees it), the side beyond it; (fitted, other) patients there and
+    in all; and by how much more the outermost of them argues for the wider class (1 = with metastases) than a value at the turn."""
 
     name: str
     at: float
     below: bool
-    beyond: int
-    known: int
+    beyond: tuple[int, int]
+    known: tuple[int, int]
     back: float
     wider: int
 
@@ -43,8 +43,8 @@ def factor(entry: dict[str, Any], x: np.ndarray) -> np.ndarray:
     return 0.5 * ((x - m0) ** 2 / v0 - (x - m1) ** 2 / v1 + np.log(v0 / v1))
 
 
-def of_input(name: str, entry: dict[str, Any], values: np.ndarray) -> list[Bend]:
-    """Turns of one input among ``values``, the known ones of the fitted patients as the model sees them.
+def of_input(name: str, entry: dict[str, Any], values: np.ndarray, fitted: np.ndarray) -> list[Bend]:
+    """Turns of one input among ``values``, the known ones as the model sees them; ``fitted``: whose the densities were fitted on.
 
     The parabola's vertex never lies between the two means: between them a value nearer to a class's mean argues for that
     class. So what lies beyond the vertex, seen from the means, argues against what the means say. There is none where no known value
@@ -64,12 +64,16 @@ def of_input(name: str, entry: dict[str, Any], values: np.ndarray) -> list[Bend]
             continue
         bottom = float(factor(entry, np.array(at))) * (1 if wider else -1)
         back = float(added[gone].max()) - bottom
-        found.append(Bend(name, float(at), below, int(gone.sum()), len(values), back, wider))
+        beyond, known = (
+            (int((mask & fitted).sum()), int((mask & ~fitted).sum()))
+            for mask in (gone, np.ones(len(values), bool))
+        )
+        found.append(Bend(name, float(at), below, beyond, known, back, wider))
     return found
 
 
 def bends(split: Split) -> list[Bend]:
-    """Every turn of the multimodal model among the patients its densities were fitted on."""
+    """Every turn of the multimodal model among the values of all patients, but for the network's scores of its own training patients."""
     told = split.bayes or {}
     model = (told.get("models") or {}).get("multimodal")
     if model is None or split.predictions is None:
@@ -79,9 +83,12 @@ def bends(split: Split) -> list[Bend]:
         entry = model["features"][name]
         if entry["dropped"] or name not in split.predictions:
             continue
-        parts = told.get("cnn_score_fitted_on", FIT) if name == "cnn_score" else FIT
-        seen = split.predictions[split.predictions["part"].isin(parts)][name].dropna().to_numpy(float)
-        found += of_input(name, entry, np.log(seen) if name in told.get("log", []) else seen)
+        fit = told.get("cnn_score_fitted_on", FIT) if name == "cnn_score" else FIT
+        seen = split.predictions.dropna(subset=[name])
+        seen = seen[seen["part"].isin(fit) | ~seen["part"].isin(FIT)]
+        values = seen[name].to_numpy(float)
+        fitted = seen["part"].isin(fit).to_numpy()
+        found += of_input(name, entry, np.log(values) if name in told.get("log", []) else values, fitted)
     return found
 
 
@@ -96,11 +103,10 @@ def sentences(split: Split) -> list[str]:
         side, worse, end = ("Below", "lower", "lowest") if bend.below else ("Above", "higher", "highest")
         towards = "for" if bend.wider else "against"
         whose = "with" if bend.wider else "without"
-        lie = "lies" if bend.beyond == 1 else "lie"
         said.append(
             f"{heading(bend.name)}: the curve turns at {at}. {side} it a {worse} value argues more and more {towards} metastases, only "
-            f"because the {INPUTS.get(bend.name, bend.name)} varies more in patients {whose} metastases. {bend.beyond} of the "
-            f"{count(bend.known, 'fitted patient')} {lie} there; the {end} value among them counts {fixed(bend.back)} log-odds more "
-            f"{towards} metastases than one at the turn."
+            f"because its values vary more in patients {whose} metastases. Beyond it: "
+            f"{bend.beyond[0]} of {count(bend.known[0], 'fitted patient')}, {bend.beyond[1]} of {count(bend.known[1], 'other')}; the {end} "
+            f"value among them counts {fixed(bend.back)} log-odds more {towards} metastases than one at the turn."
         )
     return said

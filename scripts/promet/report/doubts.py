@@ -278,8 +278,8 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
         counts = table["label"].value_counts()
         if len(table):
             by_label = (
-                f" Of those without a lesion {int(counts.get(1.0, 0))} have synchronous metastases and "
-                f"{int(counts.get(0.0, 0))} have none."
+                f" Of those without a lesion {count(int(counts.get(1.0, 0)), 'patient has', 'patients have')} synchronous metastases, "
+                f"{int(counts.get(0.0, 0))} none."
             )
     share = f"{percent(bad + bare, len(study.patients))} of {len(study.patients)}"
     return Doubt(

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
 
+ENGINES = {"batched": "promet's own loops, equal to monai's transforms", "monai": "monai's transforms"}
+
+
 def paragraphs(study: Study, split: Split) -> list[tuple[str, str]]:
     """(heading, text) of each part; a part whose settings are not given is left out."""
     try:
@@ -97,7 +100,7 @@ def _network(told: dict[str, Any], split: Split) -> str:
         f"(ReduceLROnPlateau, patience {fit['plateau_patience']}). At most "
         f"{count(fit['epochs'], 'epoch')}, stopped after {fit['patience']} without a better validation AUC; the epoch with the "
         f"best validation AUC{since} is kept, ties by validation loss. Augmentation of the training part: {count(noise['count'], 'transform')}"
-        f"{pool} per sample and epoch, in random order, by {noise['engine']}. {count(told['seeds'], 'seed')} of {count(len(variants), 'variant')} "
+        f"{pool} per sample and epoch, in random order ({ENGINES.get(noise['engine'], noise['engine'])}). {count(told['seeds'], 'seed')} of {count(len(variants), 'variant')} "
         f"({', '.join(sorted(variants))}); {chosen}, ties by validation loss."
     )
 
@@ -150,7 +153,8 @@ def _statistics(told: dict[str, Any]) -> str:
     return (
         f"AUCs with three {level(told['confidence'])} intervals: DeLong (symmetric, clipped to [0, 1]), DeLong on the logit scale "
         f"(transformed back, so inside [0, 1]), and percentile from {told['bootstrap']} bootstrap resamples within each class (seed "
-        f"{told['seed']}). Quoted first is the one that in simulated cohorts of this size holds the true AUC most nearly as often as it says. "
+        f"{told['seed']}). The answer on top and the forest plot quote the one that in simulated cohorts of this size holds the true AUC most nearly as often as "
+        "it says. "
         "Three p values against AUC 0.5 are given under their names: DeLong, the normal approximation of the Mann-Whitney test without tie or "
         "continuity correction, and the exact Mann-Whitney test, ties included. The band of a ROC curve is pointwise, from 1000 bootstrap resamples. Scores of the same patients are compared by the paired DeLong test. Metachronous progression counts within "
         f"{told['horizon_months']:g} months. Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "

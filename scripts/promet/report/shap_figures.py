@@ -65,7 +65,7 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
             else ""
         )
         turns = bends(split)
-        ring = "; ring: where a curve turns inside the range of the fitted patients" if turns else ""
+        ring = "; ring: where a curve turns inside the range of the known values" if turns else ""
         made.add(
             "effects",
             effects(
