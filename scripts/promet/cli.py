@@ -135,7 +135,7 @@ def freeze(
     into: Annotated[
         str,
         typer.Option(
-            help="Begin this new study: everyone stays in his part, prospective patients are dealt."
+            help="Begin this new study: everyone stays in their part, prospective patients are dealt."
         ),
     ] = "",
 ) -> None:
@@ -150,7 +150,7 @@ def freeze(
 
 @app.command()
 def waive(
-    patient: Annotated[str, typer.Argument(help="Who withdrew; his row is no longer in the table.")],
+    patient: Annotated[str, typer.Argument(help="Who withdrew; the row is no longer in the table.")],
     reason: Annotated[str, typer.Option(help="Why the model may stay; it is kept on record.")],
     configfile: ConfigFiles = None,
 ) -> None:

@@ -64,7 +64,7 @@ def test_freeze_names_who_stays_out(paper, capsys):
     said(capsys)
     commands.freeze(paper.configfiles, "v1", "")
     lines = said(capsys).splitlines()
-    assert lines[1] == f"quarantined now, so only scored even if cured later: {man}"
+    assert lines[1] == f"quarantined now, so only scored even if mended later: {man}"
     assert lines[-1] == "Next: promet run -c config.yaml"
     freeze = next((paper.folder / "registry").rglob("freeze.json"))
     assert json.loads(freeze.read_text())["excluded"] == [man]
@@ -99,8 +99,8 @@ def test_a_development_man_after_the_freeze_is_told_that_he_does_not_train(paper
     lines = said(capsys).splitlines()
     assert lines[1] == "dealt: 2 prospective"
     assert lines[2] == (
-        "1 development man after the freeze: scored, not trained on "
-        "(promet freeze NAME --into NEWSTUDY -c config.yaml makes a new study with him)"
+        "1 development patient after the freeze: scored, not trained on "
+        "(promet freeze NAME --into NEWSTUDY -c config.yaml makes a new study with this patient)"
     )
     commands.intake(paper.configfiles, False, False)
     assert "after the freeze" not in said(capsys)

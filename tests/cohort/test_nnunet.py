@@ -95,7 +95,7 @@ def test_table_and_masks(layout):
         assert lesions.GetSpacing() == SPACING
     assert "3 patients, 1 of them" in shown
     for why in (
-        "later study of a man already in",
+        "later study of a patient already in",
         "no lesion in the prostate",
         "prostate not plausible",
         "no prostate mask",

@@ -176,7 +176,7 @@ def test_it_says_that_networks_may_be_trained_as_a_consequence(paper):
     assert "then perhaps" not in status(paper)
     (paper.folder / f"{man['validation']}/prostate/1").write_text("other")
     paper.intake()
-    said = "then perhaps 2 trainings: a network is trained again if the list of the men it is trained on"
+    said = "then perhaps 2 trainings: a network is trained again if the list of the patients it is trained on"
     assert said in status(paper)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):

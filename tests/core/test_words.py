@@ -1,7 +1,11 @@
 """A number with its noun, and commands in hints with the configuration files that were given."""
 
+import ast
+import itertools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +22,35 @@ def called_with(monkeypatch):
 
 def test_one_and_many():
     assert [count(n, "job") for n in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
-    assert [count(n, "man", "men") for n in (1, 3)] == ["1 man", "3 men"]
+    assert [count(n, "patient is", "patients are") for n in (1, 3)] == ["1 patient is", "3 patients are"]
+
+
+# Words for people that the trade does not use of patients; none of a program for oncology is "cured" by it.
+NOT_OURS = re.compile(r"\b(man|men|he|his|him|himself|cured|cures)\b(?!-Whitney)", re.IGNORECASE)
+
+
+def test_patients_are_called_patients():
+    """In everything a person reads: documents, templates, and every text in the code (messages, help, docstrings)."""
+    home = Path(__file__).parents[2]
+    pages = [
+        home / "README.md",
+        *home.glob("docs/*.md"),
+        *home.glob("config/*.md"),
+        *home.glob("workflow/report/*.rst"),
+    ]
+    templates = home.glob("scripts/promet/report/**/*.html"), home.glob("scripts/promet/report/*.js")
+    assert len(pages) > 10
+    found = []
+    for path in itertools.chain(pages, *templates):
+        text = path.read_text(encoding="utf-8")
+        found += [
+            f"{path.name}: {text[max(0, m.start() - 40) : m.end() + 20]}" for m in NOT_OURS.finditer(text)
+        ]
+    for path in (home / "scripts/promet").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and NOT_OURS.search(node.value):
+                found.append(f"{path.name}:{node.lineno}: {node.value[:80]}")
+    assert found == []
 
 
 def test_without_files_a_hint_stays(called_with):

@@ -111,7 +111,7 @@ def test_missing_that_differs_with_the_label_is_said() -> None:
     grade = by["grade_group"]
     assert (grade["n"], grade["groups"][:2]) == (12, [0, 12])
     assert grade["p"] == pytest.approx(fisher_exact([[12, 8], [0, 20]]).pvalue)
-    assert "missing in 12 of 20 men with and 0 of 20 without metastases" in grade["sentence"]
+    assert "missing in 12 of 20 patients with and 0 of 20 without metastases" in grade["sentence"]
     assert by["psa"]["p"] is None and by["psa"]["sentence"] == ""
 
 

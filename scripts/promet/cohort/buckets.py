@@ -1,7 +1,7 @@
 """Buckets: in a large cohort one job keeps the images of many patients up to date, as exactly as one job per patient.
 
-Snakemake's cost is per job. A patient belongs to a bucket by a hash of his pseudonym, so that nobody else's coming or
-going moves him. Patients on whom a network is fitted share none with others, and measures and pictures are in buckets
+Snakemake's cost is per job. A patient belongs to a bucket by a hash of the pseudonym, so that nobody else's coming or
+going moves the patient. Patients on whom a network is fitted share none with others, and measures and pictures are in buckets
 of their own, so that training waits for the tensors of the fitted and for nothing else. Standard library only.
 """
 

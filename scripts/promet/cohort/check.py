@@ -84,7 +84,7 @@ def _told(fault: table.Fault) -> dict[str, Any]:
 
 
 def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal]:
-    """What intake or run would stop at: roles, withdrawn men, another model than the locked one, the same images twice.
+    """What intake or run would stop at: roles, withdrawn patients, another model than the locked one, the same images twice.
 
     ``lost``: who will be quarantined.
     """

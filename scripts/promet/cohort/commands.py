@@ -83,7 +83,7 @@ def _dealt(new: list[str], added: list[ledger.Entry], before: list[ledger.Entry]
 
 
 def _late(added: list[ledger.Entry], frozen: str) -> int:
-    """Development men who came after the freeze."""
+    """Development patients who came after the freeze."""
     return sum(entry.split == "00" and entry.part == ledger.PROSPECTIVE for entry in added) if frozen else 0
 
 
@@ -126,9 +126,9 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, miss
     if parts:
         say("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
     if late:
-        whom = "him" if late == 1 else "them"
+        whom = "this patient" if late == 1 else "them"
         say(
-            f"{count(late, 'development man', 'development men')} after the freeze: scored, not trained on "
+            f"{count(late, 'development patient')} after the freeze: scored, not trained on "
             f"(promet freeze NAME --into NEWSTUDY makes a new study with {whom})"
         )
     if not (found.new or found.changed or found.gone or found.missing or parts):
@@ -162,7 +162,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
         ledger.close(config.registry, config.study, name, unused)
         say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
-            say(f"quarantined now, so only scored even if cured later: {words.named(unused, 8)}")
+            say(f"quarantined now, so only scored even if mended later: {words.named(unused, 8)}")
         say("Next: promet run")
         return EXIT_OK
     if not ledger.freeze_name(config.registry, config.study):
@@ -216,7 +216,7 @@ def waive(configfiles: list[Path], patient: str, reason: str) -> int:
         raise UsageError(
             "E_NO_MODEL",
             f"There is no finished model to keep: {gone[0]} is missing",
-            remedy="Train without him: promet freeze NAME --into NEWSTUDY",
+            remedy="Train without this patient: promet freeze NAME --into NEWSTUDY",
         )
     if not plan.sealed:
         ledger.seal(config.registry, config.study, kept)

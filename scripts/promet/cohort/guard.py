@@ -1,4 +1,4 @@
-"""Pins decide, also where somebody calls ``snakemake`` himself.
+"""Pins decide, also where somebody calls ``snakemake`` directly.
 
 Of its own Snakemake would run a job again when the paths it reads, the text of its rule, its parameters or its environment
 are not as they were. None of these is content: a pin holds what of them is. So all of these triggers are switched off,

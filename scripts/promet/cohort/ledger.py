@@ -303,7 +303,7 @@ def close(registry: str | Path, study: str, name: str, excluded: Iterable[str] =
     Args:
         registry, study: whose ledger.
         name: of the freeze.
-        excluded: members of the fit parts whose images could not be used so far; they stay out, even when cured.
+        excluded: members of the fit parts whose images could not be used so far; they stay out, even when mended.
     """
     path = freeze_path(registry, study)
     if path.exists():
@@ -342,7 +342,7 @@ def waive(
         raise UsageError(
             "E_NOT_WITHDRAWN",
             f"Patient {patient} still stands in the table",
-            remedy="Delete his row first; a waiver is for men who are gone",
+            remedy="Delete the row first; a waiver is for patients who withdrew",
         )
     held = {entry.patient for entry in read(ledger_path(registry, study)) if entry.part in PARTS[:2]}
     name = freeze_name(registry, study)
@@ -350,7 +350,7 @@ def waive(
         raise UsageError(
             "E_NO_WAIVER",
             f"No frozen model of the study {study} was fitted on {patient}",
-            remedy="Nothing is needed: promet run goes on without him, promet prune --yes deletes his files",
+            remedy="Nothing is needed: promet run goes on without this patient, promet prune --yes deletes the files",
         )
     content = _freeze(registry, study)
     entry = {"reason": reason, "date": datetime.date.today().isoformat(), "signature": list(signature)}
@@ -366,7 +366,7 @@ def next_generation(
     repeats: int,
     salt: str,
 ) -> list[Entry]:
-    """The ledger of a new study: everyone stays in his part, prospective patients are dealt, withdrawn ones are left out."""
+    """The ledger of a new study: everyone stays in their part, prospective patients are dealt, withdrawn ones are left out."""
     here = {row["patient"] for row in rows}
     kept = [entry for entry in entries if entry.patient in here and entry.part != PROSPECTIVE]
     return kept + extend(kept, rows, ratios, stratify, repeats, salt)

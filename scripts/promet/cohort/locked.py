@@ -23,7 +23,7 @@ INPUT = {"suv_peak_reader": "suv_peak"}  # the one column whose input has anothe
 
 
 def made_from(plan: Plan) -> dict[str, str]:
-    """By name: each column that the networks and the fusion see, of the men they are fitted on; each of their settings.
+    """By name: each column that the networks and the fusion see, of the patients they are fitted on; each of their settings.
 
     Images are not in it: another file may give the same tensor.
     """
@@ -87,7 +87,7 @@ def _another_model(plan: Plan) -> UsageError | None:
     return UsageError(
         "E_MODEL_LOCKED",
         f"This would train or fit another model than the locked model {plan.frozen}: {', '.join(what)}{more} changed",
-        "the columns of the men it was fitted on, the settings and the seeds as they were",
+        "the columns of the patients it was fitted on, the settings and the seeds as they were",
         "Undo the change; or promet freeze NAME --into NEWSTUDY for a new model; "
         f"or, if nobody has the old one, delete {record.parent} and run again",
     )

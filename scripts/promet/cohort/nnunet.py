@@ -44,11 +44,11 @@ def pseudonym(subject: str) -> str:
 def from_nnunet(source: Path, out: Path, prostate: Path, masks: Path) -> Made:
     """Write cohort table and masks of PSMA-PET-CT-Lesions (autoPET III; TCIA doi 10.7937/r7ep-3x37).
 
-    Of each man the first study is taken in which the prostate is plausible (5 to 400 ml) and holds lesion voxels:
-    later ones would put one man on both sides of a split. ``lesions`` is the public label inside the prostate.
+    Of each patient the first study is taken in which the prostate is plausible (5 to 400 ml) and holds lesion voxels:
+    later ones would put one patient on both sides of a split. ``lesions`` is the public label inside the prostate.
     ``synchronous_metastasis`` is 1 when a 26-connected component of the label does not touch the prostate (not even a
     neighbouring voxel): a weak
-    label from the same scan, of men some of whom were treated before. The set has no PSA, no biopsy, no follow-up.
+    label from the same scan, of patients some of whom were treated before. The set has no PSA, no biopsy, no follow-up.
 
     Args:
         source: folder with imagesTr/psma_<id>_<date>_0001.nii.gz (PET in SUV), labelsTr/psma_<id>_<date>.nii.gz and,
@@ -76,7 +76,7 @@ def from_nnunet(source: Path, out: Path, prostate: Path, masks: Path) -> Made:
     for subject, day, pet in studies:
         name = pseudonym(subject)
         if name in rows:
-            made.left_out["later study of a man already in"] += 1
+            made.left_out["later study of a patient already in"] += 1
             continue
         case = pet.name.split("_0001.nii")[0]
         organ = next((p for p in _places(prostate, case) if p.exists()), None)

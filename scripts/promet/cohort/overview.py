@@ -95,7 +95,7 @@ def then_perhaps(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     number = sum(job.stage == "train" and job.state == "fresh" and job.at["split"] in unsure for job in jobs)
     if number:
         yield (
-            f"then perhaps {count(number, 'training')}: a network is trained again if the list of the men it is trained on, "
+            f"then perhaps {count(number, 'training')}: a network is trained again if the list of the patients it is trained on, "
             "or a tensor or label of theirs, comes out otherwise"
         )
 
@@ -139,7 +139,7 @@ def _split(plan: Plan) -> str:
 
 
 def _stale(jobs: list[Job]) -> Iterator[str]:
-    """A sentence per reason; of a patient only his first stage, since the later ones follow from it."""
+    """A sentence per reason; of a patient only the first stage, since the later ones follow from it."""
     patients: dict[tuple[str, str, str], list[str]] = {}
     others: dict[tuple[str, str], Counter] = {}
     seeds: dict[tuple[str, str], str] = {}

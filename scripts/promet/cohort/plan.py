@@ -124,7 +124,7 @@ class Plan:
 
     @cached_property
     def buckets(self) -> dict[str, list[str]]:
-        """Bucket -> its patients; empty when every patient has jobs of his own."""
+        """Bucket -> its patients; empty when every patient has own jobs."""
         if not self.bucket_number:
             return {}
         fitted = {name for split in self.splits for name in self.fit_members(split)}
@@ -210,7 +210,7 @@ class Plan:
             f"fitted on, the first is {gone[0]}",
             "every patient of the training and validation parts",
             f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
-            "or train without him with promet freeze NAME --into NEWSTUDY",
+            "or train without this patient with promet freeze NAME --into NEWSTUDY",
         )
 
     # Where ------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ class Plan:
         if stage == "bundle":
             return {"freeze": self.frozen}
         members = self.fit_members(split) if stage == "dataset" else self.patients
-        # table1 groups everyone by his part in the first split
+        # table1 groups everyone by the part in the first split
         dealt = self.splits[0] if stage == "table1" else split
         used = self._table(members, dealt, USED[stage]) if stage in USED else {}
         if stage == "dataset":
@@ -353,7 +353,7 @@ class Plan:
         return [self.sidecar("bucket", bucket=name) for name in names]
 
     def output(self, stage: str, **at: str) -> str:
-        """The record that Snakemake knows: a patient's own, or that of his bucket."""
+        """The record that Snakemake knows: a patient's own, or that of the bucket."""
         if self.buckets and stage in PATIENT_STAGES:
             return self.sidecar("bucket", bucket=self._bucket_of[stage in buckets.VIEW, at["patient"]])
         return self.sidecar(stage, **at)

@@ -11,7 +11,7 @@ from promet.core.errors import IntegrityError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 
-TABLE = "patients.json"  # a bucket's product: patient -> stage -> what gather, dataset and status need of his record
+TABLE = "patients.json"  # a bucket's product: patient -> stage -> what gather, dataset and status need of its record
 WITH_VALUES = ("crop", "measure")
 LEFT_OUT = ("stage", "notes", "versions", "seconds")
 
@@ -65,7 +65,7 @@ class Records:
     """Reads records; a bucket's table stands for the records of its patients whose times are still those it noted.
 
     Args:
-        folder: the buckets, or '' when every patient has jobs of his own.
+        folder: the buckets, or '' when every patient has own jobs.
     """
 
     def __init__(self, folder: str) -> None:

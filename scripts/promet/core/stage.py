@@ -43,7 +43,7 @@ STAGES: dict[str, int] = {
     "survive": 2,
     "pool": 1,
     "table1": 2,
-    "tripod": 1,
+    "tripod": 2,
     "report": 2,
     "bundle": 1,
 }

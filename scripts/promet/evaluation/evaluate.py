@@ -279,7 +279,7 @@ def section(
         )
     if "capra" in names and label_name == "synchronous_metastasis":
         result["notes"].append(
-            "CAPRA is defined for localised disease; here it also scores men with metastases."
+            "CAPRA is defined for localised disease; here it also scores patients with metastases."
         )
     return result
 

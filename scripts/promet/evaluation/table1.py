@@ -97,7 +97,7 @@ def frame(
 ) -> pd.DataFrame:
     """One row per patient: patient, group, label (of the development cohort, else NaN) and every variable.
 
-    ``parts``: patient -> part of the ledger, who is not in it is prospective whatever his role; without it the role counts.
+    ``parts``: patient -> part of the ledger, who is not in it is prospective whatever the role; without it the role counts.
     """
     import pandas as pd
 
@@ -216,7 +216,7 @@ def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
             row["p"] = float(fisher_exact(cells).pvalue)
             if row["p"] < 0.05:
                 row["sentence"] = (
-                    f"{row['title']}: missing in {cells[0][0]} of {sums[0]} men with and {cells[1][0]} of {sums[1]} without "
+                    f"{row['title']}: missing in {cells[0][0]} of {sums[0]} patients with and {cells[1][0]} of {sums[1]} without "
                     "metastases. Whether the value is missing differs between the two, so that alone must never become an "
                     "input (naive Bayes leaves a missing value out)."
                 )

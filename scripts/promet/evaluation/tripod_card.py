@@ -26,13 +26,13 @@ def card(known: Facts) -> list[tuple[str, list[str]]]:
         (
             "Intended use",
             [
-                "Research on men with untreated prostate cancer and a PSMA PET. It is no medical device and decides nothing about a patient."
+                "Research on patients with untreated prostate cancer and a PSMA PET. It is no medical device and decides nothing about a patient."
             ],
         ),
         (
             "Not for",
             [
-                "Treated men, other tracers than the table names, scans without an intraprostatic lesion (the network gives them no "
+                "Treated patients, other tracers than the table names, scans without an intraprostatic lesion (the network gives them no "
                 "score), other outcomes than those below."
             ],
         ),

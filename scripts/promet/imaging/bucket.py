@@ -130,8 +130,8 @@ def run(
 ) -> Sidecar:
     """The stage ``bucket``: patients.json beside ``out``.
 
-    Every patient keeps his own records and products, the same to the byte as one job per patient and stage leaves
-    them. A patient with bad data is quarantined in his records; any other fault fails the job, but only after the
+    Every patient keeps own records and products, the same to the byte as one job per patient and stage leaves
+    them. A patient with bad data is quarantined in these records; any other fault fails the job, but only after the
     others of the bucket were served. A kill loses the stage that was running and no other.
 
     Args:
@@ -164,7 +164,7 @@ def run(
         folder = Path(patients) / name
         try:
             records, made = bring_up_to_date(folder, wanted[name], make)
-        except Exception as error:  # his neighbours are served first
+        except Exception as error:  # the neighbours are served first
             log.error("%s: failed, %s", name, getattr(error, "code", type(error).__name__))
             failed.append(error)
             continue

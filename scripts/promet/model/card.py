@@ -1,4 +1,4 @@
-"""The papers of the bundle: metrics without single men, the model card, MONAI's metadata.json and inference.json."""
+"""The papers of the bundle: metrics without single patients, the model card, MONAI's metadata.json and inference.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = ("synchronous", "metachronous")
 def metrics(found: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
     """What metrics.json and survival.json say of patients the model has not seen, without ROC and survival curves.
 
-    A curve's steps are single men's scores and times, so none leaves the house.
+    A curve's steps are single patients' scores and times, so none leaves the house.
     """
     sections = {}
     for key in SHOWN:
@@ -79,7 +79,7 @@ def statement(training: dict[str, Any]) -> str:
     """What the probability is a probability of."""
     return (
         "Probability of metastases on the same PSMA PET scan, from the primary tumour, by naive Bayes over the network's "
-        f"score, the clinic and the PET. Fitted on {count(training['patients'], 'man', 'men')} of whom {training['prevalence']:.0%} had metastases: among men with fewer "
+        f"score, the clinic and the PET. Fitted on {count(training['patients'], 'patient')} of whom {training['prevalence']:.0%} had metastases: among patients with fewer "
         "metastases it is too high. " + RESEARCH
     )
 
@@ -186,9 +186,9 @@ def _scores(judged: dict[str, Any], key: str) -> list[str]:
         return [*lines, section["reason"], ""]
     level = f"{judged['confidence']:.0%}"
     lines += [
-        f"{count(section['n'], 'man', 'men')}, {section['positives']} with the outcome.",
+        f"{count(section['n'], 'patient')}, {section['positives']} with the outcome.",
         "",
-        f"| score | men | AUC | DeLong {level} | logit {level} | bootstrap {level} | p (Mann-Whitney) |",
+        f"| score | patients | AUC | DeLong {level} | logit {level} | bootstrap {level} | p (Mann-Whitney) |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in judged["order"]:
@@ -238,7 +238,7 @@ def readme(
         "An input outside the contract is refused with a sentence. Each answer says how far the patient lies from the",
         "training patients. `sha256sum -c SHA256SUMS` checks the files without promet.",
         "",
-        "For: research on prognosis before treatment, in men like those below. Not for: treatment decisions, men already",
+        "For: research on prognosis before treatment, in patients like those below. Not for: treatment decisions, patients already",
         "treated, other tracers than those of training, scans without a prostate mask.",
         "",
         "## The model",
@@ -256,7 +256,7 @@ def readme(
             for model, found in contract.get("floored", {}).items()
             for name, classes in found.items()
         ),
-        f"* Network trained on {count(training['training'], 'man', 'men')} ({training['training_positive']} with metastases), chosen on "
+        f"* Network trained on {count(training['training'], 'patient')} ({training['training_positive']} with metastases), chosen on "
         f"{training['validation']} ({training['validation_positive']}). Digest of this set: `{training['fit']}`.",
         f"* Split {training['split']:02d}, "
         + (
@@ -294,14 +294,14 @@ def readme(
         "",
         *(
             f"* {cut['name']}: {', '.join(f'{limit:.3f}' for limit in cut['thresholds'])} (log-odds), {cut['origin']}, "
-            f"{count(cut['patients'], 'man', 'men')}."
+            f"{count(cut['patients'], 'patient')}."
             for cut in thresholds["cuts"]
         ),
         *(f"* {sentence}" for sentence in thresholds["absent"]),
         "",
         "## How good it is",
         "",
-        "On men who took no part in training or choice:",
+        "On patients who took no part in training or choice:",
         "",
         *_scores(judged, "synchronous"),
         *_scores(judged, "metachronous"),
@@ -309,7 +309,7 @@ def readme(
     if survival["status"] == "ok":
         cox = survival["cox"]
         lines += [
-            f"Progression within {judged['horizon_months']:g} months: {survival['events']} of {survival['n']} men. Hazard "
+            f"Progression within {judged['horizon_months']:g} months: {survival['events']} of {survival['n']} patients. Hazard "
             f"ratio per standard deviation {_number(cox['hazard_ratio'])} ({_span(cox)}), C-index "
             f"{_number(survival['concordance'])}.",
             "",
@@ -320,7 +320,7 @@ def readme(
             "## Limits",
             "",
             "* Small training set, one way of drawing masks, the scanners of the training site.",
-            "* The cuts were read off few men and are optimistic.",
+            "* The cuts were read off few patients and are optimistic.",
             "* A volume given instead of DICOM is believed to be in SUV.",
             f"* {RESEARCH}",
             "",

@@ -221,7 +221,7 @@ def start(
     options: list[str],
     digest: str | None = None,
 ) -> int:
-    """``promet predict``: one patient by his files, or a table of patients.
+    """``promet predict``: one patient by the files, or a table of patients.
 
     Raises:
         UsageError: files of one patient and a table at once, or options that neither knows.

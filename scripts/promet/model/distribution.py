@@ -1,7 +1,7 @@
-"""Where a patient lies among the men the model was fitted on; kept as means and spreads, never as single men.
+"""Where a patient lies among the patients the model was fitted on; kept as means and spreads, never as single patients.
 
-Seven inputs, some dozens of men, and biopsies missing in one class only: a covariance matrix is not to be had. So the
-distance is the root mean square of an input's standardised values, and its scale is how far the fitted men lie themselves.
+Seven inputs, some dozens of patients, and biopsies missing in one class only: a covariance matrix is not to be had. So the
+distance is the root mean square of an input's standardised values, and its scale is how far the fitted patients lie themselves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW = 5  # known values below which nothing is told of an input: a mean of two is two men
+FEW = 5  # known values below which nothing is told of an input: a mean of two is two patients
 FAR = 3.0  # standard deviations
 SHARES = (0.5, 0.9, 0.95)
 # Of the image, and whether its logarithm is used (skewed).

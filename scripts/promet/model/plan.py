@@ -76,7 +76,7 @@ class Predictions:
         return f"{self.out}/patients/{patient}/{RECORD}"
 
     def pin(self, patient: str) -> str:
-        """Hash of exactly what a patient's answer uses: the model, his images, his clinical values and his tracer."""
+        """Hash of exactly what a patient's answer uses: the model, the images, the clinical values and the tracer."""
         found = self._sources.get(patient, {})
         sources = {name: found[name]["digest"] for name in table.SOURCES if name in found}
         cells = {name: self.rows[patient][name] for name in (*CLINICAL, "tracer")}

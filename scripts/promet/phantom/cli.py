@@ -37,7 +37,7 @@ def phantom(
 
     Example: promet phantom demo --development 36 --metachronous 14 --prospective 2 --seed 1
 
-    Two more men for its table: promet phantom more --development 2 --metachronous 0 --prospective 0 --seed 2 --prefix more-,
+    Two more patients for its table: promet phantom more --development 2 --metachronous 0 --prospective 0 --seed 2 --prefix more-,
     then copy more/dicom/* into demo/dicom/ and append the rows of more/cohort.tsv to demo/cohort.tsv.
     """
     from promet.phantom.cohort import write_cohort

@@ -11,7 +11,7 @@ CUTS = {"tertiles": "Tertile", "median": "Half"}
 
 
 def groups(survival: dict[str, Any] | None) -> Table | None:
-    """Every group of the Kaplan-Meier curves: men, events, median, share free of progression at the end."""
+    """Every group of the Kaplan-Meier curves: patients, events, median, share free of progression at the end."""
     if not survival or survival["status"] != "ok":
         return None
     rows, end = [], survival["horizon_months"]
