@@ -228,7 +228,7 @@ def waive(configfiles: list[Path], patient: str, reason: str) -> int:
 
 
 def _signature(plan: Plan, patient: str) -> list[float]:
-    """What his scan is known by, from the record of its conversion, which prune has not yet deleted."""
+    """What the scan is known by, from the record of its conversion, which prune has not yet deleted."""
     if plan.buckets_dir:
         records = bucket.sidecars(bucket.table(Path(plan.buckets_dir)).get(patient, {}))
     else:

@@ -132,7 +132,7 @@ class Plan:
 
     @property
     def shared(self) -> list[str]:
-        """Options that say where the tables of the buckets lie; none when every patient has jobs of his own."""
+        """Options that say where the tables of the buckets lie; none when every patient has own jobs."""
         return ["--buckets", self.buckets_dir] if self.buckets_dir else []
 
     @property
