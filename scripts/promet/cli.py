@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import os
@@ -15,7 +14,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from promet.core import errors
+from promet.core import errors, system
 from promet.core.words import typed
 
 ROOMS = {
@@ -28,9 +27,6 @@ ROOMS = {
     "cohort": "Make cohort tables from public layouts.",
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Rooms(TyperGroup):
@@ -63,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
     epilog="Exit codes: 0 done; 1 a job of a run failed, its message is above; 2 refused or faults found, with what to do "
-    "about it; 70 an error promet did not foresee; 75 interrupted, or no room on the disk: the same command goes on where it was.",
+    "about it; 70 an error promet did not foresee; 75 interrupted, or no room on the disk, or no answer from it: the same command goes on where it was.",
 )
 
 ConfigFiles = Annotated[
@@ -279,24 +275,24 @@ def main() -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
         app()
-    except errors.Interrupted as error:
-        print(typed(f"promet: {error.code}: {error}"), file=sys.stderr)
-        sys.exit(errors.EXIT_RESUMABLE)
     except errors.PrometError as error:
-        print(typed(f"promet: {error.code}: {error}"), file=sys.stderr)
-        sys.exit(errors.EXIT_REFUSED)
+        sys.exit(_told(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(errors.EXIT_PIPE)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            full = "E_DISK_FULL: There is no room left to write. Make room; then the same command goes on"
-            print(f"promet: {full}.", file=sys.stderr)
-            sys.exit(errors.EXIT_RESUMABLE)
+        if known := system.explained(error):
+            sys.exit(_told(known))
         if os.environ.get("PROMET_DEBUG"):
             raise
         print(_unforeseen(error), file=sys.stderr)
         sys.exit(errors.EXIT_BUG)
+
+
+def _told(error: errors.PrometError) -> int:
+    """Print the sentence; the exit code."""
+    print(typed(f"promet: {error.code}: {error}"), file=sys.stderr)
+    return errors.EXIT_RESUMABLE if isinstance(error, errors.Interrupted) else errors.EXIT_REFUSED
 
 
 def _unforeseen(error: Exception) -> str:

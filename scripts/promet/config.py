@@ -13,8 +13,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from promet.cohort.settings import Split
+from promet.core.environment import require_source
 from promet.core.errors import UsageError
 from promet.core.settings import Settings
+from promet.core.system import folders
 from promet.core.words import given
 from promet.evaluation.settings import Evaluation
 from promet.fusion.settings import Fusion
@@ -69,8 +71,9 @@ def load(configfiles: list[Path] | tuple[Path, ...] = ()) -> Config:
     """The shipped defaults with ``configfiles`` laid over them, validated; hints repeat ``configfiles`` from now on.
 
     Raises:
-        UsageError: a file is missing, is no YAML mapping, or has an unknown key or a bad value.
+        UsageError: a file or the source tree is missing, or a file is no YAML mapping, or has an unknown key or a bad value.
     """
+    require_source("config/config.yaml")
     given(configfiles)
     layers = []
     for path in (DEFAULTS, *configfiles):
@@ -88,7 +91,9 @@ def load(configfiles: list[Path] | tuple[Path, ...] = ()) -> Config:
             raise UsageError(
                 "E_CONFIG_YAML", f"The configuration {path} holds no mapping", "key: value lines"
             )
-    return parse(reduce(merge, layers))
+    config = parse(reduce(merge, layers))
+    folders((config.results, config.registry, config.logs))
+    return config
 
 
 def _without_nulls(value: Any) -> Any:

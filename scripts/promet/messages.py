@@ -44,7 +44,7 @@ the cause lay outside the data (a folder that was not readable for an hour), `pr
 | 1 | a job of a run failed; its message stands on the terminal and ends its log |
 | 2 | refused, or faults found, with one of the messages below |
 | 70 | an error that promet did not foresee: please report it, with the text after `PROMET_DEBUG=1` |
-| 75 | interrupted with its state saved, or no room on the disk: start the same command again |
+| 75 | interrupted with its state saved, or no room on the disk, or no answer from it: start the same command again |
 """
 
 

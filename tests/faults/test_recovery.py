@@ -19,7 +19,11 @@ import pytest
 from promet_plan_study import IMAGES, Study, build
 
 from promet.cohort import commands
+from promet.cohort import run as runs
 from promet.cohort.lock import Holder, held
+from promet.cohort.plan import Plan
+from promet.cohort.status import inspect
+from promet.config import load
 from promet.core.errors import UsageError
 
 RUN = ("run", "--cores", "2")
@@ -391,3 +395,51 @@ def test_records_of_snakemake_emptied(copy):
     study.configure(evaluation={"confidence": 0.9})
     assert study.promet(*RUN).returncode == 0
     assert study.ran() == {"evaluate", "survive", "pool", "tripod", "report"}
+
+
+@pytest.mark.parametrize("roles", [("",), ("", "metachronous")], ids=["prospective", "and metachronous"])
+def test_nobody_to_train_is_told_before_anything_runs(tmp_path, roles):
+    study = build(tmp_path / "study")
+    study.write_rows([row for row in study.rows() if row["role"] in roles])
+    study.intake()
+    for words in (RUN, ("run", "-n")):
+        done = study.promet(*words)
+        assert done.returncode == 2 and "E_NOBODY_TO_TRAIN" in done.stderr, done.stdout + done.stderr
+    seen = study.promet("status").stdout
+    assert "E_NOBODY_TO_TRAIN" in seen and "Next: promet run" not in seen
+    assert study.ran() == set()
+
+
+def test_a_run_until_somewhere_says_what_was_made(copy):
+    study = copy("study")
+    shutil.rmtree(study.folder / "results/tiny/report")
+    done = study.promet(*RUN, "--until", "gather")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "there is no report yet" in done.stdout and "\nreport: " not in done.stdout
+    assert "up to date: 11 convert jobs" in done.stdout and "not made, or from before: report" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("there", "stale", "says"),
+    [
+        (True, False, ["report: results/tiny/report/report.html"]),
+        (True, True, ["not made, or from before: ", "the report is from before: results"]),
+        (False, False, ["up to date: ", "there is no report yet"]),
+        (False, True, ["not made, or from before: ", "there is no report yet"]),
+    ],
+)
+def test_the_last_line_names_a_report_only_if_it_is_there_and_of_now(
+    copy, monkeypatch, capsys, there, stale, says
+):
+    study = copy("study")
+    monkeypatch.chdir(study.folder)
+    page = Path("results/tiny/report/report.html")
+    page.touch() if there else page.unlink(missing_ok=True)
+    if stale:
+        study.set_cell("M0", months="60")
+        study.intake()
+    plan = Plan(load([study.configfile]))
+    runs._print_end(plan, inspect(plan))
+    said = capsys.readouterr().out
+    assert all(words in said for words in says), said
+    assert ("\nreport: " in "\n" + said) == (there and not stale)

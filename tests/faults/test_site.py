@@ -184,3 +184,106 @@ def test_no_file_of_the_project_folder_is_imported(tmp_path, monkeypatch):
     environment.own_commands_first()
     done = subprocess.run(["promet", "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def other_user(study, *words: str) -> subprocess.CompletedProcess:
+    """promet as root without root's right to write everywhere: what belongs to another user is not its own."""
+    bounds = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+    if os.geteuid() or subprocess.run([*bounds, "true"], check=False).returncode:
+        pytest.skip("needs root, to make files of another user's")
+    command = [*bounds, sys.executable, "-m", "promet.cli", *words, "-c", str(study.configfile)]
+    environment = {**os.environ, "PROMET_BIN": str(study.folder / "bin")}
+    return subprocess.run(
+        command, cwd=study.folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("results", ("run", "--cores", "2")),
+        ("results/run.lock", ("run", "--cores", "2")),
+        ("results/patients/{}", ("run", "--cores", "2")),
+        ("logs/imaging/crop/{}.log", ("run", "--cores", "2")),
+        (".snakemake/metadata", ("run", "--cores", "2")),
+        (".snakemake", ("run", "-n", "--verbose")),
+        ("registry", ("intake",)),
+        ("registry/tiny", ("freeze", "v1")),
+        ("results/patients/{}", ("prune", "--yes")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_what_belongs_to_a_colleague_is_refused_with_a_sentence(copy, what, words):
+    study = copy("study")
+    patient = study.part("training")
+    (study.folder / "images" / patient / "pet/1").write_text("other")
+    if words[0] == "prune":
+        table = study.folder / "cohort.tsv"
+        table.write_text("".join(line for line in table.read_text().splitlines(True) if patient not in line))
+    elif words[0] == "run":
+        study.intake()
+    log = study.folder / f"logs/imaging/crop/{patient}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
+    (study.folder / "results/run.lock").touch()
+    path = study.folder / what.format(patient)
+    os.chown(path, 12345, 12345)
+    study.ran()
+    done = other_user(study, *words)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "E_NO_PERMISSION: You may not write or read" in said and "belongs to user 12345" in said, said
+    assert "Traceback" not in said and study.ran() == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("E_QUOTA: Your quota is used up.", 75),
+        ("E_NO_PERMISSION: You may not.", 2),
+        ("E_PET_UNITS: No.", None),
+    ],
+)
+def test_a_run_ends_with_the_exit_code_of_what_its_jobs_met(tmp_path, monkeypatch, words, code):
+    from types import SimpleNamespace
+
+    from promet.cohort.care import cause
+    from promet.core.errors import Interrupted
+
+    monkeypatch.chdir(tmp_path)
+    plan = SimpleNamespace(results="results", logs="logs")
+    assert cause(plan, 0) is None
+    (tmp_path / "logs/a.log").write_text(f"something before\npromet: {words}\n")
+    found = cause(plan, 0)
+    assert (found and (75 if isinstance(found, Interrupted) else 2)) == code
+    assert cause(plan, 2**40) is None
+
+
+@pytest.mark.parametrize("gone", environment.PARTS)
+def test_a_copy_without_the_source_tree_says_what_is_missing(tmp_path, monkeypatch, gone):
+    from promet.cohort.run import Snakemake
+    from promet.config import load
+    from promet.core.errors import UsageError
+
+    for part in environment.PARTS:
+        if part != gone:
+            (tmp_path / part).mkdir(parents=True)
+    monkeypatch.setattr(environment, "SOURCE", tmp_path)
+    with pytest.raises(UsageError, match=f"there is no {gone}") as refusal:
+        load()
+        Snakemake([], [])
+    assert refusal.value.code == "E_NO_SOURCE"
+
+
+def test_a_wheel_says_what_is_missing(tmp_path):
+    shutil.copytree(ROOT / "scripts/promet", tmp_path / "lib/site-packages/promet")
+    for words in (["check"], ["run"], ["status"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "promet.cli", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "lib/site-packages")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2 and "E_NO_SOURCE: Beside this installation" in done.stderr, done.stderr

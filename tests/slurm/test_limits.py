@@ -29,6 +29,8 @@ def at_most(jobs: int) -> Iterator[None]:
     """So many jobs may be in the queue."""
     user = ("sacctmgr", "-i", "modify", "user", "root", "where", f"account={ACCOUNT}", "set")
     call(*user, f"MaxSubmitJobs={jobs}")
+    shown = ("scontrol", "-o", "show", "assoc_mgr", "users=root", "flags=assoc")
+    wait("the limit", lambda: f"MaxSubmitJobs={jobs}" in call(*shown), 20)
     try:
         yield
     finally:
@@ -104,7 +106,7 @@ def test_status_says_why_jobs_pend_and_an_absent_controller_loses_nothing(
 ):
     study = copied(local, tmp_path, "select", "seed-00")
     call("scontrol", "update", "nodename=gpu1", "state=drain", "reason=test")
-    head = study.promet(*RUN, "--quiet", "rules", "host")
+    head = study.promet(*RUN)
     try:
         wait("a pending training", lambda: call("squeue", "-h", "-p", "gpu", "-t", "PD"), 120)
         time.sleep(3)  # until the scheduler has looked at it

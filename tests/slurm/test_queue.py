@@ -292,6 +292,34 @@ def test_a_refusal_that_stays_one_is_told_in_sbatchs_own_words(squeue, tmp_path)
         queue.wait(SLURM, tmp_path)
 
 
+NODES = next(said for said, _ in SENTENCES if "node configuration" in said)
+
+
+@pytest.mark.parametrize(
+    ("gres", "wanted", "there"),
+    [
+        ("gpu:2", "", True),
+        ("gpu:a100:4(S:0-1),shard:8", "", True),
+        ("gpu:a100:4", "gpu:a100:1", True),
+        ("gpu:a100:4", "gpu:v100:1", False),
+        ("gpu:2", "gpu:3", False),
+        ("(null)", "", False),
+    ],
+)
+def test_nodes_that_are_down_today_are_no_reason_to_refuse(
+    squeue, tmp_path, monkeypatch, gres, wanted, there
+):
+    """sbatch --test-only leaves them out, and says the same as of nodes that there are not."""
+    squeue()
+    says(tmp_path, "sbatch", "", NODES, 1)
+    says(tmp_path, "sinfo", f"cpu*|64000+|{gres}")
+    monkeypatch.setenv("PROMET_SLURM_GRES", wanted)
+    if there:
+        return queue.wait(SLURM, tmp_path)
+    with pytest.raises(UsageError, match="Trainings would be refused"):
+        queue.wait(SLURM, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

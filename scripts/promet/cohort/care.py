@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from promet.cohort.plan import ORGANS, PATIENT_STAGES, Plan
-from promet.core import checksums
+from promet.cohort.status import Job
+from promet.cohort.words import last_words
+from promet.core import checksums, system
 from promet.core.bucket import TABLE
-from promet.core.errors import IntegrityError
+from promet.core.errors import IntegrityError, PrometError, UsageError
 from promet.core.files import digest_file, read_json
 from promet.core.sidecar import QUARANTINED, Sidecar
+
+FULL = 2**20  # bytes; with less than this left a disk is called full
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,55 @@ def verify(plan: Plan) -> tuple[int, list[Damage]]:
     return read, damages
 
 
+def written(plan: Plan, jobs: list[Job]) -> Iterator[Path]:
+    """Folders and logs that a run of these jobs writes, as far as they can be told before it."""
+    yield from (Path(".snakemake"), Path(plan.results), Path(plan.logs), Path(plan.ledger).parent)
+    yield from (path for path in Path(".snakemake").glob("*") if path.is_dir())
+    stale = [job for job in jobs if job.state != "fresh"]
+    yield from {Path(job.path).parent for job in stale}
+    if stale:  # shells open the logs, and have no words of promet's when they cannot
+        yield from Path(plan.logs).rglob("*")
+
+
+def require_writable(paths: Iterable[str | Path]) -> None:
+    """Refuse a run in a folder that belongs to somebody else, or on a disk mounted read-only.
+
+    Raises:
+        UsageError: the first path that cannot be written.
+    """
+    for refusal in system.not_writable(paths):
+        raise refusal
+
+
+def cause(plan: Plan, start: float) -> PrometError | None:
+    """Why jobs that began after ``start`` (seconds since 1970) failed, if the operating system refused something."""
+    for folder in (plan.results, plan.logs, ".snakemake"):
+        disk = system.status(Path(folder))
+        if disk and (disk.f_bavail * disk.f_frsize < FULL or (disk.f_files and not disk.f_favail)):
+            return system.no_room(Path(folder))
+        if refused := system.probe(folder):
+            return refused
+    for path in sorted(Path(plan.logs).rglob("*.log")):
+        if path.stat().st_mtime >= start:
+            code, _, words = last_words(path).partition(": ")
+            if kind := system.CODES.get(code):
+                return kind(code, words)
+    return None
+
+
+def nobody_to_train(plan: Plan) -> UsageError | None:
+    """Why no network can be: the table holds nobody of the development role."""
+    if plan.sealed or not plan.rows or any(plan.fit_members(split) for split in plan.splits):
+        return None
+    return UsageError(
+        "E_NOBODY_TO_TRAIN",
+        "There is nobody to train a network on: no patient has been dealt to training or validation",
+        "patients of role development, with and without synchronous metastasis",
+        "Fill in role and synchronous_metastasis, then promet intake; to score patients with a model that there is: "
+        "promet predict MODEL_DIR --cohort TABLE",
+    )
+
+
 def abandoned(plan: Plan) -> list[Path]:
     """Folders of patients that the table no longer holds (Snakemake never deletes them)."""
     folder = Path(plan.patients_dir)
@@ -67,7 +121,9 @@ def abandoned(plan: Plan) -> list[Path]:
 def prune(plan: Plan) -> list[Path]:
     """Delete the folders and logs of patients that the table no longer holds; returns what was deleted."""
     gone = []
-    for folder in abandoned(plan):
+    folders = abandoned(plan)
+    require_writable([plan.patients_dir, *(p for f in folders for p in (f, *f.rglob("*")) if p.is_dir())])
+    for folder in folders:
         logs = [
             Path(plan.logs, "imaging", stage, f"{folder.name}.log") for stage in (ORGANS, *PATIENT_STAGES)
         ]

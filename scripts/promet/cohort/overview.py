@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from promet.cohort import lock, locked, queue, registry
+from promet.cohort import care, lock, locked, queue, registry
 from promet.cohort.buckets import TENSOR
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job
@@ -83,7 +83,7 @@ def problems(plan: Plan) -> list[UsageError]:
     """What a run would refuse."""
     if plan.problems:
         return plan.problems
-    found = locked.problem(plan)
+    found = care.nobody_to_train(plan) or locked.problem(plan)
     return [found] if found else []
 
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from promet.cohort.words import duration, last_words
+from promet.core import system
 from promet.core.files import read_json
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count, typed
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 TARGETS = {"all", "prepare", "lock"}  # rules that only name what is wanted
+TAIL = 4000  # characters at the end of a log
 CALM = 60.0  # seconds between two lines of progress in a log file
 # Snakemake's own words that say nothing more than the lines of this module.
 NOISE = (
@@ -114,6 +118,7 @@ class LogHandler(LogHandlerBase):
         self.tally = Tally()
         self.said: set[str] = set()
         self.refused: set = set()  # jobs whose refusal by SLURM is told already
+        self.silent: set = set()  # members of a group of which another one says why
         self.told = time.monotonic()
         self.snakemake_log = ""
         self.live: Progress | None = None
@@ -129,6 +134,7 @@ class LogHandler(LogHandlerBase):
                 LogEvent.JOB_INFO: self._started,
                 LogEvent.JOB_FINISHED: self._finished,
                 LogEvent.JOB_ERROR: self._failed,
+                LogEvent.GROUP_ERROR: self._group_failed,
             }.get(getattr(record, "event", None), self._other)
             handle(record)
         except Exception:
@@ -148,6 +154,7 @@ class LogHandler(LogHandlerBase):
         if record.rule_name in TARGETS or self.common_settings.dryrun:
             return
         self.tally.failed.discard(record.jobid)
+        self.silent.discard(record.jobid)
         values = record.wildcards.items() if record.wildcards else ()
         where = ", ".join(value if name == "patient" else f"{name} {value}" for name, value in values)
         self.tally.running[record.jobid] = Started(
@@ -177,18 +184,35 @@ class LogHandler(LogHandlerBase):
         if found.get("status") == QUARANTINED and found.get("origin") == job.stage:
             self._say(f"quarantined: {job.where} by {job.stage}, {found.get('code')}: {found.get('reason')}")
 
+    def _group_failed(self, record: Any) -> None:
+        """Comes before the failures of the members: one of them says why, or SLURM does, and the others only follow."""
+        members = record.job_error_info
+        speak = {m["jobid"] for m in members if any(map(last_words, m["log"]))}
+        everyone = {m["jobid"] for m in members}
+        self.silent |= everyone - speak
+        if not speak and not everyone <= self.refused:
+            stages = ", ".join(sorted({m["rule_name"] for m in members}))
+            paths = [path for m in members for path in m["output"]]
+            words = _why([*(record.aux_logs or ()), *(path for m in members for path in m["log"])], paths)
+            log = f" (log: {record.aux_logs[0]})" if record.aux_logs else ""
+            self._once(f"failed: {stages}: {words or 'no reason given'}{log}")
+
     def _failed(self, record: Any) -> None:
         job = self.tally.running.pop(record.jobid, None)
         words = next((said for log in record.log if (said := last_words(log))), "")
         if job is None and not words:
             return  # of a group: another member failed
         self.tally.failed.add(record.jobid)
-        if record.jobid in self.refused:
+        if record.jobid in self.silent | self.refused:
             return
+        words = words or _why(record.log, record.output, str(getattr(record, "rule_msg", "")))
         where = f" {job.where}" if job and job.where else ""
         log = f" (log: {record.log[0]})" if record.log else ""
-        text = f"failed: {record.rule_name}{where}: {words or 'no reason given'}{log}"
-        if text not in self.said:  # once for all attempts
+        self._once(f"failed: {record.rule_name}{where}: {words or 'no reason given'}{log}")
+
+    def _once(self, text: str) -> None:
+        """Once for all attempts."""
+        if text not in self.said:
             self.said.add(text)
             self._say(text)
 
@@ -197,9 +221,8 @@ class LogHandler(LogHandlerBase):
         self.refused |= getattr(record, "refused", set())
         if text.startswith("Complete log"):
             self.snakemake_log = text.rpartition(" ")[2]
-        if record.levelno >= logging.WARNING and text not in self.said and not text.startswith(NOISE):
-            self.said.add(text)
-            self._say(text)
+        if record.levelno >= logging.WARNING and not text.startswith(NOISE):
+            self._once(text)
 
     # how it is shown --------------------------------------------------------------------------------------
 
@@ -236,6 +259,47 @@ class LogHandler(LogHandlerBase):
             if self.snakemake_log and (tally.failed or tally.finished < tally.total):
                 self._say(f"Snakemake's own log: {os.path.relpath(self.snakemake_log)}")
         super().close()
+
+
+# Ends of a job that are SLURM's doing, by its word for them.
+ENDS = {
+    "TIMEOUT": "SLURM ended it at its time limit",
+    "OUT_OF_MEMORY": "SLURM ended it, since it held more memory than it asked for",
+    "CANCELLED": "it was cancelled in SLURM's queue",
+    "NODE_FAIL": "its node died",
+    "BOOT_FAIL": "its node did not start",
+    "DEADLINE": "it could not end before its deadline",
+}
+
+# What SLURM writes into a job's log then.
+TRACES = {
+    "DUE TO TIME LIMIT": "TIMEOUT",
+    "DUE TO NODE FAILURE": "NODE_FAIL",
+    "oom-kill": "OUT_OF_MEMORY",
+    "oom_kill": "OUT_OF_MEMORY",
+    "memory limit": "OUT_OF_MEMORY",
+    " CANCELLED AT ": "CANCELLED",
+}
+
+
+def _why(logs: list[str], outputs: list[str], told: str = "") -> str:
+    """The reason of a job that left no words of its own, from SLURM's log or from what the system allows."""
+    for path in logs:
+        try:
+            end = Path(path).read_text(encoding="utf-8", errors="replace")[-TAIL:]
+        except FileNotFoundError:
+            end = ""
+        except OSError as error:
+            end = str(error)
+        if found := system.said_in(end):
+            return f"{found.code}: {found}"
+        for words, state in TRACES.items():
+            if words in end:
+                return ENDS[state]
+    for refused in system.not_writable([*logs, *(Path(path).parent for path in outputs)]):
+        return f"{refused.code}: {refused}"
+    ended = re.search(r"SLURM status is: '(\w+)'", told)
+    return ENDS.get(ended[1], "") if ended else ""
 
 
 def _bar() -> Progress:

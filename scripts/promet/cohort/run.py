@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from promet.cohort import choices, forecast, guard, ledger, locked, queue, words
+from promet.cohort import care, choices, forecast, guard, ledger, locked, queue, words
 from promet.cohort.edges import Graph
 from promet.cohort.forecast import Step, steps
 from promet.cohort.lock import MARK, Lock, end, held, running, snakemake_here
@@ -21,8 +20,8 @@ from promet.cohort.overview import then_perhaps
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.status import Job, inspect
 from promet.cohort.words import counted, last_words, named
-from promet.core.environment import own_commands_first
-from promet.core.errors import EXIT_OK, EXIT_RESUMABLE, UsageError
+from promet.core.environment import own_commands_first, require_source
+from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, Interrupted, UsageError
 from promet.core.settings import Settings
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
@@ -33,7 +32,7 @@ DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
 # Stages in the order in which they read each other's records, as far as they end a phase.
 ORDER = (("normalise", "measure", "bucket"), ("gather", "dataset"), ("train",), ("select",))
-FULL = 2**20  # bytes; with less than this left a disk is called full
+HELP = "What is done is kept: put right what is named above, then promet run again"
 NAMED = 3  # patients named in a line of the plan
 # What Snakemake says on its own, before its logger is there.
 NOISE = ("Using workflow specific profile", "Using profile")
@@ -75,6 +74,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
             again = []
         course = steps(Graph(plan), chosen, again or ())
         jobs = inspect(plan)
+        care.require_writable(care.written(plan, jobs))
         words.remember(plan, jobs)
         _bring_to_now(plan, jobs)
         _adopt(jobs, snakemake)
@@ -97,6 +97,7 @@ def _forecast(plan: Plan, snakemake: Snakemake, chosen: choices.Choices, again: 
         print(line, flush=True)
     if not snakemake.native:
         return EXIT_OK
+    care.require_writable([".snakemake"])
     last = steps(Graph(plan), chosen, again)[-1]
     return snakemake(last.phase, *snakemake.options, "--forcerun", *again, phase=last)
 
@@ -111,6 +112,8 @@ def _plan(config: Settings, snakemake: Snakemake) -> Plan:
             remedy="Fill it in, or name your configuration with -c",
         )
     ledger.require_roles(ledger.read(plan.ledger), list(plan.rows.values()))
+    if problem := care.nobody_to_train(plan):
+        raise problem
     if plan.sealed:
         _require_same_networks(plan)
     if problem := locked.problem(plan):
@@ -138,6 +141,7 @@ class Snakemake:
     """Calls Snakemake with promet's Snakefile, or with another, and waits for it."""
 
     def __init__(self, configfiles: list[Path], options: list[str], snakefile: Path = SNAKEFILE) -> None:
+        require_source()
         names = {option.partition("=")[0] for option in options}
         self.native = bool(names & NATIVE)
         self.options = [*options, *([] if self.native else ["--logger", "promet"])]
@@ -271,21 +275,13 @@ def _phases(plan: Plan, snakemake: Snakemake, jobs: list[Job], course: list[Step
         if code:
             if snakemake.native:
                 print_reasons(Path(plan.logs), start)
-            say(_help(plan))
-            return EXIT_RESUMABLE if code < 0 or _full(plan) else code
+            cause = care.cause(plan, start)
+            say(f"{cause.code}: {cause}" if cause else HELP)
+            if code < 0 or isinstance(cause, Interrupted):
+                return EXIT_RESUMABLE
+            return EXIT_REFUSED if cause else code
         jobs = inspect(plan)
     return EXIT_OK
-
-
-def _help(plan: Plan) -> str:
-    """The line that a failed run ends with."""
-    if _full(plan):
-        return f"E_DISK_FULL: There is no room left on the disk of {plan.results}. Make room, then promet run again"
-    return "What is done is kept: put right what is named above, then promet run again"
-
-
-def _full(plan: Plan) -> bool:
-    return shutil.disk_usage(plan.results).free < FULL
 
 
 def _up_to_date(jobs: list[Job]) -> bool:
@@ -337,4 +333,16 @@ def _print_end(plan: Plan, jobs: list[Job]) -> None:
         say(
             f"{len(bad)} of {count(len(plan.patients), 'patient')} {verb} quarantined; promet status says why"
         )
-    print(f"report: {plan.beside('report', 'report.html')}")
+    left = Counter(job.stage for job in jobs if job.state != "fresh")
+    report = Path(plan.beside("report", "report.html"))
+    if not left and report.exists():
+        print(f"report: {report}")
+        return
+    fresh = Counter(job.stage for job in jobs if job.state == "fresh")
+    print(f"up to date: {counted(fresh) or 'nothing'}")
+    if left:
+        print(f"not made, or from before: {counted(left)}")
+    if report.exists():
+        say(f"the report is from before: {report}; promet run makes it again")
+    else:
+        say("there is no report yet; promet run makes it")

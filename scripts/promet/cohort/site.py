@@ -181,12 +181,43 @@ def _require_accepted(jobs: Iterable[Asked]) -> None:
         code, _, said = _said(command)
         if code == 127 or (code and refusals.kind(said) == refusals.SILENT):
             return
-        if code and refusals.known(said):
+        if code and refusals.known(said) and not _when_nodes_are_back(job, said):
             raise UsageError(
                 "E_SLURM_REFUSED",
                 f"{_of(job)} would be refused by SLURM: {refusals.sentence(said)}",
                 remedy=f"{refusals.remedy(said)}; nothing was started",
             )
+
+
+def _when_nodes_are_back(job: Asked, said: str) -> bool:
+    """Is this about nodes that are drained or down? sbatch tests without these, and takes jobs for them all the same."""
+    if "node configuration" not in said and "nodes are busy" not in said.lower():
+        return False
+    command = ["sinfo", "--all", "--noheader", "--format", "%P|%m|%G"]
+    code, answer, _ = _said([*command, "--partition", job.partition] if job.partition else command)
+    lines = [line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") > 1]
+    if not job.partition:  # the default one is marked
+        lines = [line for line in lines if line[0].endswith("*")] or lines
+    gpus = next(
+        (word.partition("=")[2] for word in job.options if word.startswith(("--gpus=", "--gres="))), ""
+    )
+    return code == 0 and any(
+        int(re.sub(r"\D", "", memory) or 0) >= job.megabytes and _has(gres, gpus) for _, memory, gres in lines
+    )
+
+
+def _has(gres: str, wanted: str) -> bool:
+    """Does a node with ``gpu:a100:4(S:0-1),shard:8`` hold what was wanted: ``1``, ``gpu:2`` or ``gpu:a100:1``?"""
+    if not wanted:
+        return True
+    parts = ["gpu", wanted] if wanted.isdigit() else wanted.split(":")
+    number = int(parts.pop()) if parts[-1].isdigit() else 1
+    name, *kind = parts
+    for held in re.sub(r"\([^)]*\)", "", gres).split(","):
+        first, *middle, last = held.split(":") if held.count(":") else (held, "1")
+        if first == name and (not kind or middle == kind) and last.isdigit() and int(last) >= number:
+            return True
+    return False
 
 
 def _of(job: Asked) -> str:

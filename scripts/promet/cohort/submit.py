@@ -36,6 +36,7 @@ class Executor(slurm.Executor):
         self.refusal = ""
         self.numbers: set[str] = set()  # jobs of this run that are known
         self.over: set[str] = set()
+        self.told: set[str] = set()
         super().__init__(workflow, logger)
 
     @classmethod
@@ -64,7 +65,10 @@ class Executor(slurm.Executor):
                 self._give_up(job, said)
                 return
             what = "does not answer" if silent else "takes no more jobs for now"
-            self.logger.warning(f"SLURM {what} ({refusals.sentence(said)}): waiting, no attempt is lost")
+            text = f"SLURM {what} ({refusals.sentence(said)}): waiting, no attempt is lost"
+            if text not in self.told:
+                self.told.add(text)
+                self.logger.warning(text)
             self.ending.wait(TRIES if alone else site.number("POLL", 20))
 
     def _refused(self, job) -> str:

@@ -8,8 +8,35 @@ import sys
 import tempfile
 from pathlib import Path
 
+from promet.core.errors import UsageError
+
 SOURCE = Path(__file__).parents[3]
+# What promet needs of the source tree beside the package itself.
+PARTS = (
+    "Snakefile",
+    "workflow/rules",
+    "workflow/report",
+    "config/config.yaml",
+    "envs/bin/promet",
+    "profiles/default",
+)
 CACHES = ("XDG_CACHE_HOME", "CUDA_CACHE_PATH", "NUMBA_CACHE_DIR")
+
+
+def require_source(*parts: str) -> None:
+    """Refuse what needs the source tree where there is only the package, from a wheel or an incomplete copy.
+
+    Raises:
+        UsageError: it names what is missing.
+    """
+    gone = [part for part in parts or PARTS if not (SOURCE / part).exists()]
+    if gone:
+        raise UsageError(
+            "E_NO_SOURCE",
+            f"Beside this installation of the package there is no {', no '.join(gone)}",
+            "the whole source tree, from which promet runs",
+            "Get it with git clone, run make env there, and use its .venv/bin/promet",
+        )
 
 
 def own_commands_first() -> None:

@@ -6,6 +6,7 @@ array is (z to superior, y to posterior, x to left) and its spacing is in mm.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import math
 import os
@@ -182,12 +183,12 @@ def write_nifti(image: sitk.Image, path: str | os.PathLike[str]) -> None:
     image = without_text(image)
     if not path.name.endswith(".gz"):
         with atomic(path) as temporary:
-            sitk.WriteImage(image, str(temporary))
+            write_plain(image, temporary)
         return
     with atomic(path) as temporary:
         plain = temporary.with_name(temporary.name.removesuffix(".gz"))
         try:
-            sitk.WriteImage(image, str(plain))
+            write_plain(image, plain)
             with (
                 open(plain, "rb") as source,
                 open(temporary, "wb") as handle,
@@ -196,6 +197,22 @@ def write_nifti(image: sitk.Image, path: str | os.PathLike[str]) -> None:
                 shutil.copyfileobj(source, target, 1 << 20)
         finally:
             plain.unlink(missing_ok=True)
+
+
+def write_plain(image: sitk.Image, path: Path) -> None:
+    """Write ``.nii``, or fail: ITK says nothing when the disk takes only a part.
+
+    Raises:
+        OSError: there is no room, or the file cannot be written.
+    """
+    try:
+        sitk.WriteImage(image, str(path))
+    except RuntimeError:
+        path.write_bytes(b"")  # says why
+        raise
+    size = image.GetNumberOfPixels() * image.GetSizeOfPixelComponent() * image.GetNumberOfComponentsPerPixel()
+    if path.stat().st_size < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def dilate_mm(mask: np.ndarray, spacing_zyx: tuple[float, float, float], margin_mm: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from promet.core.files import atomic
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.crop import box_grid, centroid_mm
-from promet.imaging.geometry import read_masks, read_pet
+from promet.imaging.geometry import read_masks, read_pet, write_plain
 from promet.imaging.settings import Crop, Picture
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def write_excerpt(image: sitk.Image, path: Path, step: float = 1.0) -> Path:
     """As NIfTI whose values are multiples of ``step``, without a time in it."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "excerpt.nii"
-        sitk.WriteImage(image, str(plain))
+        write_plain(image, plain)
         data = bytearray(plain.read_bytes())
     struct.pack_into("<ff", data, SLOPE, step, 0.0)
     with atomic(path) as temporary:
