@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TARGET ?= training
 
-.PHONY: env demo test test-slurm lint bench clean
+.PHONY: env demo quick test test-slurm lint docs bench clean
 
 env: .venv/ready
 
@@ -34,13 +34,26 @@ test-slurm: env
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m promet.documents --check
+
+# The pages as a site in build/site; a link or heading that does not exist is an error.
+docs: .venv/docs
+	rm -rf build/pages build/site
+	mkdir -p build/pages
+	cp --parents README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff config/* docs/* profiles/README.md build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "build/site/index.html"
+
+.venv/docs: .venv/ready envs/docs.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/docs.txt -c envs/lock.txt
+	touch $@
 
 # TARGET=training | seeds (fifty of them, 10 minutes) | imaging | scale | coverage | null (does chance stay chance, 20 minutes) | effect | all; JSON in bench/results/.
 bench: env
 	$(BIN)/python -m bench $(TARGET)
 
 clean:
-	rm -rf demo .pytest_cache .ruff_cache
+	rm -rf demo build .pytest_cache .ruff_cache .mypy_cache
