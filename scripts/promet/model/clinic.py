@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort import registry, table
+from promet.cohort.forecast import Step
 from promet.cohort.run import SNAKEFILE, Snakemake
 from promet.core import checksums
 from promet.core.environment import own_commands_first
@@ -162,7 +163,9 @@ def predict_table(
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]
     if digest is not None:
         given.append(f"digest={opened.digest}")
-    code = snakemake("--cores", "all", *snakemake.options, "--config", *given, phase="predict")
+    code = snakemake(
+        "--cores", "all", *snakemake.options, "--config", *given, phase=Step("predict", [], set())
+    )
     if code < 0 or snakemake.stopped:
         code = EXIT_RESUMABLE
     records = [out / "patients" / row["patient"] / answers.RECORD for row in rows]
