@@ -62,7 +62,8 @@ def convert_source(source: Path) -> Converted:
 
 
 def check_source(source: Path) -> sitk.Image:
-    """Refuse what ``convert_source`` would refuse by the headers alone; no pixel of DICOM is read. A volume is read whole.
+    """Refuse what ``convert_source`` would refuse by the headers alone. Pixels of DICOM are read only
+    where real-world value maps leave stored values out. A volume is read whole.
 
     Returns:
         An image on the grid that ``convert_source`` would give; its values mean nothing.
@@ -86,7 +87,11 @@ def check_source(source: Path) -> sitk.Image:
         headers = [frame.header for frame in frames]
         stacking.refuse_frames(headers)  # first: frames of a dynamic scan have no one time
         suv.factors(headers)
-        return geometry.canonical(stacking.grid(stacking.stack(headers), headers[0]))
+        stack = stacking.stack(headers)
+        for frame in frames:
+            if not maps.covers(frame.header, frame.pieces):
+                maps.apply(dicom.pixels(frame), frame.pieces)
+        return geometry.canonical(stacking.grid(stack, headers[0]))
     except DataError as error:
         raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
 

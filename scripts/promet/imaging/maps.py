@@ -146,6 +146,13 @@ def _range(item: Header, signed: bool) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
+def covers(head: Header, pieces: tuple[Piece, ...]) -> bool:
+    """Whether every value that the pixels can store lies in a piece, so that none need be read to know."""
+    bits, signed = int(head.number("BitsStored") or 16), bool(head.number("PixelRepresentation"))
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    return not pieces or (pieces[0].first <= low and pieces[-1].last >= high)
+
+
 def apply(values: np.ndarray, pieces: tuple[Piece, ...]) -> np.ndarray:
     """Stored values, any shape, in multiples of the first piece's slope.
 
