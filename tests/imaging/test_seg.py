@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_series import CT_CLASS, code, save, write, write_rtstruct
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from test_masks import segmentation
@@ -251,3 +252,56 @@ def test_one_rule_for_what_a_mask_was_drawn_on(tmp_path, frame, images, answer):
         else:
             assert read(path, pet=pet, warnings=told).any()
             assert bool(told) == (frame == "9.9")
+
+
+def test_frames_of_no_segment_are_no_empty_mask(tmp_path):
+    """Without the segment's number in a frame, or with one that is not in the file."""
+
+    def unnumbered(data):
+        for item in data.PerFrameFunctionalGroupsSequence:
+            del item.SegmentIdentificationSequence
+
+    assert code_of(seg(tmp_path, unnumbered)) == "E_MASK_SEG_FRAMES"
+    assert code_of(seg(tmp_path, places=[(7, 10.0 + 3 * i) for i in range(8)])) == "E_MASK_SEG_FRAMES"
+    assert (
+        code_of(seg(tmp_path, frames=[f * 3 for f in FRAMES], kind="LABELMAP", bits=8)) == "E_MASK_UNUSABLE"
+    )
+    assert code_of(seg(tmp_path, frames=[f * 0 for f in FRAMES], kind="LABELMAP", bits=8)) == "E_MASK_EMPTY"
+
+
+def test_two_structures_of_one_number(tmp_path):
+    def double(data):
+        item = code("x", "y", "z")
+        item.SegmentNumber, item.SegmentLabel = 1, "Rectum"
+        data.SegmentSequence.append(item)
+
+    assert code_of(seg(tmp_path, double)) == "E_MASK_AMBIGUOUS"
+
+
+@pytest.mark.parametrize("where", ["sequence", "file"])
+def test_a_frame_of_reference_that_only_the_whole_structure_set_names(tmp_path, where):
+    pet = write(tmp_path / "pet")
+    square = np.array([[-5.0, -7, 13], [8, -7, 13], [8, 4, 13], [-5, 4, 13]])
+    path = write_rtstruct(tmp_path / "rt.dcm", {"Prostate": [np.add(square, (0, 0, z)) for z in (0, 3)]})
+    data = dcmread(path)
+    del data.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
+    holder = data
+    if where == "sequence":
+        data.ReferencedFrameOfReferenceSequence = Sequence([holder := Dataset()])
+    for frame, answer in (("1.2.3.4", ""), ("9.9", "E_MASK_FRAME")):
+        holder.FrameOfReferenceUID = frame
+        data.save_as(path)
+        if answer:
+            assert code_of(path, pet=pet) == answer
+        else:
+            assert read(path, pet=pet).any()
+
+
+def test_a_part_of_the_series_that_a_segmentation_lists(tmp_path):
+    """It was drawn on some of those images; which, it does not say: the CT need not hold them all."""
+    place = {"Modality": "CT", "SOPClassUID": CT_CLASS, "FrameOfReferenceUID": "1.2.3.4"}
+    ct = write(tmp_path / "ct", place, series="1.7")
+    told = []
+    path = seg(tmp_path, lambda data: referring(data, ["1.7.1", "1.7.2", "1.7.99"]))
+    np.testing.assert_array_equal(read(path, ct=ct, warnings=told), TRUTH)
+    assert not told

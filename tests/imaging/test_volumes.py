@@ -119,10 +119,20 @@ def test_a_volume_that_was_never_placed(tmp_path, ras, size):
         assert code_of(lambda name=name: read(tmp_path / name)) == "E_MASK_GRID"
         sitk.WriteImage(image * 0, str(tmp_path / name))  # an empty one says nothing of this PET either
         assert code_of(lambda name=name: read(tmp_path / name)) == "E_MASK_GRID"
-    image.SetSpacing(PET.GetSpacing())  # the voxels of the PET, not its place
-    sitk.WriteImage(image, str(tmp_path / "b.nii.gz"))
     if size == "the PET's":
-        assert code_of(lambda: read(tmp_path / "b.nii.gz")) in ("E_MASK_GRID", "E_MASK_OUTSIDE")
+        for spacing, origin in (
+            (PET.GetSpacing(), (0, 0, 0)),
+            ((1, 1, 1), PET.GetOrigin()),
+        ):  # half of it written
+            image.SetSpacing(spacing), image.SetOrigin(origin)
+            sitk.WriteImage(image, str(tmp_path / "b.nii.gz"))
+            assert code_of(lambda: read(tmp_path / "b.nii.gz")) in ("E_MASK_GRID", "E_MASK_OUTSIDE")
+
+
+def test_a_pet_that_was_never_placed_is_told_of(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(ORGAN * 7.0 + 1), str(tmp_path / "a.nii.gz"))
+    assert "voxels of 1 mm and a corner at 0" in convert_source(tmp_path / "a.nii.gz").warnings[-1]
+    assert len(convert_source(write(tmp_path / "b.nii.gz", ORGAN * 7.0 + 1)).warnings) == 1
 
 
 def test_the_voxels_of_the_pet_beside_it(tmp_path):

@@ -17,7 +17,7 @@ from promet.cohort.table import read
 from promet.core.errors import DataError
 from promet.imaging import convert, dicom, masks
 from promet.imaging.ct import choose, convert_ct
-from promet.imaging.segment import how
+from promet.imaging.segment import how, limit
 from promet.imaging.settings import Imaging
 
 
@@ -46,6 +46,7 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
         }
         paths = {name: path for name, path in paths.items() if path.exists()}
         grid: sitk.Image | None = None
+        found: dict[str, sitk.Image] = {}
         for name, path in paths.items():
             try:
                 if name == "pet":
@@ -53,7 +54,9 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
                 elif name == "ct":
                     _look_at_ct(path, paths, settings)
                 else:
-                    _look_at_mask(name, path, paths, grid, settings)
+                    found[name] = _look_at_mask(name, path, paths, grid, settings)
+                if grid is not None and name == "lesions" and len(found) == 2:
+                    limit(found["lesions"], found["prostate"], settings.segment.lesions.organ_margin_mm)
             except DataError as error:
                 if not (name == "lesions" and error.code in masks.NOTHING_MARKED):  # a finding, no fault
                     yield ImageFault(row["patient"], name, error.code, error.sentence())
@@ -69,14 +72,13 @@ def _look_at_ct(path: Path, paths: dict[str, Path], settings: Imaging) -> None:
 
 def _look_at_mask(
     name: str, path: Path, paths: dict[str, Path], grid: sitk.Image | None, settings: Imaging
-) -> None:
+) -> sitk.Image:
     """As segment would read it; without a PET that can be read, only the mask itself."""
     if not masks.is_volume(path):
         masks.fitting(path, getattr(settings.segment, f"{name}_roi"), named=True)
     asked = (getattr(settings.segment, f"{name}_roi"), paths.get("ct"), paths.get("pet"))
     if grid is not None:
-        masks.read_mask(path, grid, *asked, **how(name))
-    else:
-        grid = sitk.Image([1, 1, 1], sitk.sitkUInt8)
-        grid.SetSpacing([5.0, 5.0, 5.0])
-        masks.read_own(path, grid, *asked, several=name == "lesions")
+        return masks.read_mask(path, grid, *asked, **how(name))
+    alone = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    alone.SetSpacing([5.0, 5.0, 5.0])
+    return masks.read_own(path, alone, *asked, several=name == "lesions")

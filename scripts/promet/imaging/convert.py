@@ -20,6 +20,9 @@ from promet.imaging.settings import Convert
 from promet.imaging.whole import is_whole
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
+NEVER_PLACED = (
+    "The PET volume has voxels of 1 mm and a corner at 0, as programs leave a volume that nobody placed: please check",
+)
 TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
 IMPOSSIBLE = 20000.0  # refused also from DICOM: an extreme voxel at an edge is only warned of
 
@@ -178,7 +181,11 @@ def _from_volume(source: Path) -> Converted:
     return Converted(
         image,
         {"rule": "volume given in SUV", "units": "SUV"},
-        ["The PET was given as a volume: that it is SUV by body weight was taken on trust", *volume.warnings],
+        [
+            "The PET was given as a volume: that it is SUV by body weight was taken on trust",
+            *volume.warnings,
+            *(NEVER_PLACED if geometry.never_placed(image) else ()),
+        ],
     )
 
 

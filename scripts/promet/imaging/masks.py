@@ -196,23 +196,23 @@ def _near(image: sitk.Image, label: float) -> sitk.Image:
 
 
 def _check_grid(own: sitk.Image, pet: sitk.Image, told: list[str]) -> None:
-    """Refuse a volume that was never placed, or that has the very voxels of the PET at another place.
+    """Refuse a volume that was never placed, or that has as many voxels as the PET along each axis and another place.
 
-    Programs that do not place a volume leave it at 0 with voxels of 1 mm. Flipped axes are the same grid.
+    Flipped axes are the same grid.
     """
     own, pet = geometry.canonical(own), geometry.canonical(pet)
     alike = own.GetSize() == pet.GetSize()
     same_voxels = alike and np.allclose(own.GetSpacing(), pet.GetSpacing(), rtol=1e-3)
-    first, length = np.abs(own.GetOrigin()), (np.array(own.GetSize()) - 1) * own.GetSpacing()
-    at_zero = bool(np.all((first < 1e-6) | (np.abs(first - length) < 1e-6)))  # of any corner
-    never_placed = at_zero and np.allclose(own.GetSpacing(), 1, atol=1e-6)
+    never_placed = geometry.never_placed(own)
     mm, off = volumes.shift(geometry.place(pet), geometry.place(own), pet.GetSize()) if alike else (0.0, 0.0)
-    if (off > volumes.APART and (same_voxels or at_zero)) or (never_placed and not alike):
+    if off > volumes.APART or (never_placed and not alike):
         if not never_placed and not _touch(own, pet):
             raise _outside()
         raise DataError(
             "E_MASK_GRID",
             "The mask has the voxels of the PET, but lies at another place"
+            if same_voxels
+            else "The mask has as many voxels as the PET along each axis, but of another size"
             if alike
             else "The mask was never placed: voxels of 1 mm, the first of them at 0",
             "the grid of the PET or CT it was drawn on",

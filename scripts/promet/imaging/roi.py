@@ -29,6 +29,7 @@ class Contoured:
         image: 0/1 on its own grid.
         frame: its FrameOfReferenceUID, or None.
         instances: SOPInstanceUIDs it was drawn on.
+        listed: those are all of the series that the file names, since it does not say on which it was drawn.
         patient: its PatientID, compared and never shown.
     """
 
@@ -36,6 +37,7 @@ class Contoured:
     frame: str | None
     instances: set[str] = field(default_factory=set)
     patient: str = ""
+    listed: bool = False
 
 
 class Chooser:
@@ -140,6 +142,23 @@ def unite(
             told.append(f"Two structures that fit {said}")
         volume[part.box] |= part.inside
     return volume
+
+
+def numbered(names: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Names by number.
+
+    Raises:
+        DataError: E_MASK_AMBIGUOUS when two have the same number.
+    """
+    pairs = list(names)
+    if len(dict(pairs)) < len(pairs):
+        raise DataError(
+            "E_MASK_AMBIGUOUS",
+            "Two structures of the mask file have the same number",
+            "a number for each",
+            "Export it again",
+        )
+    return dict(pairs)
 
 
 def missing(count: int, kind: str) -> DataError:

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from promet.core.errors import DataError
 from promet.core.words import count
 from promet.imaging import contours
-from promet.imaging.roi import Chooser, Contoured, Part, missing, unite, unusable
+from promet.imaging.roi import Chooser, Contoured, Part, missing, numbered, unite, unusable
 from promet.imaging.scans import Around, steps
 
 PLAIN, XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
@@ -83,19 +83,24 @@ def read(
         )
     if specks:
         told.append(f"{count(specks, 'contour')} left out: less than three points enclose nothing")
-    images = around or Around()
+    images, listed = around or Around(), not instances
+    instances = instances or _listed(data)
 
     def image_gap(normal: np.ndarray, depths: np.ndarray, ask: bool) -> float | None:
         return images.gap(instances, frame, normal, depths, ask)
 
     parts = _fill(list(groups.values()), np.array(planes).reshape(-1, 3), reference, image_gap, told)
-    return Contoured(parts.united(told, choose.label != "any"), frame, instances)
+    return Contoured(parts.united(told, choose.label != "any"), frame, instances, listed=listed)
 
 
 def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], str | None]:
     """Numbers of the fitting ROIs and their frame of reference."""
     items = {int(item.ROINumber): item for item in data.get("StructureSetROISequence") or ()}
-    chosen = choose.pick({number: str(item.get("ROIName", "")) for number, item in items.items()}, told)
+    names = [
+        (int(item.ROINumber), str(item.get("ROIName", "")))
+        for item in data.get("StructureSetROISequence") or ()
+    ]
+    chosen = choose.pick(numbered(names), told)
     if not chosen:
         raise missing(len(items), "ROIs")
     if len(chosen) > 1:
@@ -108,7 +113,28 @@ def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], 
             "one",
             "Export them separately",
         )
-    return chosen, frames.pop() if frames else None
+    return chosen, frames.pop() if frames else _only_frame(data)
+
+
+def _only_frame(data: Dataset) -> str | None:
+    """The frame of reference of the whole file, where its ROIs name none."""
+    frames = {
+        str(item.get("FrameOfReferenceUID") or "")
+        for item in data.get("ReferencedFrameOfReferenceSequence") or ()
+    }
+    frames = frames - {""} or {str(data.get("FrameOfReferenceUID") or "")} - {""}
+    return frames.pop() if len(frames) == 1 else None
+
+
+def _listed(data: Dataset) -> set[str]:
+    """SOPInstanceUIDs of all images that the file names."""
+    return {
+        str(image.get("ReferencedSOPInstanceUID", ""))
+        for frame in data.get("ReferencedFrameOfReferenceSequence") or ()
+        for study in frame.get("RTReferencedStudySequence") or ()
+        for series in study.get("RTReferencedSeriesSequence") or ()
+        for image in series.get("ContourImageSequence") or ()
+    } - {""}
 
 
 def _points(contour: Dataset) -> np.ndarray:

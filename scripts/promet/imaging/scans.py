@@ -176,7 +176,7 @@ def check_frame(mask: Contoured, around: Around, told: list[str]) -> None:
             "The mask names another PatientID than the images, but their frame of reference; that was believed"
         )
     whole = mask.instances <= ct.instances or mask.instances <= pet.instances or not ct.instances
-    if drawn and not whole and not mask.instances & pet.instances:
+    if drawn and not whole and not mask.listed and not mask.instances & pet.instances:
         raise DataError(
             "E_MASK_REFERENCE",
             f"{len(mask.instances - ct.instances)} of the {len(mask.instances)} images the mask was drawn on are not in the ct source",

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.imaging.dicom import Frame, Header, frames_of, pixels
-from promet.imaging.roi import Chooser, Contoured, Part, missing, says_nothing, unite, unusable
+from promet.imaging.roi import Chooser, Contoured, Part, missing, numbered, says_nothing, unite, unusable
 from promet.imaging.scans import Around
 
 
@@ -22,12 +22,14 @@ def read(
 
     Raises:
         DataError: E_MASK_ROI_MISSING, E_MASK_NO_FRAME, E_MASK_SEG_KIND, E_MASK_SEG_GEOMETRY (frames without place),
-            E_MASK_UNEVEN, E_MASK_TRUNCATED (pixels incomplete), E_MASK_SEG_PIXELS (other pixels than announced),
+            E_MASK_SEG_FRAMES (of no segment), E_MASK_UNEVEN, E_MASK_TRUNCATED (pixels incomplete), E_MASK_SEG_PIXELS (other pixels than announced),
             E_MASK_VALUES, E_MASK_UNUSABLE (marked, but below one half), E_MASK_AMBIGUOUS.
     """
     names = segments(data)
-    chosen = choose.pick({number: label for number, label, _ in names}, told)
-    chosen = chosen or choose.pick({number: kind for number, _, kind in names if kind}, told)
+    labels = numbered((number, label) for number, label, _ in names)
+    chosen = choose.pick(labels, told) or choose.pick(
+        {number: kind for number, _, kind in names if kind}, told
+    )
     kind = str(data.get("SegmentationType", ""))
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise _format("is of no known kind", "E_MASK_SEG_KIND")
@@ -39,14 +41,25 @@ def read(
         told.append(f"{len(chosen)} segments fit and were united")
     every = frames_of(data, "MASK")
     bits = _bits(data, kind, every, told)
+    if kind != "LABELMAP" and any(_segment(frame) not in labels for frame in every):
+        raise _format("has frames that belong to no segment", "E_MASK_SEG_FRAMES")
     frames = [f for f in every if kind == "LABELMAP" or _segment(f) in chosen]
     if not frames:
         raise DataError(
             "E_MASK_NO_FRAME", "The fitting segment has no frame", "a segment that marks something"
         )
-    grid = _Grid(every, frames, reference, around or Around(), _drawn_on(data, frames), data)
+    grid = _Grid(every, frames, reference, around or Around(), data)
     if kind == "LABELMAP":
-        volume = grid.volume(frames, lambda frame: np.isin(pixels(frame, "MASK"), sorted(chosen)))
+        found: set[int] = set()
+
+        def plane(frame: Frame) -> np.ndarray:
+            values = pixels(frame, "MASK")
+            found.update(np.unique(values).tolist())
+            return np.isin(values, sorted(chosen))
+
+        volume = grid.volume(frames, plane)
+        if not volume.any() and found - set(labels) - {0}:
+            raise unusable("with numbers that no segment of the file has")
         return grid.contoured(volume)
     parts = []
     for number in sorted(chosen):
@@ -78,20 +91,20 @@ def _segment(frame: Frame) -> int:
     return int(frame.header.number("ReferencedSegmentNumber") or 0)
 
 
-def _drawn_on(data: Dataset, frames: list[Frame]) -> set[str]:
-    """SOPInstanceUIDs of the images that the frames were drawn on, or of the series that the file names."""
+def _drawn_on(data: Dataset, frames: list[Frame]) -> tuple[set[str], bool]:
+    """SOPInstanceUIDs of the images that the frames were drawn on, or else of the series that the file names (True)."""
     found = {
         str(image.get("ReferencedSOPInstanceUID", ""))
         for frame in frames
         for derived in frame.header.raw("DerivationImageSequence") or ()
         for image in derived.get("SourceImageSequence") or ()
     }
-    found = found or {
+    listed = {
         str(image.get("ReferencedSOPInstanceUID", ""))
         for series in data.get("ReferencedSeriesSequence") or ()
         for image in series.get("ReferencedInstanceSequence") or ()
     }
-    return found - {""}
+    return (found or listed) - {""}, not found
 
 
 class _Grid:
@@ -103,11 +116,11 @@ class _Grid:
         frames: list[Frame],
         reference: sitk.Image,
         around: Around,
-        drawn: set[str],
         data: Dataset,
     ) -> None:
         self.axes, places, self.steps = _places([f.header for f in frames])
-        self.frame, self.drawn = Header(data).text("FrameOfReferenceUID"), drawn
+        self.frame = Header(data).text("FrameOfReferenceUID")
+        self.drawn, self.listed = drawn, _ = _drawn_on(data, frames)
         normal = self.axes[:, 2]
         everywhere, depths = _places([f.header for f in every])[1] @ normal, places @ normal
         head = frames[0].header
@@ -142,7 +155,7 @@ class _Grid:
         image.SetSpacing([float(self.steps[1]), float(self.steps[0]), self.gap])
         image.SetDirection(self.axes.ravel().tolist())
         image.SetOrigin(self.origin.tolist())
-        return Contoured(image, self.frame, self.drawn)
+        return Contoured(image, self.frame, self.drawn, listed=self.listed)
 
 
 def _bits(data: Dataset, kind: str, frames: list[Frame], told: list[str]) -> int:

@@ -105,10 +105,21 @@ def like(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
 
 
 def limit(given: sitk.Image, organ: sitk.Image, margin_mm: float) -> tuple[sitk.Image, float, list[str]]:
-    """Lesion voxels inside the organ dilated by ``margin_mm``; the share dropped; warnings."""
+    """Lesion voxels inside the organ dilated by ``margin_mm``; the share dropped; warnings.
+
+    Raises:
+        DataError: E_MASK_OUTSIDE when lesions are marked and none of them lies in it.
+    """
     lesions = sitk.GetArrayViewFromImage(given) > 0
     near = dilate_mm(sitk.GetArrayViewFromImage(organ) > 0, organ.GetSpacing()[::-1], margin_mm)
     total, kept = np.count_nonzero(lesions), lesions & near
+    if total and not kept.any():
+        raise DataError(
+            "E_MASK_OUTSIDE",
+            "lesions: No voxel of the lesion mask lies in the prostate",
+            "lesions in the prostate, or an empty mask",
+            "Check that PET and masks are of the same patient",
+        )
     outside = 1 - np.count_nonzero(kept) / total if total else 0.0
     warnings = []
     if outside > 0:
@@ -153,13 +164,6 @@ def segment(
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
         )
-        if values["lesion_outside_fraction"] == 1.0:
-            raise DataError(
-                "E_MASK_OUTSIDE",
-                "lesions: No voxel of the lesion mask lies in the prostate",
-                "lesions in the prostate, or an empty mask",
-                "Check that PET and masks are of the same patient",
-            )
         values["lesion_source"] = "given"
     values["lesion_ml"] = millilitres(lesions)
     values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)

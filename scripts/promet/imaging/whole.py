@@ -10,7 +10,7 @@ from pathlib import Path
 
 LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 UNDEFINED = 0xFFFFFFFF
-ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+ITEM, ITEM_END, SEQUENCE_END, PIXELS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE00010
 IMPLICIT, DEFLATED, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
@@ -63,6 +63,8 @@ def _element(data: mmap.mmap | bytes, at: int, explicit: bool, order: str) -> tu
     if not explicit or group == 0xFFFE:
         return tag, b"", struct.unpack_from(f"{order}I", data, at + 4)[0], at + 8
     vr = data[at + 4 : at + 6]
+    if not b"AA" <= vr <= b"ZZ":  # an implicit element among explicit ones, as some programs leave
+        return tag, b"", struct.unpack_from(f"{order}I", data, at + 4)[0], at + 8
     if vr in LONG:
         return tag, vr, struct.unpack_from(f"{order}I", data, at + 8)[0], at + 12
     return tag, vr, struct.unpack_from(f"{order}H", data, at + 6)[0], at + 8
@@ -82,6 +84,8 @@ def _walk(data: mmap.mmap | bytes, at: int, explicit: bool, order: str, inner: b
             at = _items(data, at, explicit and vr != b"UN", order)
         if at > len(data):
             raise _Cut
+        if tag == PIXELS and not inner:
+            return len(data)  # what may stand behind is nobody's
     return at
 
 
