@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_series import circle, save, write, write_rtstruct
+from dicom_series import CT_CLASS, circle, save, write, write_rtstruct
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -15,6 +15,7 @@ from test_masks import segmentation
 from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED
 from promet.imaging.convert import check_source, convert, convert_source
+from promet.imaging.ct import convert_ct
 from promet.imaging.masks import read_mask
 
 GRID = sitk.Image([13, 9, 12], sitk.sitkFloat32)
@@ -46,7 +47,7 @@ def cut_and_read(file, read, source=None, cuts=CUTS, seed=0):
     """Cut at random bytes, at the first and at the last; every answer is a refusal or the whole file's product."""
     source, whole = source or file, file.read_bytes()
     expected = read(source)
-    places = {0, 1, len(whole) - 1, *np.random.default_rng(seed).integers(0, len(whole), cuts).tolist()}
+    places = {0, 1, 60, len(whole) - 1, *np.random.default_rng(seed).integers(0, len(whole), cuts).tolist()}
     refused = 0
     for place in places:
         file.write_bytes(whole[:place])
@@ -138,12 +139,21 @@ def test_segmentations(tmp_path, kind):
     assert cut_and_read(save(data, path), organ) == 1
 
 
-def test_a_slice_of_a_series(tmp_path):
-    source = write(tmp_path / "pet", {"RadiopharmaceuticalRoute": "x" * 40})
-    slice_ = source / "898.dcm"
-    assert cut_and_read(slice_, suv, source) == 1
-    whole = slice_.read_bytes()
-    slice_.write_bytes(whole[:-100])  # in the pixels, which a look at the headers does not read
+@pytest.mark.parametrize("name", ["900.dcm", "898.dcm", "897.dcm"], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("preamble", [True, False])
+def test_a_slice_of_a_series(tmp_path, name, preamble):
+    """Of a PET and of a CT. A slice that is left out at the end of a series leaves no gap that could be seen."""
+    sources = {"pet": suv, "ct": lambda folder: sitk.GetArrayFromImage(convert_ct(folder))}
+    for kind, read in sources.items():
+        changes = {} if kind == "pet" else {"Modality": "CT", "SOPClassUID": CT_CLASS}
+        source = write(tmp_path / kind, changes)
+        if not preamble:
+            for path in source.iterdir():
+                path.write_bytes(path.read_bytes()[132:])  # as older programs write them: group 2 comes first
+        assert cut_and_read(source / name, read, source, cuts=30) == 1
+    source = tmp_path / "pet"
+    whole = (source / name).read_bytes()
+    (source / name).write_bytes(whole[:-100])  # in the pixels, which a look at the headers does not read
     with pytest.raises(DataError) as caught:
         check_source(source)
     assert caught.value.code == "E_PET_TRUNCATED"

@@ -43,7 +43,11 @@ def segments(kind, value, most=255, bits=8, number=1):
     def build(folder):
         frames = [LESION[z] * np.uint8(value) for z in range(12, 18)]
         data = segmentation(
-            kind, frames, {1: "Lesion"}, [(number, 3.0 * z - 43.5) for z in range(12, 18)], bits
+            kind,
+            frames,
+            {1: "Lesion", 2: "Prostate"},
+            [(number, 3.0 * z - 43.5) for z in range(12, 18)],
+            bits,
         )
         data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [3.0, 3.0]
         for item in data.PerFrameFunctionalGroupsSequence:

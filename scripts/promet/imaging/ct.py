@@ -10,9 +10,11 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.core.volumes import is_volume
+from promet.core.words import count
 from promet.imaging import dicom, geometry, series, stacking
 from promet.imaging.dicom import Header
 from promet.imaging.scans import Images
+from promet.imaging.whole import is_whole
 
 RANGE = (-32768, 32767)
 
@@ -77,7 +79,7 @@ def _from_dicom(source: Path, pet: Path | None) -> sitk.Image:
 def choose(source: Path, pet: Path | None) -> list[Dataset]:
     """The files of the one CT series, copies dropped."""
     found = []
-    for each in series.grouped([data for data in dicom.read_headers(source) if "Modality" in data]):
+    for each in series.grouped(_headers(source)):
         kinds = {kind.upper() for kind in Header(each[0]).texts("ImageType")}
         if str(each[0].Modality) == "CT" and not kinds & series.PROJECTIONS and series.images_in(each) > 2:
             found.append(each)
@@ -117,3 +119,23 @@ def choose(source: Path, pet: Path | None) -> list[Dataset]:
             "De-identify again so that what was equal stays equal",
         )
     return list({str(data.get("SOPInstanceUID", place)): data for place, data in enumerate(same[0])}.values())
+
+
+def _headers(source: Path) -> list[Dataset]:
+    """The DICOM files of the source; refused when one is cut: a slice that is not read would not be missed at the end."""
+    found, broken = [], 0
+    for path in dicom.files_of(source):
+        data = dicom.read_header(path)
+        if data is None:
+            broken += dicom.is_dicom(path) or series.is_hollow(path)
+        else:
+            broken += not is_whole(path) or ("Modality" not in data and series.is_cut(data))
+            found += [data] if "Modality" in data else []
+    if broken:
+        raise DataError(
+            "E_CT_TRUNCATED",
+            f"{count(broken, 'file')} of the ct source {'is' if broken == 1 else 'are'} cut",
+            "whole DICOM files",
+            "Copy again",
+        )
+    return found

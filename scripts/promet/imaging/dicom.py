@@ -176,6 +176,17 @@ def is_dicom(path: Path) -> bool:
     )
 
 
+def is_stump(path: Path) -> bool:
+    """True for what is left of a DICOM file that is cut before it says so: nothing, zeros and no more, or half an element."""
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(132)
+    except OSError:
+        return False  # is_dicom, asked of every file, says what is wrong
+    plain = start[:1] in (b"\x02", b"\x08") and not any(start[1:2] + start[3:4])  # without a preamble
+    return len(start) < 132 and (plain or start.strip(b"\0") in (b"", b"D", b"DI", b"DIC"))
+
+
 def read_header(path: Path) -> Dataset | None:
     """Everything but long values, which are read on access; ``None`` when it is no DICOM file."""
     if not is_dicom(path):

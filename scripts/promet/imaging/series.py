@@ -13,9 +13,11 @@ from pydicom.dataset import Dataset
 from promet.core.errors import DataError
 from promet.core.words import count
 from promet.imaging import maps, suv
-from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, place, read_header
+from promet.imaging.dicom import Frame, Header, files_of, frames_of, is_dicom, is_stump, place, read_header
+from promet.imaging.whole import is_whole
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture classes begin like this
+PET_CLASSES = {f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("128", "128.1", "130")}
 DIRECTORY = "1.2.840.10008.1.3.10"
 PROJECTIONS = {
     "MIP",
@@ -127,12 +129,17 @@ def _read(source: Path) -> tuple[list[Dataset], int]:
     for path in files_of(source):
         files += 1
         dataset = read_header(path)
-        if dataset is not None and "Modality" in dataset:
+        if dataset is not None and "Modality" in dataset and not _is_half(dataset):
             datasets.append(dataset)
             kinds.add((path.parent, path.suffix.lower()))
         elif dataset is None and is_hollow(path):
             empty.append(path)
-        elif (dataset is None and is_dicom(path)) or is_cut(dataset):
+        elif (
+            (dataset is None and is_dicom(path))
+            or _is_half(dataset)
+            or is_cut(dataset)
+            or (dataset is not None and not is_whole(path))
+        ):
             broken.append(path)
     hollow = [
         path
@@ -142,7 +149,7 @@ def _read(source: Path) -> tuple[list[Dataset], int]:
     dead = [path for path in hollow if not path.exists()]
     for code, bad, what in (
         ("E_PET_DEAD_LINK", dead, "are links that lead nowhere"),
-        ("E_PET_ZERO_BYTES", hollow, "are empty"),
+        ("E_PET_ZERO_BYTES", hollow, "are empty or end before they say what they are"),
         ("E_PET_BROKEN_FILE", broken, "are broken DICOM"),
     ):
         if bad:
@@ -168,8 +175,8 @@ def _kind(modality: str) -> str:
 
 
 def is_hollow(path: Path) -> bool:
-    """A file that is empty or a dead link; hidden ones, as archives leave them, aside."""
-    return not path.name.startswith(".") and (not path.exists() or path.stat().st_size == 0)
+    """A file that is empty, or cut so early that it says nothing, or a dead link; hidden ones, as archives leave them, aside."""
+    return not path.name.startswith(".") and (not path.exists() or is_stump(path))
 
 
 def is_cut(dataset: Dataset | None) -> bool:
@@ -177,6 +184,11 @@ def is_cut(dataset: Dataset | None) -> bool:
     if dataset is None or getattr(dataset, "preamble", None) is None:
         return False
     return dataset.file_meta.get("MediaStorageSOPClassUID") != DIRECTORY
+
+
+def _is_half(dataset: Dataset | None) -> bool:
+    """A PET image that ends before it says how large it is: left out, nobody would miss it at the end of a series."""
+    return dataset is not None and dataset.get("SOPClassUID") in PET_CLASSES and "Rows" not in dataset
 
 
 def _is_pet(head: Header) -> bool:
