@@ -100,7 +100,7 @@ def intake(
     ] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Register new patients and changed images, and deal new patients to the split.
+    """Register new patients and changed images, and assign new patients to the split.
 
     Example: promet intake
     """
@@ -131,7 +131,7 @@ def freeze(
     into: Annotated[
         str,
         typer.Option(
-            help="Begin this new study: everyone stays in their part, prospective patients are dealt."
+            help="Begin this new study: everyone stays in their part, prospective patients are assigned."
         ),
     ] = "",
 ) -> None:

@@ -76,7 +76,7 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     assert commands.intake(paper.configfiles, False, False) == 0
     lines = said(capsys).splitlines()
     assert lines[0] == "7 new: D0, D1, D2, D3, D4, D5, P0"
-    assert lines[1] == "dealt: 3 training, 1 validation, 2 test, 1 prospective"
+    assert lines[1] == "assigned: 3 training, 1 validation, 2 test, 1 prospective"
     assert lines[2:] == ["14 files known, 14 read", "Next: promet run -c config.yaml"]
     (paper.folder / "D1/pet/1").write_text("other")
     (paper.folder / "D2/pet/1").unlink()
@@ -97,7 +97,7 @@ def test_a_development_man_after_the_freeze_is_told_that_he_does_not_train(paper
     capsys.readouterr()
     commands.intake(paper.configfiles, False, False)
     lines = said(capsys).splitlines()
-    assert lines[1] == "dealt: 2 prospective"
+    assert lines[1] == "assigned: 2 prospective"
     assert lines[2] == (
         "1 development patient after the freeze: scored, not trained on "
         "(promet freeze NAME --into NEWSTUDY -c config.yaml makes a new study with this patient)"

@@ -124,7 +124,7 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, miss
     for group in found.persons:
         say(_one_person(group))
     if parts:
-        say("dealt: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
+        say("assigned: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
     if late:
         whom = "this patient" if late == 1 else "them"
         say(
@@ -153,7 +153,7 @@ def status(configfiles: list[Path], patient: str, as_json: bool) -> int:
 
 @alone
 def freeze(configfiles: list[Path], name: str, into: str) -> int:
-    """Close the study's split; with ``into`` begin a new study that deals the prospective patients too."""
+    """Close the study's split; with ``into`` begin a new study that assigns the prospective patients too."""
     config = load(configfiles)
     ledger.mend(ledger.ledger_path(config.registry, config.study))
     if not into:
@@ -168,7 +168,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     if not ledger.freeze_name(config.registry, config.study):
         raise UsageError(
             "E_NOT_FROZEN",
-            f"The study {config.study} is still open: new patients are dealt to it anyway",
+            f"The study {config.study} is still open: new patients are assigned to it anyway",
             remedy="promet freeze NAME closes it",
         )
     path = ledger.ledger_path(config.registry, into)

@@ -10,7 +10,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Split(Settings):
-    """How development patients are dealt to training, validation and test."""
+    """How development patients are assigned to training, validation and test."""
 
     ratios: tuple[Fraction, Fraction, Fraction] = Field(
         (0.5, 0.2, 0.3), description="training, validation, test (paper: 0.5, 0.2, 0.3 -> 47/19/28 of 94)"
@@ -22,7 +22,7 @@ class Split(Settings):
     repeats: int = Field(1, ge=1, description="number of splits (paper: 1)")
     salt: str = Field(
         "promet",
-        description="seed of the hash order in which patients are dealt; matters only before a patient is in the ledger",
+        description="seed of the hash order in which patients are assigned; matters only before a patient is in the ledger",
     )
 
     @model_validator(mode="after")

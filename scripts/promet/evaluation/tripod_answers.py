@@ -100,7 +100,7 @@ def _left_out(known: Facts) -> str:
 def _preparation(known: Facts) -> str:
     crop = known.told("imaging", "crop")
     box = (
-        f" A box of {' × '.join(map(str, crop['shape']))} voxels of {' × '.join(f'{x:g}' for x in crop['spacing_mm'])} mm (z, y, x) "
+        f" A cuboid of {' × '.join(map(str, crop['shape']))} voxels of {' × '.join(f'{x:g}' for x in crop['spacing_mm'])} mm (z, y, x) "
         "around the prostate was cut out."
         if crop
         else ""
@@ -165,7 +165,7 @@ def split(known: Facts) -> str:
     told = ", ".join(f"{name} {parts[name]}" for name in sorted(parts, key=_part_order))
     ratios = known.told("split", "ratios")
     how = (
-        f" Development patients were dealt {' / '.join(f'{r:g}' for r in ratios)} at random, once, in a ledger."
+        f" Development patients were assigned {' / '.join(f'{r:g}' for r in ratios)} at random, once, in a ledger."
         if ratios
         else ""
     )
@@ -261,7 +261,7 @@ def _output(known: Facts) -> str:
 def _difference(known: Facts) -> str:
     if not known.get("metrics", "sections"):
         return ""
-    text = "Test, training and validation were dealt from one cohort at random: this is internal validation."
+    text = "Test, training and validation were drawn from one cohort at random: this is internal validation."
     if _has(known, "metachronous"):
         text += " The metachronous patients were localised at the scan and have another outcome, so that calibration is not expected there."
     return text

@@ -40,7 +40,7 @@ def _split(config: dict[str, Any]) -> str:
         return ""
     shares = " / ".join(f"{100 * share:g} %" for share in told["ratios"])
     return (
-        f"Development patients were dealt to training, validation and test ({shares}) at random, stratified by "
+        f"Development patients were assigned to training, validation and test ({shares}) at random, stratified by "
         f"{listed(told['stratify']) or 'nothing'}, in {count(told['repeats'], 'split')}. The division is kept in a ledger that is only "
         "appended to; the metachronous patients are in it and were never trained on. A patient in whose prostate no "
         "lesion was found has no network score and is scored from the other inputs."

@@ -83,12 +83,12 @@ def people(study: Study, split: Split) -> str:
     """How many patients, and what became of them."""
     parts = Counter(split.part(patient) for patient in study.patients)
     text = f"The table holds {count(len(study.patients), 'patient')}"
-    dealt = [f"{parts[name]} {name}" for name in ("training", "validation", "test") if parts[name]]
+    assigned = [f"{parts[name]} {name}" for name in ("training", "validation", "test") if parts[name]]
     where = [
-        f"{sum(parts[n] for n in ('training', 'validation', 'test'))} in development ({', '.join(dealt)})"
+        f"{sum(parts[n] for n in ('training', 'validation', 'test'))} in development ({', '.join(assigned)})"
     ]
     where += [f"{parts[name]} {name}" for name in ("metachronous", "prospective") if parts[name]]
-    text += f": {listed(where)}." if dealt else f": {listed(where[1:])}." if where[1:] else "."
+    text += f": {listed(where)}." if assigned else f": {listed(where[1:])}." if where[1:] else "."
     return f"{text} {lost(study)}"
 
 
@@ -121,7 +121,7 @@ def latecomers(study: Study, split: Split) -> str:
     why = (
         "came or became usable after the study was frozen"
         if study.freeze
-        else f"{has} not been dealt to a part"
+        else f"{has} not been assigned to a part"
     )
     return (
         f"{count(number, 'prospective patient')} {has} the role {told} in the table but {why}: scored, never "
