@@ -77,7 +77,10 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     lines = said(capsys).splitlines()
     assert lines[0] == "7 new: D0, D1, D2, D3, D4, D5, P0"
     assert lines[1] == "assigned: 3 training, 1 validation, 2 test, 1 prospective"
-    assert lines[2:] == ["14 files known, 14 read", "Next: promet run -c config.yaml"]
+    assert lines[2] == "14 files known, 14 read" and lines[4] == "Next: promet run -c config.yaml"
+    assert lines[3].startswith(
+        "warning: With these labels no network can be trained (split 00, validation: 1 with and 0"
+    )
     (paper.folder / "D1/pet/1").write_text("other")
     (paper.folder / "D2/pet/1").unlink()
     paper.drop("P0")

@@ -187,7 +187,7 @@ def test_scores_of_other_tensors_are_refused(study) -> None:
 
 
 def test_label_missing_in_training_is_refused(study) -> None:
-    study.row(study.of("training")[0])["synchronous_metastasis"] = ""
+    study.row(study.of("training")[0])["synchronous_metastasis"] = "na"
     with pytest.raises(UsageError, match="1 training or validation patient without a label"):
         run(study)
 

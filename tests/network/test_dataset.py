@@ -106,8 +106,21 @@ def test_who_was_bad_at_the_freeze_stays_out_when_cured(study) -> None:
 def test_missing_label(study) -> None:
     cohort = study.folder / "cohort.tsv"
     cohort.write_text(cohort.read_text().replace("P04\tdevelopment\t0", "P04\tdevelopment\t"))
+    record = study()
+    assert record.values["training"] == 5
+    assert any("P04 (training) is only scored" in sentence for sentence in record.warnings)
+    cohort.write_text(cohort.read_text().replace("P04\tdevelopment\t", "P04\tdevelopment\t2"))
     with pytest.raises(UsageError, match="P04"):
         study()
+
+
+def test_missing_label_of_a_frozen_study(study) -> None:
+    cohort = study.folder / "cohort.tsv"
+    write_json(study.folder / "registry/freeze.json", {"name": "v1"})
+    cohort.write_text(cohort.read_text().replace("P04\tdevelopment\t0", "P04\tdevelopment\t"))
+    with pytest.raises(UsageError, match="P04") as error:
+        study()
+    assert error.value.code == "E_MODEL_LOCKED"
 
 
 def test_left_the_table(study) -> None:

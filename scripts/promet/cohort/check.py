@@ -17,6 +17,11 @@ from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.words import count, say
 
+TOO_FEW = (
+    "With these labels no network can be trained ({}). Expected: at least one patient with and one without metastasis in training "
+    "and in validation. promet run would work on the images and stop there; add patients first"
+)
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -44,7 +49,8 @@ def check(
     lost = {image.patient for image in images}
     lost |= {fault.patient for fault in faults if fault.severity == "quarantine"}
     refusals = [] if number["error"] else _refusals(config, lost, with_images=look is not None)
-    errors = number["error"] + len(refusals)
+    number.update(refusal.severity for refusal in refusals)
+    errors = number["error"]
     if as_json:
         refused = [asdict(image) | {"severity": "quarantine"} for image in images]
         found = [*(_told(fault) for fault in faults), *(asdict(refusal) for refusal in refusals), *refused]
@@ -109,7 +115,21 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
             found.append(same_images(twins))
     except UsageError as error:
         found.append(error)
-    return [Refusal(error.code, error.sentence()) for error in found]
+    refusals = [Refusal(error.code, error.sentence()) for error in found]
+    if not found and (lacking := _cannot_train(config, rows, lost)):
+        refusals.append(Refusal("E_FIT_LABELS", TOO_FEW.format(lacking) + ".", "warning"))
+    return refusals
+
+
+def _cannot_train(config: Config, rows: list[table.Row], lost: set[str]) -> str:
+    """``ledger.cannot_train`` after the intake that is to come, without those who will be quarantined."""
+    split, entries = config.split, ledger.read(ledger.ledger_path(config.registry, config.study))
+    frozen = ledger.freeze_name(config.registry, config.study)
+    added = ledger.extend(
+        entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
+    )
+    out = ledger.excluded(config.registry, config.study)
+    return ledger.cannot_train([*entries, *added], rows, out | lost)
 
 
 def _members(plan: Plan) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from promet.cohort import care, ledger, overview, registry, sources, table, words
 from promet.cohort import run as runs
-from promet.cohort.check import come_back, require_sound_table, same_images
+from promet.cohort.check import TOO_FEW, come_back, require_sound_table, same_images
 from promet.cohort.lock import held
 from promet.cohort.overview import empty
 from promet.cohort.plan import FIT, Plan
@@ -49,6 +49,9 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     path = ledger.ledger_path(config.registry, config.study)
     if ledger.mend(path):
         say("the split ledger had lost rows; they are back from its copy")
+    waived = ledger.waivers(config.registry, config.study)
+    if back := ledger.come_back(waived, {row["patient"] for row in rows}):
+        raise back
     split = config.split
     frozen = ledger.freeze_name(config.registry, config.study)
     entries = ledger.read(path)
@@ -59,7 +62,7 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     if found.twins:
         raise same_images(found.twins)
     if found.returned:
-        raise come_back(found.returned, ledger.waivers(config.registry, config.study))
+        raise come_back(found.returned, waived)
     ledger.append(path, added)
     plan = Plan(config, lenient=True)
     words.remember(plan, inspect(plan))
@@ -68,6 +71,10 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
         print(jsonlib.dumps({**asdict(found), "dealt": parts}, indent=2))
     else:
         _print_intake(found, parts, _late(added, frozen), _reasons(found.missing, config, rows))
+        if lacking := ledger.cannot_train(
+            [*entries, *added], rows, ledger.excluded(config.registry, config.study)
+        ):
+            say(f"warning: {TOO_FEW.format(lacking)}")
         say("Next: promet run" if rows else empty(config.cohort))
     return EXIT_OK
 

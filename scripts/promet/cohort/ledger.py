@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import astuple, dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from promet.cohort.table import Row
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json, write_text
+from promet.core.parts import holds
 
 PARTS = ("training", "validation", "test")
 METACHRONOUS, PROSPECTIVE = "metachronous", "prospective"
@@ -118,6 +119,41 @@ def excluded(registry: str | Path, study: str) -> set[str]:
 def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
     """Withdrawn patient -> reason and date of the waiver that keeps the frozen model as it is."""
     return _freeze(registry, study).get("waivers", {})
+
+
+def come_back(waived: dict[str, dict[str, str]], named: Container[str]) -> UsageError | None:
+    """Why nothing may go on while somebody whom a waiver withdrew stands in the table again; None when nobody does."""
+    back = sorted(patient for patient in waived if patient in named)
+    if not back:
+        return None
+    return UsageError(
+        "E_WITHDRAWN_RETURNS",
+        f"{back[0]} stands in the table again, whom a waiver withdrew on {waived[back[0]].get('date', 'an unknown day')}",
+        "no row of a withdrawn patient: none of the images may be processed again",
+        "Delete the row; with a new consent the patient belongs into a new study with a registry of its own",
+    )
+
+
+def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = ()) -> str:
+    """Which parts that networks are fitted on lack a label, in words; '' when none does, or nobody is to be trained on.
+
+    The stage ``dataset`` refuses them; it is known before any image is worked on.
+    """
+    known = {row["patient"]: row for row in rows}
+    labels: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for entry in entries:
+        if entry.part in PARTS and entry.patient in known and entry.patient not in excluded:
+            row = known[entry.patient]
+            if holds(entry.part, row):
+                labels[entry.split, entry.part].append(row["synchronous_metastasis"])
+    lacking = [
+        f"split {split}, {part}: {found.count('1')} with and {found.count('0')} without metastasis"
+        for split in sorted({split for split, _ in labels})
+        for part in PARTS[:2]
+        if set(found := labels.get((split, part), [])) != {"0", "1"}
+    ]
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return "; ".join(lacking[:3]) + more
 
 
 def _freeze(registry: str | Path, study: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from promet.cohort.buckets import ORGANS, PATIENT_STAGES
 from promet.cohort.concerns import USED, flat, stage_settings
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
+from promet.core.parts import holds
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.settings import Settings
@@ -57,7 +58,12 @@ class Plan:
         self._entries = ledger.read(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)
-        self.problems = [problem for problem in (self._intake_needed(), self._withdrawn()) if problem]
+        back = ledger.come_back(self.waived, self.rows)
+        self.problems = [
+            problem
+            for problem in (back, self._intake_needed(), self._withdrawn(), self._emptied())
+            if problem
+        ]
         if self.problems and not lenient:
             raise self.problems[0]
         if lenient:
@@ -98,7 +104,8 @@ class Plan:
         parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
         for entry in self._entries:
             if entry.split in parts and entry.patient in self.rows:
-                parts[entry.split][entry.patient] = entry.part
+                held = holds(entry.part, self.rows[entry.patient])
+                parts[entry.split][entry.patient] = entry.part if held else ledger.PROSPECTIVE
         return parts
 
     def part(self, split: str, patient: str) -> str:
@@ -211,6 +218,29 @@ class Plan:
             "every patient of the training and validation parts",
             f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
             "or train without this patient with promet freeze NAME --into NEWSTUDY",
+        )
+
+    def _emptied(self) -> UsageError | None:
+        """Nor can one of them lose his role or his label: he would be only scored, and the model another one."""
+        out = ledger.excluded(self.config["registry"], self.study)
+        emptied = sorted(
+            {
+                entry.patient
+                for entry in self._entries
+                if entry.part in FIT and entry.patient not in out and entry.patient in self.rows
+                if not holds(entry.part, self.rows[entry.patient])
+            }
+        )
+        if not (self.frozen and emptied):
+            return None
+        column = "synchronous_metastasis" if self.rows[emptied[0]]["role"] else "role"
+        return UsageError(
+            "E_MODEL_LOCKED",
+            f"The column {column} of {emptied[0]} is empty, whom the frozen study {self.study} ({self.frozen}) is fitted on"
+            + (f", and {count(len(emptied) - 1, 'more row')} like it" if len(emptied) > 1 else ""),
+            "roles and labels of the training and validation parts as they were at the freeze",
+            "Put it back; if the patient withdrew, delete the row and see promet waive; "
+            "or train without the patient in a new study: promet freeze NAME --into NEWSTUDY",
         )
 
     # Where ------------------------------------------------------------------------------------------------

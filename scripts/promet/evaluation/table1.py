@@ -30,6 +30,7 @@ import numpy as np
 
 from promet.core.errors import IntegrityError
 from promet.core.files import read_json, write_json
+from promet.core.parts import holds
 from promet.core.rows import number, read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
@@ -107,6 +108,7 @@ def frame(
         role = given.get("role", "")
         if parts is not None:
             part = parts.get(patient, "")
+            part = part if holds(part, given) else ""
             role = "development" if part in DEVELOPMENT else part
         group, label = _group(role, given, horizon)
         row: dict[str, Any] = {"patient": patient, "group": group, "label": label}

@@ -11,6 +11,7 @@ import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import read_json
+from promet.core.parts import holds
 from promet.core.rows import number, read_table
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
@@ -51,7 +52,7 @@ def gather(
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
 
-    Columns: patient, part (``prospective`` when the ledger does not know the patient), label
+    Columns: patient, part (``prospective`` when the ledger does not know the patient, or role or label is empty by now), label
     (``synchronous_metastasis``, NaN unknown), the seven inputs as float64 (NaN = missing), and
     suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
     measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
@@ -84,7 +85,7 @@ def gather(
             continue
         row = {
             "patient": patient,
-            "part": part_of.get(patient, "prospective"),
+            "part": part if holds(part := part_of.get(patient, "prospective"), given) else "prospective",
             "label": number(given, "synchronous_metastasis"),
             "cnn_score": _cnn_score(patient, image, scored.get(patient)),
             **{name: number(given, name) for name in CLINICAL},

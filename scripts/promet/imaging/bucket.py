@@ -13,6 +13,7 @@ from promet.cohort.table import read as read_table
 from promet.core.bucket import TABLE, entry
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_text
+from promet.core.parts import holds
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
@@ -105,14 +106,14 @@ def members(bucket: str, number: int, cohort: Path, entries: Path, splits: int) 
     Raises:
         UsageError: there is no such bucket.
     """
-    patients = [row["patient"] for row in read_table(cohort)]
-    known = set(patients)
+    rows = {row["patient"]: row for row in read_table(cohort)}
     fitted = {
         e.patient
         for e in ledger.read(entries)
-        if e.part in ("training", "validation") and int(e.split) < splits and e.patient in known
+        if e.part in ("training", "validation") and int(e.split) < splits and e.patient in rows
+        if holds(e.part, rows[e.patient])
     }
-    dealt = deal(patients, fitted, number)
+    dealt = deal(list(rows), fitted, number)
     if bucket not in dealt:
         raise UsageError("E_BUCKET", f"There is no bucket {bucket}", f"{min(dealt)} to {max(dealt)}")
     yield from dealt[bucket]

@@ -8,6 +8,7 @@ from pathlib import Path
 from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
+from promet.core.parts import holds
 from promet.core.rows import parse, read_table, shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
@@ -72,12 +73,15 @@ def dataset(
     settings = settings or Dataset()
 
     def work() -> Outcome:
-        parts = {
+        rows = {row["patient"]: row for row in read_table(cohort)}
+        labels = {patient: row.get(LABEL) for patient, row in rows.items()}
+        dealt = {
             row["patient"]: row["part"]
             for row in read_table(ledger)
             if int(row["split"]) == split and row["part"] in PARTS
         }
-        labels = {row["patient"]: row.get(LABEL) for row in read_table(cohort)}
+        parts = {name: part for name, part in dealt.items() if holds(part, rows.get(name, {}))}
+        _refuse_emptied(dealt.keys() - parts.keys(), ledger)
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], {}
         excluded = _excluded_at_freeze(ledger)
@@ -113,6 +117,10 @@ def dataset(
         warnings = [
             f"{patient} ({parts[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
         ]
+        warnings += [
+            f"{patient} ({dealt[patient]}) is only scored: role or {LABEL} is empty"
+            for patient in sorted(dealt.keys() - parts.keys())
+        ]
         gone = parts.keys() - labels.keys()
         warnings += [
             f"{patient} ({parts[patient]}) is in the ledger but no longer in the cohort table"
@@ -123,6 +131,17 @@ def dataset(
         return Outcome({"members": table, "fit": fit}, values, warnings)
 
     return run_stage("dataset", out, pin, work, packages=("pyarrow",))
+
+
+def _refuse_emptied(emptied: set[str], ledger: Path) -> None:
+    """The plan refuses it first; here the table was edited while a run went on."""
+    if ledger.with_name(FREEZE).exists() and (bad := sorted(emptied - _excluded_at_freeze(ledger))):
+        raise UsageError(
+            "E_MODEL_LOCKED",
+            f"Role or {LABEL} of {bad[0]} is empty, whom the frozen study is fitted on",
+            "roles and labels of the training and validation parts as they were at the freeze",
+            "Put it back, or begin a new study: promet freeze NAME --into NEWSTUDY",
+        )
 
 
 def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings: Dataset) -> None:

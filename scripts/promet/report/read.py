@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
+from promet.core.parts import holds
 from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 
@@ -215,10 +216,10 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
     rows = sorted(table(cohort), key=lambda row: row.get("patient", ""))
     if not rows or any(not row.get("patient") for row in rows):
         raise UsageError("E_TABLE_EMPTY", "The cohort table is missing, or a row has no patient")
-    known = {row["patient"] for row in rows}
+    known = {row["patient"]: row for row in rows}
     parts: dict[str, dict[str, str]] = {}
     for entry in table(ledger):
-        if entry["patient"] in known:
+        if entry["patient"] in known and holds(entry["part"], known[entry["patient"]]):
             parts.setdefault(entry["split"], {})[entry["patient"]] = entry["part"]
     numbers = sorted(parts) or ["00"]
     if repeats := (values.get("split") or {}).get("repeats"):

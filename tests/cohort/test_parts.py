@@ -1,0 +1,178 @@
+"""Role or label emptied, a withdrawn patient's row again, labels that cannot train: each is said before any image is worked on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promet.cohort import commands, ledger
+from promet.cohort.check import check
+from promet.core.errors import UsageError
+from promet.core.parts import holds
+
+
+@pytest.fixture
+def study(paper):
+    for i in range(6, 16):
+        paper.put(f"D{i}", role="development", synchronous_metastasis=str(i % 2))
+    paper.finish()
+    return paper
+
+
+def one_of(part):
+    return next(entry.patient for entry in ledger.read("registry/s/ledger.tsv") if entry.part == part)
+
+
+def test_who_keeps_a_part():
+    full = {"role": "development", "synchronous_metastasis": "0"}
+    assert holds("training", full) and holds("test", {}) and holds("metachronous", {"role": ""})
+    for column in full:
+        assert not holds("validation", {**full, column: " "}) and holds("prospective", {**full, column: ""})
+
+
+@pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_emptied_before_a_freeze_the_patient_is_only_scored(study, column, part, capsys):
+    name = one_of(part)
+    was = study.rows[name][column]
+    study.put(name, **{column: ""})
+    assert check(study.configfiles, False) == 0
+    study.intake()
+    plan = study.plan()
+    assert plan.part("00", name) == "prospective" and name not in plan.fit_members("00")
+    why = study.why()
+    assert "dataset" in why and "fuse" in why and not [stage for stage in why if stage.startswith("convert")]
+    capsys.readouterr()
+    commands.status(study.configfiles, "", False)
+    assert "dataset" in capsys.readouterr().out
+    study.put(name, **{column: was})
+    study.intake()
+    assert study.plan().part("00", name) == part and study.why() == {}  # the ledger kept the place
+
+
+@pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_emptied_after_a_freeze_is_another_model(study, column, part, capsys):
+    commands.freeze(study.configfiles, "v1", "")
+    name = one_of(part)
+    study.put(name, **{column: ""})
+    capsys.readouterr()
+    assert check(study.configfiles, False) == 2
+    assert f"E_MODEL_LOCKED: The column {column} of {name} is empty" in capsys.readouterr().out
+    with pytest.raises(UsageError) as error:
+        commands.run(study.configfiles, ["-n"])
+    assert error.value.code == "E_MODEL_LOCKED"
+    commands.status(study.configfiles, "", False)
+    assert "E_MODEL_LOCKED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
+def test_emptied_of_a_test_patient_the_model_stays(study, column):
+    commands.freeze(study.configfiles, "v1", "")
+    study.put(one_of("test"), **{column: ""})
+    study.intake()
+    assert study.plan().part("00", one_of("test")) == "prospective"
+    assert not {"dataset", "train", "select"} & set(study.why())
+
+
+def test_the_stages_count_as_the_plan_does(study, tmp_path):
+    """dataset, fuse, table 1, buckets and report read the ledger themselves: the same rule in each."""
+    import pandas as pd
+
+    from promet.evaluation import table1
+    from promet.fusion import inputs
+    from promet.imaging.bucket import members
+    from promet.report import read as report
+
+    emptied = {one_of("training"): "role", one_of("validation"): "synchronous_metastasis"}
+    for name, column in emptied.items():
+        study.put(name, **{column: ""})
+    study.intake()
+    plan, book, cohort = study.plan(), Path("registry/s/ledger.tsv"), Path("cohort.tsv")
+    measures = pd.DataFrame(
+        {"patient": list(plan.rows), "status": "ok", "tensor_digest": "", "suv_peak": 1.0}
+    )
+    fused, _ = inputs.gather(
+        inputs.read_table(cohort),
+        inputs.parts(book, 0),
+        pd.DataFrame(columns=["patient", "tensor_digest", "cnn_score"]),
+        measures,
+    )
+    wanted = {name: plan.part("00", name) for name in plan.rows}
+    assert dict(zip(fused["patient"], fused["part"], strict=True)) == wanted
+    config = json.dumps({"study": "s", "split": {"repeats": 1}})
+    told = report.study(Path("results/s"), cohort, book, config)
+    assert {name: told.splits[0].part(name) for name in plan.rows} == wanted
+    groups = table1.frame(
+        {row["patient"]: row for row in inputs.read_table(cohort)},
+        measures,
+        None,
+        48.0,
+        inputs.parts(book, 0),
+    )
+    scored = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
+    assert scored == {name for name, part in wanted.items() if part == "prospective"}
+    fit = {name for k in range(4) for name in members(f"fit-{k}", 4, cohort, book, 1)}
+    assert fit == set(plan.fit_members("00"))
+
+
+def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
+    commands.freeze(study.configfiles, "v1", "")
+    name = one_of("training")
+    row = study.rows[name]
+    study.drop(name)
+    ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+    study.intake()
+    study.rows[name] = row
+    study.save()
+    before = Path("registry/images.tsv").read_text()
+    for refused in (
+        lambda: commands.intake(study.configfiles, False, False),
+        lambda: commands.run(study.configfiles, ["-n"]),
+    ):
+        with pytest.raises(UsageError) as error:
+            refused()
+        assert error.value.code == "E_WITHDRAWN_RETURNS" and name in str(error.value)
+    assert Path("registry/images.tsv").read_text() == before
+    capsys.readouterr()
+    assert check(study.configfiles, False) == 2 and "E_WITHDRAWN_RETURNS" in capsys.readouterr().out
+    study.drop(name)
+    study.intake()
+
+
+@pytest.mark.parametrize("labels", ["0" * 12, "1" * 12, "0" * 11 + "1"])
+def test_labels_that_cannot_train_are_said_by_check_and_intake(paper, capsys, labels):
+    paper.rows = {}
+    for i, label in enumerate(labels):
+        paper.put(f"E{i}", role="development", synchronous_metastasis=label)
+    assert check(paper.configfiles, False) == 0
+    said = capsys.readouterr().out
+    assert "warning    E_FIT_LABELS: With these labels no network can be trained (split 00, " in said
+    assert not Path("registry").exists()
+    commands.intake(paper.configfiles, False, False)
+    assert "warning: With these labels no network can be trained (split 00, " in capsys.readouterr().out
+    check(paper.configfiles, False)
+    assert "E_FIT_LABELS" in capsys.readouterr().out  # also when all is dealt
+
+
+def test_labels_that_can_train_and_nobody_to_train_on_are_not_warned_of(paper, capsys):
+    for i in range(6, 16):
+        paper.put(f"D{i}", role="development", synchronous_metastasis=str(i % 2))
+    check(paper.configfiles, False)
+    paper.rows = {"P0": paper.rows["P0"]}
+    paper.save()
+    check(paper.configfiles, False)
+    assert "E_FIT_LABELS" not in capsys.readouterr().out
+
+
+def test_patients_to_be_quarantined_do_not_count(paper, capsys):
+    for i in range(6, 16):
+        paper.put(f"D{i}", role="development", synchronous_metastasis=str(i % 2))
+    paper.intake()
+    fit = {e.patient for e in ledger.read("registry/s/ledger.tsv") if e.part == "validation"}
+    for name in fit:
+        if paper.rows[name]["synchronous_metastasis"] == "1":
+            paper.put(name, pet="nowhere")
+    capsys.readouterr()
+    check(paper.configfiles, False)
+    assert "validation: 0 with and" in capsys.readouterr().out
