@@ -164,7 +164,7 @@ def come_back(returned: list[tuple[str, str]], withdrawn: Container[str]) -> Usa
     return UsageError(
         "E_RENAMED",
         f"{new} has the PET of {old}, who is no longer in the table{more}: it looks like the same patient renamed",
-        "one name for ever, since under a new one a patient would be dealt anew, from test to training",
+        "one name for ever, since under a new one a patient would be assigned anew, from test to training",
         f"Put the old name back (a spreadsheet turns 001 into 1), or say so: promet intake {pairs}; nothing was registered",
     )
 
