@@ -115,3 +115,15 @@ def test_study_looks_beyond_the_horizon() -> None:
     expected = dynamic.record(time, event, score, 36.0, 1 / (1 + np.exp(-score)), bootstrap=100)
     assert found["dynamic"]["auc"] == expected["auc"] and found["dynamic"]["brier"] == expected["brier"]
     assert found["dynamic"]["auc"][-1]["controls"] == (time > 36).sum() > 0
+
+
+def test_log_odds_keep_what_rounding_of_the_probability_loses() -> None:
+    time, event, score = cohort(9, 40)
+    wild = 40 * score
+    p = 1 / (1 + np.exp(-np.clip(wild, -700, 700)))
+    assert (p == 1).any()
+    lost = dynamic.calibrated(time, event, p, 30.0)
+    assert lost["slope"]["value"] is None and any("exactly 0 or 1" in note for note in lost["notes"])
+    kept = dynamic.calibrated(time, event, p, 30.0, 0.95, wild)["slope"]
+    plain = dynamic.calibrated(time, event, 1 / (1 + np.exp(-score)), 30.0)["slope"]
+    assert kept["value"] * 40 == pytest.approx(plain["value"], rel=1e-8)

@@ -97,7 +97,7 @@ def record(
         "low": ratio * math.exp(-half),
         "high": ratio * math.exp(half),
     }
-    lp = _logit(p) if log_odds is None else np.asarray(log_odds, float)[known]
+    lp = logit(p) if log_odds is None else np.asarray(log_odds, float)[known]
     if not np.isfinite(lp).all():
         notes.append(
             f"{int((~np.isfinite(lp)).sum())} probabilities are exactly 0 or 1 and have no log-odds: "
@@ -263,39 +263,42 @@ def curve(
 
 
 def _smooth(label: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Lowess of the label over the probability at the places ``at``; clipped to [0, 1].
+    """Lowess of the label over the probability, read at the places ``at``; clipped to [0, 1].
 
     Local lines with tricube weights over the nearest ``SPAN`` of the patients, as R's ``lowess(iter = 0, delta = 0)`` (Cleveland,
-    J Am Stat Assoc 1979;74:829), tied probabilities included: where all neighbours are equal it is their mean.
+    J Am Stat Assoc 1979;74:829), tied probabilities included: where all neighbours are equal it is their mean. Between
+    the patients' probabilities the curve runs straight, beyond them level.
     """
     order = np.argsort(probability, kind="stable")
     x, y, n = probability[order], label[order], len(label)
+    values = np.unique(x)
+    above = np.minimum(np.searchsorted(values, at), len(values) - 1)
+    values = values[np.unique(np.concatenate([above, np.maximum(above - 1, 0)]))]  # the others are not read
     near = max(2, min(n, int(SPAN * n + 1e-7)))
-    found = np.empty(len(at))
+    found = np.empty(len(values))
     block = max(1, 1_000_000 // n)
-    for start in range(0, len(at), block):
-        here = at[start : start + block, None]
+    for start in range(0, len(values), block):
+        here = values[start : start + block, None]
         # The window of neighbours moves right while its left end is farther than the next on the right.
         stops = np.column_stack([here - x[: n - near] <= x[near:] - here, np.ones(len(here), bool)])
         left = stops.argmax(axis=1)
         width = np.maximum(here[:, 0] - x[left], x[left + near - 1] - here[:, 0])[:, None]
-        away = np.abs(x - here)
         with np.errstate(divide="ignore", invalid="ignore"):
-            weight = np.where(away <= 0.001 * width, 1.0, (1 - (away / width) ** 3) ** 3)
-        weight[away > 0.999 * width] = 0
-        total = weight.sum(axis=1, keepdims=True)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weight /= total
-            centre = (weight * x).sum(axis=1, keepdims=True)
-            spread = (weight * (x - centre) ** 2).sum(axis=1, keepdims=True)
+            away = np.abs(x - here) / width
+            rest = 1 - away * away * away
+            weight = np.where(away <= 0.999, rest * rest * rest, 0.0)
+            weight[(away <= 0.001) | (x == here)] = (
+                1  # so nobody's neighbourhood is empty, nor one without width
+            )
+            total = weight.sum(axis=1)
+            centre = weight @ x / total
+            off = x - centre[:, None]
+            pull = weight * off
+            spread = (pull * off).sum(axis=1) / total
             flat = np.sqrt(spread) <= 0.001 * (x[-1] - x[0])
-            weight *= np.where(flat, 1.0, (here - centre) / spread * (x - centre) + 1)
-        found[start : start + block] = (weight * y).sum(axis=1)
-    # All neighbours equally far, as between two values: there the curve runs straight from value to value.
-    if (gap := ~np.isfinite(found)).any():
-        values = np.unique(x)
-        found[gap] = np.interp(at[gap], values, _smooth(label, probability, values))
-    return np.clip(found, 0, 1)
+            line = np.where(flat, 0.0, (here[:, 0] - centre) / spread * (pull @ y))
+        found[start : start + block] = (weight @ y + line) / total
+    return np.interp(at, values, np.clip(found, 0, 1))
 
 
 def _logistic(
@@ -328,6 +331,6 @@ def _wald(value: float, se: float, level: float) -> dict[str, float]:
     return {"value": float(value), "se": float(se), "low": float(value) - half, "high": float(value) + half}
 
 
-def _logit(p: np.ndarray) -> np.ndarray:
+def logit(p: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         return np.log(p) - np.log1p(-p)

@@ -39,13 +39,18 @@ def _concordance(
     time, when = settled(time, at)
     first = np.flatnonzero((event == 1) & (time <= (np.inf if when is None else when)))
     g = leaving(time, event, time) if weighted else np.ones(len(time))
+    rivals = np.flatnonzero(event == 2)
     won = total = 0.0
     step = max(1, BLOCK // max(1, len(time)))
     for start in range(0, len(first), step):
         i = first[start : start + step, None]
-        competing = (event == 2) & (time <= time[i])
-        pair = (time > time[i]) | ((time == time[i]) & (event == 0)) | competing
-        weight = pair / (g[i] * np.where(competing, g, g[i]))
-        won += float((weight * ((score[i] > score) + 0.5 * (score[i] == score))).sum())
-        total += float(weight.sum())
+        later = (time > time[i]) | ((time == time[i]) & (event == 0))
+        above, equal = later & (score[i] > score), later & (score[i] == score)
+        each = 1 / g[i[:, 0]] ** 2
+        won += float((each * (above.sum(axis=1) + equal.sum(axis=1) / 2)).sum())
+        total += float((each * later.sum(axis=1)).sum())
+        if len(rivals):
+            pair = (time[rivals] <= time[i]) / (g[i] * g[rivals])
+            won += float((pair * ((score[i] > score[rivals]) + (score[i] == score[rivals]) / 2)).sum())
+            total += float(pair.sum())
     return (won / total, total) if total > 0 else (None, 0.0)

@@ -37,12 +37,14 @@ def record(
     level: float = 0.95,
     bootstrap: int = 500,
     seed: int = 0,
+    log_odds: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Figures of one score (higher = earlier event); follow-up is *not* cut at the horizon.
 
     Args:
         at: the horizon.
         probability: predicted probability of an event by the horizon, for the Brier score and calibration.
+        log_odds: its logit where the caller has it; it keeps what rounding to 0 or 1 loses.
 
     Keys:
         horizon: the time up to which all of this looks (null: up to the last event).
@@ -96,7 +98,7 @@ def record(
         value, reference = (horizon.brier(who, p, len(time)) for p in (probability, share))
         scaled = 1 - value / reference if reference > 0 else None
         result["brier"] |= {"value": value, "reference": reference, "scaled": scaled}
-        result["calibration"] = calibrated(time, event, probability, at, level)
+        result["calibration"] = calibrated(time, event, probability, at, level, log_odds)
     return result
 
 
@@ -107,9 +109,14 @@ def auc_at(time: np.ndarray, event: np.ndarray, score: np.ndarray, at: float) ->
 
 
 def calibrated(
-    time: np.ndarray, event: np.ndarray, probability: np.ndarray, at: float, level: float = 0.95
+    time: np.ndarray,
+    event: np.ndarray,
+    probability: np.ndarray,
+    at: float,
+    level: float = 0.95,
+    log_odds: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Whether probabilities of an event by ``at`` are right; somebody must be followed so far.
+    """Whether probabilities of an event by ``at`` are right; somebody must be followed so far. ``log_odds``: see ``record``.
 
     Keys:
         n, known (event by then or followed so far), cases, controls.
@@ -159,14 +166,13 @@ def calibrated(
         "low": ratio * float(np.exp(-half)),
         "high": ratio * float(np.exp(half)),
     }
-    with np.errstate(divide="ignore"):
-        log_odds = np.log(probability[seen]) - np.log1p(-probability[seen])
-    if not np.isfinite(log_odds).all():
+    odds = (calibration.logit(probability) if log_odds is None else np.asarray(log_odds, float))[seen]
+    if not np.isfinite(odds).all():
         result["notes"].append("Some probabilities are exactly 0 or 1: no calibration intercept and slope.")
         return result
     label, weight = who.case[seen].astype(float), who.weight[seen]
     for name, fit in (("intercept", calibration.intercept), ("slope", calibration.slope)):
-        result[name], more = fit(label, log_odds, level, weight)
+        result[name], more = fit(label, odds, level, weight)
         result["notes"] += more
     return result
 

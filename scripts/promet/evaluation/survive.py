@@ -280,6 +280,7 @@ def study(
         settings.confidence,
         min(settings.bootstrap, DYNAMIC_RESAMPLES),
         settings.seed,
+        score,
     )
     over_time["notes"].append(
         "The Brier score takes the model's probability of metastases on the scan as that of progression."
