@@ -157,7 +157,6 @@ ENVIRONMENTS = {
         "scikit-learn",
         "shap",
         "lifelines",
-        "scikit-survival",
         "statsmodels",
         "dcurves",
         "tableone",

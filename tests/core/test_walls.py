@@ -28,7 +28,6 @@ HOMES = {
     "shap": {"fusion"},
     "lifelines": {"evaluation"},
     "statsmodels": {"evaluation"},
-    "sksurv": {"evaluation"},
     "matplotlib": {"report", "imaging", "network"},  # network: attention overlays
     "jinja2": {"report"},
 }
