@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promet.evaluation import calibration, concordance, dynamic, evaluate, horizon, product_limit
+from promet.evaluation import calibration, concordance, dynamic, evaluate, horizon, product_limit, survive
+from promet.evaluation.gray import gray
 
 ROOT = Path(__file__).parents[2]
 ORACLES = next((p for p in (ROOT / "shared/oracles", ROOT.parent / "shared/oracles") if p.is_dir()), None)
@@ -69,7 +70,7 @@ def test_equals_r(name):
 
 
 @oracles
-def test_cumulative_incidence_equals_r():
+def test_competing_events_equal_r():
     for wanted in json.loads((ORACLES / "compete.json").read_text()).values():
         with open(ORACLES / wanted["file"], newline="") as handle:
             rows = list(csv.DictReader(handle))
@@ -79,6 +80,18 @@ def test_cumulative_incidence_equals_r():
             there = np.searchsorted(times, wanted["times"], side="right") - 1
             assert share[there] == pytest.approx(wanted["aalen_johansen"][f"cause{cause}"], abs=1e-9)
             assert se[there] == pytest.approx(wanted["aalen_johansen"][f"se{cause}"], abs=1e-9)
+            found = gray(time, event, np.array([row["g"] for row in rows]), cause)
+            for key, value in wanted["gray"][f"cause{cause}"].items():
+                assert found[key] == pytest.approx(value, abs=1e-6)
+            score = np.array([float(row["s"]) for row in rows])
+            hazard, _ = survive.cox(time, (event == cause).astype(float), score)
+            beta, model = (
+                math.log(hazard["hazard_ratio"]) / hazard["sd"],
+                wanted[f"cause_specific_cox_{cause}"],
+            )
+            assert beta == pytest.approx(model["coef"], abs=1e-6)
+            spread = math.log(hazard["high"] / hazard["low"]) / (2 * 1.959963984540054) / hazard["sd"]
+            assert spread == pytest.approx(model["se"], abs=1e-6)
         censored = 1 - np.array(
             [product_limit.kaplan_meier(time, event == 1).at(t)[0] for t in wanted["times"]]
         )
