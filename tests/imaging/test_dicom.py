@@ -272,6 +272,7 @@ def test_a_series_uid_for_every_slice(tmp_path):
     each = {"SeriesInstanceUID": lambda i: f"1.2.{900 - i}.5"}
     write(tmp_path / "pet", each, slices=40)
     found = inspect(tmp_path)
+    shutil.copy(tmp_path / "pet/899.dcm", tmp_path / "pet/copy.dcm")
     assert len(found["series"]) == 1 and found["series"][0]["images"] == 40
     assert "SeriesInstanceUID of its own" in found["series"][0]["why"]
     with pytest.raises(DataError, match="Each of the 40 PET images has a SeriesInstanceUID") as caught:

@@ -518,6 +518,18 @@ def test_one_bed_of_a_series_with_a_late_time_is_told():
     assert any("of one bed" in w for w in result.warnings)
 
 
+def test_beds_that_were_each_corrected_to_their_own_start_are_told():
+    changes = {"AcquisitionTime": own_beds(600), "DecayFactor": 1.016}
+    assert any("corrected to one moment" in w for w in suv.factors(headers(changes)).warnings)
+    changes["DecayFactor"] = lambda i: f"{2 ** ((600 * (i // BED) + mean(300)) / F18):.5f}"
+    assert not suv.factors(headers({**changes, "FrameReferenceTime": beds(600, 300)})).warnings
+
+
+def test_a_series_time_that_nothing_confirms_is_told():
+    changes = {"SeriesTime": at(-900), "FrameReferenceTime": None}
+    assert any("nothing confirms it" in w for w in suv.factors(headers(changes)).warnings)
+
+
 def test_frames_of_a_dynamic_scan_from_the_injection_on(tmp_path):
     """Said to be frames, not times of an anonymiser."""
     for frame in range(2):

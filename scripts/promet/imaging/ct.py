@@ -113,7 +113,7 @@ def choose(source: Path, pet: Path | None) -> list[Dataset]:
     if series.is_split(same[0]):
         raise DataError(
             "E_CT_SPLIT_SERIES",
-            f"Each of the {len(same[0])} CT images has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a new "
+            f"Each of the {series.images_in(same[0])} CT images has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a new "
             "one for every file: nothing says that they are one series",
             "one SeriesInstanceUID for the images of a series",
             "De-identify again so that what was equal stays equal",

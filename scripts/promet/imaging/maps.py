@@ -22,8 +22,9 @@ SUV_TYPES = {  # annotation of UCUM -> SUVType
     "": "BW", "suv": "BW", "suvbw": "BW", "suvlbm": "LBM", "suvlbm(james128)": "LBMJAMES128", "suvlbm(janma)": "LBMJANMA",
     "suvibw": "IBW",
 }  # fmt: skip
-EXPECTED = "Bq/ml, kBq/ml, MBq/ml, {SUVbw}g/ml, {SUVlbm}g/ml, {SUVibw}g/ml or {SUVbsa}cm2/ml"
-REMEDY = "Export the series as classic PET images, or give the PET in SUV (NIfTI)"
+QUANTITIES = {  # codes of DCM, CID 85
+    "126401": "BW", "126402": "LBM", "126403": "BSA", "126404": "IBW", "126405": "LBMJANMA", "126406": "LBMJAMES128",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ def read(head: Header) -> tuple[Unit, list[Piece]] | None:
         unit = unit_of(code.text("CodeValue")) or unit_of(code.text("CodeMeaning"))
         if unit is None:
             continue
+        if unit.units != "BQML":  # a bare g/ml may be any norm
+            unit = Unit(unit.units, _quantity(item) or unit.suv_type)
         slope = item.number("RealWorldValueSlope")
         if slope is None:
             tables = True
@@ -92,19 +95,33 @@ def read(head: Header) -> tuple[Unit, list[Piece]] | None:
         piece = Piece(*_range(item, signed), *worth)
         found.setdefault((unit.units, unit.suv_type), []).append(piece)
     if not found:
+        if tables:
+            raise DataError(
+                "E_PET_MAP_TABLE",
+                "RealWorldValueMappingSequence gives a look-up table in place of RealWorldValueSlope",
+                "a slope and an intercept per map",
+                "Export the series as classic PET images, or give the PET in SUV (NIfTI)",
+            )
         raise DataError(
-            "E_PET_MAP_TABLE" if tables else "E_PET_MAP_UNITS",
-            "RealWorldValueMappingSequence gives a look-up table in place of RealWorldValueSlope"
-            if tables
-            else "RealWorldValueMappingSequence names no unit from which SUV can be computed",
-            EXPECTED,
-            REMEDY,
+            "E_PET_MAP_UNITS",
+            "RealWorldValueMappingSequence names no unit from which SUV can be computed",
+            "Bq/ml, kBq/ml, MBq/ml, {SUVbw}g/ml, {SUVlbm}g/ml, {SUVibw}g/ml or {SUVbsa}cm2/ml",
+            "Export the series as classic PET images, or give the PET in SUV (NIfTI)",
         )
     order = [("BQML", None), ("GML", "BW")]
     best = min(
         found, key=lambda each: (order.index(each) if each in order else len(order), each[0], each[1] or "")
     )
     return Unit(*best), _joined(found[best])
+
+
+def _quantity(item: Header) -> str | None:
+    """The norm of SUV that QuantityDefinitionSequence names."""
+    for part in item.raw("QuantityDefinitionSequence") or ():
+        code = Header(part).first("ConceptCodeSequence") or Header()
+        if code.text("CodeValue") in QUANTITIES:
+            return QUANTITIES[code.text("CodeValue")]
+    return None
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
@@ -125,7 +142,7 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
             "E_PET_MAP_RANGES",
             f"The {len(pieces)} maps of one unit in RealWorldValueMappingSequence {fault}",
             "ranges of stored values that lie side by side",
-            REMEDY,
+            "Export the series as classic PET images, or give the PET in SUV (NIfTI)",
         )
     return pieces
 
@@ -175,6 +192,6 @@ def apply(values: np.ndarray, pieces: tuple[Piece, ...]) -> np.ndarray:
             "E_PET_MAP_GAP",
             f"{int((~inside).sum())} stored values of a slice lie outside of the range of every real-world value map",
             "maps for all stored values",
-            REMEDY,
+            "Export the series as classic PET images, or give the PET in SUV (NIfTI)",
         )
     return worth

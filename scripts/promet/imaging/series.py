@@ -104,7 +104,7 @@ def find_pet(source: Path) -> Found:
     if is_split(chosen):
         raise DataError(
             "E_PET_SPLIT_SERIES",
-            f"Each of the {count(len(chosen), 'PET image')} has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a "
+            f"Each of the {count(images_in(chosen), 'PET image')} has a SeriesInstanceUID of its own, as an anonymiser leaves it that makes a "
             "new one for every file: nothing says that they are one series",
             "one SeriesInstanceUID for the images of a series",
             "De-identify again so that what was equal stays equal",
@@ -210,12 +210,12 @@ def grouped(datasets: list[Dataset]) -> list[list[Dataset]]:
         series[str(dataset.get("SeriesInstanceUID", ""))].append(dataset)
     alike: dict[tuple, list[str]] = defaultdict(list)
     for uid, files in series.items():
-        if len(files) == 1 and (kind := _kind_of_slice(files[0])) is not None:
+        if images_in(files) == 1 and (kind := _kind_of_slice(files[0])) is not None:
             alike[kind].append(uid)
     for uids in alike.values():
         if _side_by_side([series[uid][0] for uid in uids]):
             first = min(uids)
-            series[first] = [series[uid][0] if uid == first else series.pop(uid)[0] for uid in sorted(uids)]
+            series[first] = [file for uid in sorted(uids) for file in series.pop(uid)]
     return [
         series[uid]
         for uid in sorted(series, key=lambda uid: (min(str(d.Modality) for d in series[uid]), uid))

@@ -20,31 +20,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 
-from promet.core.errors import DataError
 from promet.imaging import scan
-from promet.imaging.clock import DAY, day_of, hands, known, moment_of, on, second_of, whole_zones
+from promet.imaging.clock import DAY, day_of, hands, moment_of, on, second_of
 from promet.imaging.dicom import Header
-from promet.imaging.injection import injection
+from promet.imaging.uptake import (
+    LONG,
+    MINUTE,
+    SHORT_LIVED,
+    SLACK,
+    Result,
+    check_placeholder,
+    check_uptake,
+    injected,
+    refused,
+    share_of,
+)
 
-SLACK = 1.0  # s; SeriesTime without a fraction may seem later than an acquisition with one
-MINUTE = 60.0
-LONG = 6 * 3600.0  # longest believable uptake of a nuclide that lives minutes to hours
-SHORT_LIVED = DAY / 4  # s of half-life; above it, days from injection to scan are believable
 NEAR = 0.02  # share of SUV by which SeriesTime may be before an AcquisitionTime that it agrees with
 APART = 0.10  # two accounts of the scan start may differ by this share of SUV, unless a third confirms one
-USUAL = (1200.0, 10800.0)  # s of uptake
-NEVER = "Export the original series, or give the PET in SUV (NIfTI)"
-
-
-class Result(Protocol):
-    """Where intervals and warnings go."""
-
-    audit: dict[str, Any]
-    warnings: list[str]
 
 
 def uptake(headers: list[Header], life: float, result: Result) -> float:
@@ -56,19 +52,18 @@ def uptake(headers: list[Header], life: float, result: Result) -> float:
         reference = _reference(headers, starts, clock, life, result)
     else:
         result.audit["reference_time"] = "DecayCorrectionDateTime"
-    injected = _injected(headers[0], reference, clock, own and not said, life, result)
-    seconds = reference - injected
+    moment = injected(headers[0], reference, clock, own and not said, life, result)
+    seconds = reference - moment
     begun = min((time for time in starts if time is not None), default=reference)
-    if (
-        life >= SHORT_LIVED and seconds > MINUTE and abs(begun - reference) > DAY / 2
-    ):  # and not that of the injection
-        raise _refused(
+    # Corrected to another day, which is not that of the injection either.
+    if life >= SHORT_LIVED and seconds > MINUTE and abs(begun - reference) > DAY / 2:
+        raise refused(
             "E_PET_SERIES_DATE",
             f"DecayCorrectionDateTime and acquisition are {abs(begun - reference) / DAY:.1f} days apart, by which SUV would differ "
-            f"by {100 * _share(begun - reference, life):.0f} %",
+            f"by {100 * share_of(begun - reference, life):.0f} %",
         )
-    _check_uptake(seconds, max(begun, reference) - injected, life, result)
-    _check_placeholder(headers[0], [*starts, reference], result)
+    check_uptake(seconds, max(begun, reference) - moment, life, result)
+    check_placeholder(headers[0], [*starts, reference], result)
     return seconds
 
 
@@ -78,7 +73,7 @@ def after_injection(headers: list[Header], life: float, result: Result) -> tuple
     starts = scan.starts(headers, clock)
     durations = [header.number("ActualFrameDuration") for header in headers]
     if any(time is None for time in starts) or any(not length or length < 0 for length in durations):
-        raise _refused(
+        raise refused(
             "E_PET_FRAME_DURATION",
             "AcquisitionTime or ActualFrameDuration is missing in a slice, and DecayCorrection is NONE",
         )
@@ -87,12 +82,12 @@ def after_injection(headers: list[Header], life: float, result: Result) -> tuple
     if offsets is not None and scan.account(begun, offsets).kind == "common":
         begun, rule = begun + offsets, "AcquisitionTime of the scan and FrameReferenceTime of each slice"
     first = float(begun.min())
-    injected = _injected(headers[0], first, clock, False, life, result)
-    since = begun - injected
-    _check_uptake(float(since.min()), float(since.min()), life, result)
-    _check_placeholder(headers[0], starts, result)
+    moment = injected(headers[0], first, clock, False, life, result)
+    since = begun - moment
+    check_uptake(float(since.min()), float(since.min()), life, result)
+    check_placeholder(headers[0], starts, result)
     if np.ptp(since) > min(DAY / 2, LONG):
-        raise _refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
+        raise refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
     result.audit["reference_time"] = rule
     return since, np.array(durations) / 1000
 
@@ -104,7 +99,7 @@ def _fixed(head: Header, clock: float | None) -> tuple[float | None, bool]:
         return None, False
     moment = moment_of(text)
     if moment is None:
-        raise _refused("E_PET_DECAY_TIME", "DecayCorrectionDateTime cannot be read as a date and time")
+        raise refused("E_PET_DECAY_TIME", "DecayCorrectionDateTime cannot be read as a date and time")
     return on(moment, clock), moment.zone is not None
 
 
@@ -114,31 +109,23 @@ def _reference(
     head = headers[0]
     known_starts = np.array([time for time in starts if time is not None])
     if len(known_starts) < len(starts):
-        raise _refused(
+        raise refused(
             "E_PET_ACQUISITION_TIME",
             "AcquisitionTime is missing or unreadable in a slice, so SeriesTime cannot be checked",
         )
     first = float(known_starts.min())
     if known_starts.max() - first > DAY / 2 and life < SHORT_LIVED:
-        raise _refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
+        raise refused("E_PET_TIME_SPAN", "AcquisitionTime of the slices spans more than half a day")
     offsets, to_mean = scan.offsets(headers, life)
     slices = None if offsets is None else scan.account(known_starts, offsets)
-    decayed = scan.decay_offsets(headers, life)
-    witnesses = [
-        first + hands(on(moment, clock) - first)
-        for group, creator, element in ((0x0009, "GEMS_PETD_01", 0x0D), (0x0071, "SIEMENS MED PT", 0x22))
-        if (moment := moment_of(head.private(group, creator, element))) is not None
-    ]
-    makers = list(witnesses)
-    if decayed is not None:
-        by_factors = scan.account(known_starts, decayed)
-        witnesses += [by_factors.low] if by_factors.kind != "mixed" else []
+    makers = _makers(head, clock, first)
+    witnesses = makers + _by_factors(headers, known_starts, life, result)
 
     def confirmed(moment: float) -> bool:
         return any(abs(witness - moment) < MINUTE for witness in witnesses)
 
     series = _same_day(_series(head), first, slices, life, result)
-    beside = series > first - MINUTE or (series < first and _share(series - first, life) <= NEAR)
+    beside = series > first - MINUTE or (series < first and share_of(series - first, life) <= NEAR)
     beside = beside and series < first + MINUTE and (slices is None or slices.kind != "own")
     if series <= first + SLACK:
         taken, rule = series, "SeriesTime (not after the earliest AcquisitionTime)"
@@ -149,36 +136,33 @@ def _reference(
         witnesses = [witness for witness in witnesses if witness != start]  # it cannot confirm itself
     else:
         taken, rule = _by_slices(headers, known_starts, slices, to_mean, confirmed, life)
-        share = _share(first - slices.low, life)
-        if (
-            slices.kind == "one"
-            and share > NEAR
-            and not any(abs(moment - taken) < MINUTE for moment in makers)
-        ):
+        _tell_guess(taken, slices, first, makers, confirmed(taken), life, result)
+    if slices is None:
+        share = share_of(first - taken, life)
+        if share > 0.05 and not confirmed(taken):
             result.warnings.append(
-                "SeriesTime is missing or after AcquisitionTime, and the slices are of one bed: if its AcquisitionTime is that of "
-                f"the whole scan, SUV differs by {100 * share:.0f} %"
+                f"The scan start is {first - taken:.0f} s before the first acquisition, which is {100 * share:.0f} % of SUV, and without "
+                "FrameReferenceTime nothing confirms it: please check"
             )
-    if slices is not None:
+    else:
         apart = slices.apart(taken)
-        share = _share(apart, life)
-        if share > APART and taken == series and not beside and not confirmed(taken):
+        if share_of(apart, life) > APART and taken == series and not beside and not confirmed(taken):
             agreed = [
                 moment for moment in makers if abs(slices.apart(moment)) < MINUTE and moment <= first + SLACK
             ]
             if not agreed:
-                raise _refused(
+                raise refused(
                     "E_PET_SCAN_START",
                     f"SeriesTime and FrameReferenceTime tell scan starts {abs(apart):.0f} s apart, by which SUV would "
-                    f"differ by {100 * share:.0f} %, and nothing else says which is right",
+                    f"differ by {100 * share_of(apart, life):.0f} %, and nothing else says which is right",
                 )
             taken, rule = min(agreed), "the maker's own scan start, which FrameReferenceTime confirms"
             apart = slices.apart(taken)
-            share = _share(apart, life)
             result.warnings.append(
                 "SeriesTime fits neither FrameReferenceTime nor the maker's own scan start and was not used"
             )
         result.audit["computed_back_minus_reference_s"] = round(apart, 3)
+        share = share_of(apart, life)
         if share > 0.05 and not confirmed(taken) and not (beside and slices.kind in ("common", "mixed")):
             result.warnings.append(
                 f"FrameReferenceTime suggests another scan start, {apart:.0f} s away, by which SUV would differ by {100 * share:.0f} %"
@@ -191,6 +175,52 @@ def _reference(
     return taken
 
 
+def _makers(head: Header, clock: float | None, first: float) -> list[float]:
+    """The scan starts that GE and Siemens write in elements of their own, on the day of the first acquisition."""
+    private = ((0x0009, "GEMS_PETD_01", 0x0D), (0x0071, "SIEMENS MED PT", 0x22))
+    moments = [moment_of(head.private(*element)) for element in private]
+    return [first + hands(on(moment, clock) - first) for moment in moments if moment is not None]
+
+
+def _by_factors(headers: list[Header], starts: np.ndarray, life: float, result: Result) -> list[float]:
+    """The scan start by which the decay factors were computed, if they are of one."""
+    offsets = scan.decay_offsets(headers, life)
+    if offsets is None:
+        return []
+    told = scan.account(starts, offsets)
+    if told.kind != "mixed":
+        return [told.low]
+    if share_of(told.high - told.low, life) > APART:
+        result.warnings.append(
+            f"DecayFactor and AcquisitionTime of the slices tell scan starts up to {told.high - told.low:.0f} s apart: please check "
+            "whether all beds are corrected to one moment"
+        )
+    return []
+
+
+def _tell_guess(
+    taken: float,
+    slices: scan.Account,
+    first: float,
+    makers: list[float],
+    confirmed: bool,
+    life: float,
+    result: Result,
+) -> None:
+    """Warn where the slices alone told the start, and could mean another one."""
+    share = share_of(first - slices.low, life)
+    if slices.kind == "mixed" and not confirmed:
+        result.warnings.append(
+            "SeriesTime is missing or after AcquisitionTime, and FrameReferenceTime is 0 in every slice: the earliest "
+            "AcquisitionTime was used, which is right if the first bed is there"
+        )
+    if slices.kind == "one" and share > NEAR and not any(abs(moment - taken) < MINUTE for moment in makers):
+        result.warnings.append(
+            "SeriesTime is missing or after AcquisitionTime, and the slices are of one bed: if its AcquisitionTime is that of "
+            f"the whole scan, SUV differs by {100 * share:.0f} %"
+        )
+
+
 def _by_slices(
     headers: list[Header],
     starts: np.ndarray,
@@ -201,7 +231,7 @@ def _by_slices(
 ) -> tuple[float, str]:
     """The scan's start by AcquisitionTime and FrameReferenceTime alone, and the name of the rule."""
     if slices is None:
-        raise _refused(
+        raise refused(
             "E_PET_SERIES_TIME",
             "SeriesTime is missing or after AcquisitionTime, there is no GE scan start (0009,100D), and "
             "FrameReferenceTime or ActualFrameDuration is missing",
@@ -213,14 +243,14 @@ def _by_slices(
     if slices.kind == "common":
         return first, "AcquisitionTime, one for all beds (their FrameReferenceTime differs)"
     if slices.kind == "one":
-        share = _share(slices.apart(first), life)
+        share = share_of(slices.apart(first), life)
         if share <= APART:
             return slices.low, back
         if confirmed(first):
             return first, "AcquisitionTime, which the decay factors or the maker's own scan start confirm"
         if to_mean and confirmed(slices.low):
             return slices.low, back
-        raise _refused(
+        raise refused(
             "E_PET_SCAN_START",
             f"SeriesTime is missing or after AcquisitionTime; AcquisitionTime and FrameReferenceTime tell scan starts "
             f"{abs(slices.apart(first)):.0f} s apart, by which SUV would differ by {100 * share:.0f} %, and nothing else says "
@@ -228,31 +258,26 @@ def _by_slices(
         )
     spread = slices.high - slices.low
     empty = all(header.number("FrameReferenceTime") == 0 for header in headers)
-    if empty and (_share(spread, life) <= APART or confirmed(first)):
+    if empty and (share_of(spread, life) <= APART or confirmed(first)):
         return first, "the earliest AcquisitionTime (FrameReferenceTime is 0 in every slice)"
-    raise _refused(
+    raise refused(
         "E_PET_SLICES_DISAGREE",
         f"SeriesTime is missing or after AcquisitionTime, and slices disagree by {spread:.0f} s on the scan start",
     )
-
-
-def _share(seconds: float, life: float) -> float:
-    """By which share SUV changes when a moment is off by ``seconds``."""
-    return 2 ** min(abs(seconds) / life, 1000.0) - 1
 
 
 def _same_day(series: float, first: float, slices: scan.Account | None, life: float, result: Result) -> float:
     """SeriesTime brought to the day of the acquisition when only the dates disagree; infinity when it cannot be."""
     if not math.isfinite(series) or abs(series - first) <= DAY / 2:
         return series
-    if life >= SHORT_LIVED and _share(series - first, life) > APART:
-        raise _refused(
+    if life >= SHORT_LIVED and share_of(series - first, life) > APART:
+        raise refused(
             "E_PET_SERIES_DATE",
             f"SeriesDate and AcquisitionDate are {abs(series - first) / DAY:.1f} days apart, by which SUV would differ by "
-            f"{100 * _share(series - first, life):.0f} %",
+            f"{100 * share_of(series - first, life):.0f} %",
         )
     moved = first + hands(series - first)
-    if slices is not None and abs(moved - first) > MINUTE and _share(slices.apart(moved), life) > 0.05:
+    if slices is not None and abs(moved - first) > MINUTE and share_of(slices.apart(moved), life) > 0.05:
         result.warnings.append(
             "SeriesDate and SeriesTime do not fit AcquisitionDate and AcquisitionTime and were not used"
         )
@@ -286,141 +311,3 @@ def _ge_start(head: Header, clock: float | None, first: float, result: Result) -
         result.warnings.append("The GE scan start (0009,100D) does not fit AcquisitionTime and was not used")
         return None
     return start
-
-
-def _injected(
-    head: Header, reference: float, clock: float | None, own: bool, life: float, result: Result
-) -> float:
-    """Moment of injection on the scan's clock; without a date it is the last such time of day before the reference.
-
-    Args:
-        own: the reference was given with an offset from UTC that is not said of the other times.
-    """
-    dose = injection(head)
-    moment = moment_of(dose.text("RadiopharmaceuticalStartDateTime"))
-    second = second_of(dose.text("RadiopharmaceuticalStartTime"))
-    if moment is None and second is None:
-        raise _refused(
-            "E_PET_INJECTION_TIME",
-            "RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime are missing or unreadable",
-        )
-    alone = own if moment is None or moment.zone is None else not (known(moment.zone) and known(clock))
-    if moment is None:
-        found = _last(second, reference, result)
-        result.audit["injection_time"] = "RadiopharmaceuticalStartTime"
-        if not alone and life >= SHORT_LIVED and _share(DAY, life) > 0.01:
-            if life >= DAY:
-                raise _refused(
-                    "E_PET_INJECTION_DATE",
-                    "RadiopharmaceuticalStartDateTime is missing, and with a nuclide that lives days the day of the injection matters",
-                )
-            result.warnings.append(
-                "RadiopharmaceuticalStartDateTime is missing; the injection was taken to be less than a day before the scan"
-            )
-        return _without_zone(found, reference, result) if alone else found
-    result.audit["injection_time"] = "RadiopharmaceuticalStartDateTime"
-    found = on(moment, clock)
-    if second is not None:
-        apart = hands(second - found)
-        if (
-            abs(apart) > SLACK
-            and found != moment.second
-            and _share(hands(second - moment.second), life) <= 0.01
-        ):
-            result.warnings.append(
-                "RadiopharmaceuticalStartTime repeats RadiopharmaceuticalStartDateTime without its offset from UTC, which was honoured"
-            )
-        elif alone and moment.zone is not None and whole_zones(apart):
-            found = _last(second, reference, result)  # in the clock of the scan, a whole number of zones away
-            result.audit["injection_time"] = "RadiopharmaceuticalStartTime"
-        elif _share(apart, life) > 0.01:
-            raise _refused(
-                "E_PET_INJECTION_CONFLICT",
-                f"RadiopharmaceuticalStartTime and RadiopharmaceuticalStartDateTime disagree by {abs(apart):.0f} s",
-            )
-    if alone:
-        return _without_zone(found, reference, result)
-    if life < SHORT_LIVED and not 0 <= reference - found <= LONG:
-        result.warnings.append(
-            "RadiopharmaceuticalStartDateTime has another date than the series; its time of day was used"
-        )
-        result.audit["injection_time"] = "time of day of RadiopharmaceuticalStartDateTime"
-        return _last(found % DAY, reference, result)
-    return found
-
-
-def _last(second: float, reference: float, result: Result) -> float:
-    """The last time of day ``second`` that is not after the reference."""
-    found = math.floor(reference / DAY) * DAY + second
-    if found > reference:
-        found -= DAY
-        result.audit["midnight"] = True
-    return found
-
-
-def _without_zone(injected: float, reference: float, result: Result) -> float:
-    """The moment as it is written, if the uptake is a usual one: an offset from UTC is said of one of the two only."""
-    if not USUAL[0] <= reference - injected <= USUAL[1]:
-        raise _refused(
-            "E_PET_TIME_ZONE",
-            "Of injection and scan only one has an offset from UTC that can be read, and without it the uptake would be "
-            f"{(reference - injected) / 60:.0f} min",
-            "TimezoneOffsetFromUTC, or an offset on both or none",
-        )
-    result.warnings.append(
-        "Of injection and scan only one has an offset from UTC that can be read; it was not used, since without it the "
-        f"uptake is {(reference - injected) / 60:.0f} min: please check"
-    )
-    return injected
-
-
-def _check_uptake(seconds: float, begun: float, life: float, result: Result) -> None:
-    """Refuse what no examination has, warn of what few have.
-
-    Args:
-        seconds: from injection to the reference.
-        begun: from injection to the first acquisition, if that is later (values may be corrected to the injection itself).
-    """
-    most = min(LONG, 5 * life) if life < SHORT_LIVED else 5 * life
-    result.audit["uptake_s"] = round(seconds, 3)
-    if not 0 <= seconds <= most:
-        raise _refused(
-            "E_PET_UPTAKE_TIME",
-            f"The scan reference lies {seconds:.0f} s after the injection",
-            f"0 to {most:.0f} s for this nuclide",
-        )
-    if begun < MINUTE:
-        raise _refused(
-            "E_PET_TIMES_ERASED",
-            f"The scan begins {begun:.0f} s after the injection: times of an anonymiser, or the beginning of a dynamic scan",
-            "the times of injection and of a static scan",
-        )
-    if life < SHORT_LIVED and not USUAL[0] <= begun <= USUAL[1]:
-        result.warnings.append(f"The uptake time is {begun / 60:.0f} min: please check")
-    if life >= SHORT_LIVED and (seconds > 2 * life or (life < DAY and seconds > DAY / 2)):
-        result.warnings.append(
-            f"The injection lies {seconds / 3600:.0f} h before the scan, {seconds / life:.1f} half-lives: please check the dates"
-        )
-
-
-def _check_placeholder(head: Header, moments: list[float | None], result: Result) -> None:
-    """Noon or midnight to the second is what anonymisers write."""
-    clocks = {time % DAY for time in moments if time is not None}
-    if not clocks or not clocks <= {0.0, DAY / 2}:
-        return
-    second = second_of(injection(head).text("RadiopharmaceuticalStartTime"))
-    moment = moment_of(injection(head).text("RadiopharmaceuticalStartDateTime"))
-    if (second if moment is None else moment.second % DAY) in clocks:
-        raise _refused(
-            "E_PET_TIMES_ERASED",
-            "Injection and scan are at noon or midnight to the second: the times are those of an anonymiser, not of the "
-            "examination",
-            "the times of injection and scan",
-        )
-    result.warnings.append(
-        "The scan begins at noon or midnight to the second, as anonymisers write: please check"
-    )
-
-
-def _refused(code: str, found: str, expected: str = "times that fit each other") -> DataError:
-    return DataError(code, found, expected, NEVER)
