@@ -23,7 +23,7 @@ def uptake(index):
 
 
 def series(folder, changes=None, **rest):
-    return write(folder, {"PatientName": MARK, **(changes or {})}, slices=6, values=uptake, **rest)
+    return write(folder, {"PatientName": MARK, **(changes or {})}, slices=6, **{"values": uptake, **rest})
 
 
 def volume(path, array, spacing=(3.0, 4.0, 5.0), origin=(-20.0, -30.0, 100.0)):
@@ -330,6 +330,8 @@ CASES = {
     # good ones between them
     "good": Case(lambda f: {}),
     "good-rtstruct": Case(lambda f: {"prostate": rt(f / "mask")}),
-    "weight-in-grams": Case(lambda f: {"pet": series(f / "pet", {"PatientWeight": 80000.0})}),
+    "weight-in-grams": Case(  # its own scan: the good one under two names is refused
+        lambda f: {"pet": series(f / "pet", {"PatientWeight": 80000.0}, values=lambda i: np.maximum(uptake(i), 1001))}
+    ),
     "empty-lesion-map": Case(lambda f: {"lesions": volume(f / "l.nii.gz", organ() * 0)}, "", "", NO_LESION),
 }  # fmt: skip
