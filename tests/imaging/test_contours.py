@@ -121,6 +121,38 @@ def test_nothing_but_the_lines_matters(seed, jitter, step):
     assert np.count_nonzero(twice.inside ^ expected.inside) <= 2 * jitter / step * outline + 1
 
 
+@pytest.mark.parametrize("points", [90, 24, 12])
+def test_a_copy_of_fewer_points_is_a_copy(tmp_path, points):
+    """A polygon of 12 lies up to 0.7 mm inside its circle: no hole that leaves a shell."""
+    coarse = [circle(0, 0, z, 20.0, points) for z in Z]
+    for contours in ([*discs(), *coarse], [*coarse, *discs()]):
+        ml, told = drawn(tmp_path, contours)
+        assert ml == pytest.approx(DISC, rel=0.01) and told == ["11 contours left out: the same as others"]
+
+
+def test_a_keyhole(tmp_path):
+    """One line that runs to the hole and back, whichever way around it goes there."""
+    for turn in (1, -1):
+        keyhole = [
+            np.vstack([c, c[:1], inner[::turn], inner[::turn][:1]])
+            for c, inner in zip(discs(), discs(radius=10.0), strict=True)
+        ]
+        ml, told = drawn(tmp_path, keyhole)
+        assert ml == pytest.approx(np.pi * 3 * 3.3, rel=0.01) and not told
+
+
+def test_a_contour_of_fewer_points_than_it_says(tmp_path):
+    path = write_rtstruct(tmp_path / "rt.dcm", {"P": discs()})
+    data = dcmread(path)
+    data.ROIContourSequence[0].ContourSequence[3].ContourData = (
+        data.ROIContourSequence[0].ContourSequence[3].ContourData[:900]
+    )
+    data.save_as(path)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert caught.value.code == "E_MASK_POINTS"
+
+
 def test_a_line_written_twice_around(tmp_path):
     around = [np.vstack([c, c[:1], c, c[:1]]) for c in discs()]
     assert drawn(tmp_path, around)[0] == pytest.approx(DISC, rel=0.01)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SAME = 0.3  # mm; outlines nowhere further apart than twice this, and less than this on average, are one drawn twice
+SAME = 0.5  # mm; outlines nowhere further apart than twice this, and less than this on average, are one drawn twice
 SAMPLES = 400  # of a line, where it is compared with another
 
 

@@ -33,6 +33,16 @@ WHOLE = (
     "DerivationImageSequence",
     "RadiopharmaceuticalUsageSequence",
 )  # of many items
+# What every reader asks of a file before it knows whether it is its own.
+WHO = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "PatientID",
+    "SeriesInstanceUID",
+    "ImageType",
+    "SeriesType",
+)
 DEFER = 2048  # bytes; longer elements (pixels) are read only when they are asked for
 
 
@@ -192,7 +202,10 @@ def read_header(path: Path) -> Dataset | None:
     if not is_dicom(path):
         return None
     try:
-        return dcmread(path, defer_size=DEFER, force=True)
+        data = dcmread(path, defer_size=DEFER, force=True)
+        for keyword in WHO:
+            data.get(keyword)  # read on access, and then it would be too late
+        return data
     except PermissionError:
         raise _locked() from None
     except Exception as error:  # pydicom and zlib raise many kinds for a file that is cut

@@ -125,8 +125,13 @@ def never_placed(image: sitk.Image) -> bool:
 def without_text(image: sitk.Image) -> sitk.Image:
     """The image with an empty header dictionary: ITK would copy its strings into the next file."""
     image = sitk.Image(image)
-    for key in image.GetMetaDataKeys():
-        image.EraseMetaData(key)
+    try:
+        for key in image.GetMetaDataKeys():
+            image.EraseMetaData(key)
+    except TypeError:  # a key that is no text
+        made = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image))
+        made.CopyInformation(image)
+        return made
     return image
 
 

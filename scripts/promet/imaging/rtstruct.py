@@ -147,11 +147,21 @@ def _points(contour: Dataset) -> np.ndarray:
         points = np.array([float(v) for v in numbers]).reshape(-1, 3)
     except (TypeError, ValueError, AttributeError):
         points = np.full((1, 3), np.nan)
-    if not np.isfinite(points).all():
+    if (
+        not np.isfinite(points).all() or _announced(contour) > len(points) + 1
+    ):  # some count the first one twice
         raise DataError(
             "E_MASK_POINTS", "A contour holds no valid points", "triples of numbers", "Export it again"
         )
     return points
+
+
+def _announced(contour: Dataset) -> int:
+    """Number of points that a contour says it has: a text of more than 64 kB is cut by some programs."""
+    try:
+        return int(contour.get("NumberOfContourPoints") or 0)
+    except (TypeError, ValueError):
+        return 0
 
 
 def _newell(points: np.ndarray) -> np.ndarray:

@@ -72,10 +72,12 @@ class Segment(Settings):
     """Masks of organ and lesions on the PET grid."""
 
     prostate_roi: str = Field(
-        "(?i)prostate", description="regular expression that names the organ in RTSTRUCT or SEG"
+        "(?i)prostate",
+        description="regular expression that names the organ in RTSTRUCT or SEG; a name that fits from end to end wins "
+        "over names that contain it, label=N takes number N",
     )
     lesions_roi: str = Field(
-        "(?i)lesion", description="regular expression that names the lesions in RTSTRUCT or SEG"
+        "(?i)lesion", description="the same for the lesions, of which all that fit are taken"
     )
     bladder_roi: str = Field(
         "(?i)bladder",
