@@ -188,7 +188,9 @@ def is_cut(dataset: Dataset | None) -> bool:
 
 def _is_half(dataset: Dataset | None) -> bool:
     """A PET image that ends before it says how large it is: left out, nobody would miss it at the end of a series."""
-    return dataset is not None and str(dataset.get("SOPClassUID", "")) in PET_CLASSES and "Rows" not in dataset
+    return (
+        dataset is not None and str(dataset.get("SOPClassUID", "")) in PET_CLASSES and "Rows" not in dataset
+    )
 
 
 def _is_pet(head: Header) -> bool:
