@@ -14,6 +14,7 @@ sys.path.insert(0, str(SOURCE / "scripts"))
 
 from promet.cohort.guard import pins_decide
 from promet.cohort.plan import Plan
+from promet.cohort.planned import of_sources, of_table
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
 

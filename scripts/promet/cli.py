@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -267,6 +268,17 @@ def prune(
     raise typer.Exit(start(configfile or [], yes))
 
 
+def _as_planned() -> AbstractContextManager[None]:
+    """A job of a run reads what the plan holds, which its rule hands over, or it fails."""
+    told = os.environ.pop("PROMET_PLANNED", "")
+    if not told:
+        return nullcontext()
+    from promet.cohort.planned import begin
+    from promet.core.reads import planned
+
+    return planned(begin(told))
+
+
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
@@ -274,7 +286,8 @@ def main() -> None:
     for library in ("pydicom", "highdicom"):  # their messages quote UIDs and element values
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:
-        app()
+        with _as_planned():
+            app()
     except errors.PrometError as error:
         sys.exit(_told(error))
     except BrokenPipeError:

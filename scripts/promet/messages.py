@@ -35,8 +35,9 @@ Every message of promet has a code. Find yours below; `…` stands for what the 
 Where messages are: on the terminal; for a quarantined patient in `promet status` and on the report's first page; for a
 failed job in its log, `logs/<room>/<rule>/…`, whose last line is the message.
 
-After you have corrected the data or the table: `promet check`, `promet intake`, `promet run`. What changed is built again by itself. If
-the cause lay outside the data (a folder that was not readable for an hour), `promet retry`.
+After you have corrected the data or the table: `promet check`, `promet intake`, `promet run`. What changed is built again by itself. Where
+registered files were away for a while (`E_SOURCE_GONE`), nobody is quarantined: `promet run` goes on when they are back. To try the
+quarantined again with a newer promet: `promet retry`.
 
 | exit code | meaning |
 |---|---|

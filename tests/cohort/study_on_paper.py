@@ -28,7 +28,7 @@ class Paper:
         for source in ("pet", "prostate"):
             path = self.folder / patient / source / "1"
             if not path.exists():
-                path.parent.mkdir(parents=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{patient} {source}")
         where = {"pet": f"{patient}/pet", "prostate": f"{patient}/prostate"}
         before = self.rows.get(patient, dict.fromkeys(COLUMNS, ""))

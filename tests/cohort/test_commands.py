@@ -87,7 +87,10 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     commands.intake(paper.configfiles, False, False)
     lines = said(capsys).splitlines()
     assert lines[:2] == ["1 changed: D1", "1 no longer in the table: P0"]
-    assert lines[2].startswith("missing: pet of D2")
+    assert lines[2].startswith("away: pet of D2 is registered and cannot be read now")
+    paper.put("D2", pet="D2/elsewhere")
+    commands.intake(paper.configfiles, False, False)
+    assert said(capsys).splitlines()[0].startswith("missing: pet of D2")
     commands.intake(paper.configfiles, False, False)
     assert "1 no longer" not in said(capsys)
 

@@ -196,17 +196,33 @@ def test_new_men_of_an_open_study_may_train_those_of_a_frozen_one_do_not(paper):
     assert "E_INTAKE_NEEDED" in said and "then perhaps" not in said
 
 
-def test_a_source_that_is_gone_is_missing_not_changed(paper):
+def test_a_source_that_is_away_makes_nothing_stale_and_what_a_hiccup_quarantined_is_tried_again(paper):
     paper.finish()
     kept = (paper.folder / "D1/pet/1").read_text()
     (paper.folder / "D1/pet/1").unlink()
     paper.intake()
+    assert paper.why() == {}
+    path = paper.folder / "results/patients/D1/convert.json"  # what an earlier promet made of it
+    record = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(record | {"status": "quarantined", "code": "E_SOURCE_MISSING", "origin": "convert"})
+    )
+    (paper.folder / "D1/pet/1").write_text(kept)
+    paper.intake()
+    assert paper.why() == {"convert D1": "a source that could not be read is registered"}
+
+
+def test_a_source_that_is_not_where_the_table_says(paper):
+    paper.finish()
+    paper.put("D1", pet="D1/elsewhere")
+    paper.intake()
     gone = "the PET is missing, empty or cannot be read: the patient will be quarantined"
     assert paper.why() == {"convert D1": gone}
     paper.finish(D1="E_SOURCE_MISSING")
-    (paper.folder / "D1/pet/1").write_text(kept)
+    assert paper.why() == {}
+    paper.put("D1", pet="D1/pet")
     paper.intake()
-    assert paper.why() == {"convert D1": "the PET is there again"}
+    assert paper.why() == {"convert D1": "a source that could not be read is registered"}
 
 
 def test_a_cured_folder_is_noticed_before_an_intake(paper, monkeypatch):

@@ -1,6 +1,7 @@
 """A bucket's job leaves what one job per patient and stage leaves, to the byte; so do those who read its table."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from typer.testing import CliRunner
 
 from promet.cohort import registry
 from promet.cohort.buckets import PATIENT_STAGES, ImagePins, deal
+from promet.cohort.planned import sources
+from promet.cohort.table import SOURCES
 from promet.core.pin import canonical
+from promet.core.reads import planned
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
@@ -73,7 +77,9 @@ def alone(root):
                 words += ["--settings", canonical(IMAGING[stage])]
             if stage == "picture":
                 words += ["--crop", canonical(IMAGING["crop"])]
-            call(*words)
+            given = sources(IMAGING, stage, known[name], dict.fromkeys(SOURCES, ""), "")
+            with planned(registry.Registered(given)) if stage in ("convert", "segment") else nullcontext():
+                call(*words)
     call(*gathering(root, "alone"))
 
 
@@ -142,8 +148,8 @@ def test_the_fit_set_is_the_same(cohort):
 
 def test_every_stage_records_all_it_reads(cohort):
     reads = {
-        "convert": set(),
-        "segment": {"convert"},
+        "convert": {"pet"},
+        "segment": {"convert", "prostate"},
         "crop": {"convert", "segment"},
         "normalise": {"crop"},
         "measure": {"convert", "segment"},

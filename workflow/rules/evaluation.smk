@@ -17,8 +17,9 @@ rule evaluate:
         settings=lambda wc: plan.settings("evaluate"),
         predictions=plan.beside("fuse", "predictions.parquet"),
         measures=plan.beside("gather", "patients.parquet"),
+        planned=lambda wc: of_table(plan, "evaluate", wc.split),
     shell:
-        "promet evaluation evaluate --cohort {input.cohort:q} --predictions {params.predictions:q}"
+        "PROMET_PLANNED={params.planned:q} promet evaluation evaluate --cohort {input.cohort:q} --predictions {params.predictions:q}"
         " --measures {params.measures:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
@@ -41,8 +42,9 @@ rule survive:
         settings=lambda wc: plan.settings("survive"),
         predictions=plan.beside("fuse", "predictions.parquet"),
         measures=plan.beside("gather", "patients.parquet"),
+        planned=lambda wc: of_table(plan, "survive", wc.split),
     shell:
-        "promet evaluation survive --cohort {input.cohort:q} --predictions {params.predictions:q}"
+        "PROMET_PLANNED={params.planned:q} promet evaluation survive --cohort {input.cohort:q} --predictions {params.predictions:q}"
         " --measures {params.measures:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
@@ -89,8 +91,9 @@ rule table1:
         settings=lambda wc: plan.settings("table1"),
         measures=plan.beside("gather", "patients.parquet"),
         patients=lambda wc: plan.patients_dir,
+        planned=lambda wc: of_table(plan, "table1"),
     shell:
-        "promet evaluation table1 --cohort {input.cohort:q} --measures {params.measures:q}"
+        "PROMET_PLANNED={params.planned:q} promet evaluation table1 --cohort {input.cohort:q} --measures {params.measures:q}"
         " --patients {params.patients:q} --ledger {input.ledger:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 

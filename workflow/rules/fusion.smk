@@ -19,8 +19,9 @@ rule fuse:
         scores=plan.beside("score", "scores.parquet"),
         measures=plan.beside("gather", "patients.parquet"),
         locked=lambda wc: plan.locked(wc.split),
+        planned=lambda wc: of_table(plan, "fuse", wc.split),
     shell:
-        "promet fusion fuse --cohort {input.cohort:q} --ledger {input.ledger:q} --split {wildcards.split}"
+        "PROMET_PLANNED={params.planned:q} promet fusion fuse --cohort {input.cohort:q} --ledger {input.ledger:q} --split {wildcards.split}"
         " --scores {params.scores:q} --measures {params.measures:q} --out {output.record:q} {params.locked:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 

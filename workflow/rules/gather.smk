@@ -51,6 +51,7 @@ rule gather:
         patients=lambda wc: plan.patients_dir,
         buckets=lambda wc: plan.shared,
         freeze=lambda wc: plan.freeze,
+        planned=lambda wc: of_table(plan, "gather"),
     shell:
-        "promet imaging gather --patients {params.patients:q} {params.buckets:q} --cohort {input.cohort:q} --out {output.record:q}"
+        "PROMET_PLANNED={params.planned:q} promet imaging gather --patients {params.patients:q} {params.buckets:q} --cohort {input.cohort:q} --out {output.record:q}"
         " --freeze {params.freeze:q} --pin {params.pin} >> {log:q} 2>&1"

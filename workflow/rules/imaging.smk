@@ -1,5 +1,4 @@
-# One chain of jobs per patient. A record (sidecar) is the declared output; the images lie beside it, so that a
-# patient with bad data ends as a quarantined record and the others go on.
+# One chain of jobs per patient. The output is a record, images lie beside it: bad data end as a record, the others go on.
 
 
 rule convert:
@@ -17,8 +16,9 @@ rule convert:
     params:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
         settings=lambda wc: plan.settings("convert"),
+        planned=lambda wc: of_sources(plan, "convert", wc.patient),
     shell:
-        "promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        "PROMET_PLANNED={params.planned:q} promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
@@ -41,8 +41,9 @@ rule organs:
     params:
         pin=lambda wc: plan.pin("organs", patient=wc.patient),
         settings=lambda wc: plan.settings("organs"),
+        planned=lambda wc: of_sources(plan, "organs", wc.patient),
     shell:
-        "promet imaging organs --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        "PROMET_PLANNED={params.planned:q} promet imaging organs --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
         " --weights={resources.weights:q} --device {resources.device}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
@@ -65,8 +66,9 @@ rule segment:
         pin=lambda wc: plan.pin("segment", patient=wc.patient),
         settings=lambda wc: plan.settings("segment"),
         organs=lambda wc: "--organs" if plan.organ_records([wc.patient]) else "",
+        planned=lambda wc: of_sources(plan, "segment", wc.patient),
     shell:
-        "promet imaging segment --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
+        "PROMET_PLANNED={params.planned:q} promet imaging segment --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
         " {params.organs} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 

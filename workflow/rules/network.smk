@@ -25,10 +25,10 @@ if not plan.sealed:
             patients=lambda wc: plan.patients_dir,
             buckets=lambda wc: plan.shared,
             locked=lambda wc: plan.locked_fit(wc.split),
+            planned=lambda wc: of_table(plan, "dataset", wc.split),
         shell:
-            "promet network dataset --patients {params.patients:q} {params.buckets:q} --ledger {input.ledger:q} --cohort {input.cohort:q}"
-            " --split {wildcards.split} {params.locked:q} --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
-            " >> {log:q} 2>&1"
+            "PROMET_PLANNED={params.planned:q} promet network dataset --patients {params.patients:q} {params.buckets:q} --ledger {input.ledger:q} --cohort {input.cohort:q}"
+            " --split {wildcards.split} {params.locked:q} --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
     rule select:
         input:
@@ -51,7 +51,7 @@ if not plan.sealed:
             "promet network select {params.candidates:q} --out {output.record:q}"
             " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
-    # Only where network.hindsight asks for it. After select, so that no score of the test part exists before the choice.
+    # Where network.hindsight asks for it, after select: no score of the test part exists before the choice.
     rule hindsight:
         input:
             trained=lambda wc: plan.trained(wc.split),

@@ -130,6 +130,13 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, miss
         say(sentence)
     for group in found.persons:
         say(_one_person(group))
+    for patient, source in found.away[:8]:
+        say(f"away: {source} of {patient} is registered and cannot be read now; it stays as registered")
+    if found.away:
+        say(
+            f"{count(len(found.away), 'source')} away: is the disk mounted? Jobs that need them fail until they are back; "
+            "to take one out, empty its cell in the table"
+        )
     if parts:
         say("assigned: " + ", ".join(f"{number} {part}" for part, number in parts.items()))
     if late:
@@ -138,7 +145,7 @@ def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, miss
             f"{count(late, 'development patient')} after the freeze: scored, not trained on "
             f"(promet freeze NAME --into NEWSTUDY makes a new study with {whom})"
         )
-    if not (found.new or found.changed or found.gone or found.missing or parts):
+    if not (found.new or found.changed or found.gone or found.missing or found.away or parts):
         say("nothing new")
     say(f"{count(found.files, 'file')} known, {found.hashed} read")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from promet.cohort import buckets
 from promet.core.errors import UsageError
+from promet.core.pin import pin
 
 # Columns by concern: an edit of one makes stale what uses it and nothing else.
 CLINICAL = (
@@ -19,6 +21,7 @@ CLINICAL = (
 OUTCOME = ("synchronous_metastasis", "progression", "months")
 COMPARATOR = ("gleason_primary", "gleason_secondary", "clinical_t", "age", "ucla_psma_risk")
 DESCRIPTION = ("site", "tracer")
+FIT = ("training", "validation")
 CHARACTERISTIC = ("age", "clinical_t", *DESCRIPTION)
 USED = {
     "dataset": OUTCOME[:1],
@@ -29,6 +32,29 @@ USED = {
     "table1": ("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
     "report": ("role", *DESCRIPTION),
 }
+
+
+def table_uses(
+    stage: str,
+    rows: dict[str, dict[str, str]],
+    parts: dict[str, str],
+    column: Callable[[str, list[str]], str] | None = None,
+) -> dict[str, str]:
+    """What a stage uses of the table and the ledger: who, in which part, and each column; one hash each, so that what
+    changed can be named.
+
+    Args:
+        stage: its name.
+        rows: patient -> row of the table, sorted.
+        parts: patient -> part in the split of the job; empty for a job without a split.
+        column: makes the hash of a column of these patients; a plan gives one that remembers.
+    """
+    column = column or (lambda name, patients: pin([rows[one][name] for one in patients]))
+    patients = [name for name in rows if parts[name] in FIT] if stage == "dataset" else list(rows)
+    who = {"patients": pin(patients)}
+    if parts:
+        who["parts"] = pin([parts[name] for name in patients])
+    return who | {f"column {name}": column(name, patients) for name in USED.get(stage, ())}
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

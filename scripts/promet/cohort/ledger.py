@@ -21,6 +21,7 @@ from promet.cohort.table import Row
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json, write_text
 from promet.core.parts import holds
+from promet.core.reads import content
 
 PARTS = ("training", "validation", "test")
 METACHRONOUS, PROSPECTIVE = "metachronous", "prospective"
@@ -74,6 +75,11 @@ def mend(path: str | Path) -> bool:
     return True
 
 
+def part_now(entry: Entry, row: Row) -> str:
+    """The part that an entry stands for with this row of the table."""
+    return entry.part if holds(entry.part, row) else PROSPECTIVE
+
+
 def read(path: str | Path) -> list[Entry]:
     """The ledger's entries; an absent file is an empty ledger, a damaged one raises ``UsageError``.
 
@@ -82,7 +88,7 @@ def read(path: str | Path) -> list[Entry]:
     copy = _copy(path)
     if not Path(path).exists() and not copy.exists():
         return []
-    text = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    text = content(path).decode() if Path(path).exists() else ""
     kept = copy.read_text(encoding="utf-8") if copy.exists() else ""
     if len(text) < len(kept) and kept.startswith(text):
         raise UsageError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from promet.cohort import buckets, ledger, registry, table
 from promet.cohort.buckets import ORGANS, PATIENT_STAGES
-from promet.cohort.concerns import USED, flat, stage_settings
+from promet.cohort.concerns import FIT, USED, flat, stage_settings, table_uses
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.parts import holds
@@ -25,7 +25,6 @@ from promet.core.stage import STAGES
 from promet.core.words import count
 
 STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
-FIT = ("training", "validation")
 LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
 
 
@@ -104,8 +103,7 @@ class Plan:
         parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
         for entry in self._entries:
             if entry.split in parts and entry.patient in self.rows:
-                held = holds(entry.part, self.rows[entry.patient])
-                parts[entry.split][entry.patient] = entry.part if held else ledger.PROSPECTIVE
+                parts[entry.split][entry.patient] = ledger.part_now(entry, self.rows[entry.patient])
         return parts
 
     def part(self, split: str, patient: str) -> str:
@@ -326,20 +324,33 @@ class Plan:
             return {"splits": self.splits}
         if stage == "bundle":
             return {"freeze": self.frozen}
-        members = self.fit_members(split) if stage == "dataset" else self.patients
-        # table1 groups everyone by the part in the first split
-        dealt = self.splits[0] if stage == "table1" else split
-        used = self._table(members, dealt, USED[stage]) if stage in USED else {}
+        used = self.table_uses(stage, split) if stage in USED else {}
         if stage == "dataset":
             return used | self._layout()
         return used | ({"configuration": self.report_config()} if stage == "report" else {})
 
-    def _table(self, patients: list[str], split: str, columns: tuple[str, ...]) -> dict[str, str]:
-        """Who, in which part, and each column: one hash each, so that what changed can be named."""
-        who = {"patients": make_pin(patients)}
-        if split:
-            who["parts"] = make_pin([self.part(split, name) for name in patients])
-        return who | {f"column {name}": self._column(name, patients) for name in columns}
+    def table_uses(self, stage: str, split: str = "") -> dict[str, str]:
+        """What a stage uses of the table and the ledger, by name."""
+        dealt = self.dealt_in(stage, split)
+        parts = {name: self.part(dealt, name) for name in self.rows} if dealt else {}
+        return table_uses(stage, self.rows, parts, self._column)
+
+    def dealt_in(self, stage: str, split: str = "") -> str:
+        """The split whose parts a stage uses; table1 groups everyone by that of the first."""
+        return self.splits[0] if stage == "table1" else split
+
+    def lacks_a_source(self, patient: str) -> bool:
+        """True when the table names a source that was not there at intake."""
+        return any(row["digest"] == registry.MISSING for row in self.registered(patient).values())
+
+    @property
+    def entries(self) -> list[ledger.Entry]:
+        """The study's ledger."""
+        return self._entries
+
+    def registered(self, patient: str) -> dict[str, dict[str, str]]:
+        """The registry's rows of a patient, by source."""
+        return self._images.get(patient, {})
 
     def _column(self, name: str, patients: list[str]) -> str:
         # Several stages use a column of everyone.

@@ -12,17 +12,19 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from promet.cohort import scans
 from promet.cohort.sources import list_files
 from promet.cohort.sources import source as located
 from promet.cohort.table import SOURCES, Row
-from promet.core.errors import DataError, UsageError
+from promet.core import reads
+from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.files import digest_file, left_behind, read_json, write_json, write_text_if_changed
 
 COLUMNS = ("patient", "source", "path", "digest", "files", "bytes")
@@ -37,6 +39,7 @@ class Intake:
     new: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)  # (patient, source)
+    away: list[tuple[str, str]] = field(default_factory=list)  # registered, and not there now
     gone: list[str] = field(default_factory=list)
     twins: list[list[str]] = field(default_factory=list)  # patients with one PET scan
     returned: list[tuple[str, str]] = field(
@@ -78,20 +81,34 @@ def read(path: str | Path) -> dict[str, dict[str, Row]]:
 
 
 def sources(path: str | Path, patient: str) -> dict[str, Path]:
-    """Source name (pet, ct, prostate, lesions) -> path of one patient; unreadable ones raise ``DataError``."""
-    found = {}
-    for name, row in (
-        _unchanged(path, os.stat(path).st_mtime_ns if os.path.exists(path) else 0).get(patient, {}).items()
-    ):
-        if row["digest"] == MISSING or not Path(row["path"]).exists():
-            raise DataError(
-                "E_SOURCE_MISSING",
-                f"The {name} source of this patient is missing, empty or cannot be read",
-                "the file or folder named in the cohort table",
-                "Correct the table or bring the files back, then promet intake and promet run",
-            )
-        found[name] = Path(row["path"])
-    return found
+    """Source name (pet, ct, prostate, lesions) -> path of one patient; what was not there at intake raises ``DataError``.
+
+    Where the job was told what the plan holds, that counts; by hand it is the registry.
+
+    Raises:
+        IntegrityError: a registered source is not there now.
+    """
+    planned = reads.current()
+    if isinstance(planned, Registered):
+        return paths(planned.given)
+    time = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    rows = _unchanged(path, time).get(patient, {})
+    for name, row in rows.items():
+        if row["digest"] != MISSING and not Path(row["path"]).exists():
+            raise gone(name)
+    return paths(rows)
+
+
+def paths(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+    """Source name -> path; ``DataError`` when one was not there at intake."""
+    if missing := [name for name, row in rows.items() if row["digest"] == MISSING]:
+        raise DataError(
+            "E_SOURCE_MISSING",
+            f"The {missing[0]} source of this patient is missing, empty or cannot be read",
+            "the file or folder named in the cohort table",
+            "Correct the table or bring the files back, then promet intake and promet run",
+        )
+    return {name: Path(row["path"]) for name, row in rows.items()}
 
 
 @lru_cache(maxsize=1)
@@ -122,9 +139,8 @@ def intake(
         before = {}  # damaged, and made again now
     cache_path = registry / "stat.json"
     cache = {} if deep else _cache(registry)
-    named = {
-        (row["patient"], name): str(located(base, row[name])) for row in rows for name in SOURCES if row[name]
-    }
+    cells = {(row["patient"], name): row[name] for row in rows for name in SOURCES if row[name]}
+    named = {key: str(located(base, cell)) for key, cell in cells.items()}
     result, fresh = Intake(), {}
     # Many at once, since a network disk answers each question late.
     with ThreadPoolExecutor(THREADS) as pool:
@@ -142,11 +158,19 @@ def intake(
     result.hashed = sum(looks[path].files for path in changed)
     result.files = sum(look.files for look in looks.values())
 
+    away = {
+        key: kept
+        for key, path in named.items()
+        if path not in fresh and (kept := _kept(before, key, path, cache))
+    }
+    fresh |= {named[key]: cache[named[key]] for key in away if named[key] in cache}
+    result.away = sorted(away)
     lines: list[Row] = [
-        {
+        away.get((patient, name))
+        or {
             "patient": patient,
             "source": name,
-            "path": os.path.relpath(path),
+            "path": path if os.path.isabs(cells[patient, name]) else os.path.relpath(path),
             "digest": fresh[path][1] if path in fresh else MISSING,
             "files": str(looks[path].files),
             "bytes": str(looks[path].bytes),
@@ -171,6 +195,20 @@ def intake(
     if fresh != cache:
         write_json(cache_path, fresh)
     return result
+
+
+def _kept(
+    before: dict[str, dict[str, Row]], key: tuple[str, str], path: str, cache: dict[str, list[str]]
+) -> Row | None:
+    """The row of a registered source that cannot be looked at now: a disk that is away changes no patient.
+
+    None where nothing was registered, or something else under another path.
+    """
+    row = before.get(key[0], {}).get(key[1])
+    known = cache.get(path, ["", ""])[1]
+    same = row is not None and row["digest"] != MISSING and known in ("", row["digest"])
+    other = not known and row is not None and os.path.abspath(row["path"]) != os.path.abspath(path)
+    return row if same and not other else None
 
 
 def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
@@ -214,6 +252,68 @@ def _cache(registry: str | Path) -> dict[str, list[str]]:
         return read_json(Path(registry) / "stat.json")
     except (OSError, ValueError):
         return {}
+
+
+@dataclass
+class Registered:
+    """The files of one patient that a job was planned to read: name -> path, digest, number of files and bytes."""
+
+    given: dict[str, dict[str, Any]]
+    _seen: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+
+    def digests(self) -> dict[str, str]:
+        """As registered."""
+        return {name: row["digest"] for name, row in self.given.items()}
+
+    def check(self, thorough: bool = False) -> None:
+        """Before the job the bytes; afterwards names, sizes and times, and after a fault the bytes again.
+
+        Raises:
+            IntegrityError: ``E_SOURCE_GONE``, ``E_SOURCE_CHANGED``.
+        """
+        for name, row in self.given.items():
+            if row["digest"] == MISSING:
+                continue
+            look = _look(row["path"])
+            if not look.files or look.files < int(row["files"]) or look.bytes < int(row["bytes"]):
+                raise gone(name)
+            if thorough or name not in self._seen:
+                digest = _digest(row["path"])
+                if not digest:
+                    raise gone(name)
+                if digest != row["digest"]:
+                    raise _changed(name)
+            trace = _trace(Path(row["path"]))
+            if self._seen.setdefault(name, trace) != trace:
+                raise _changed(name)
+
+
+def _trace(source: Path) -> list[tuple[int, ...]]:
+    """Of each file what also betrays one that was replaced and put back."""
+    try:
+        stats = [os.stat(path) for path in list_files(source)]
+    except OSError:
+        return []
+    return [(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
+
+
+def gone(name: str) -> IntegrityError:
+    """The disk's fault, not the patient's: the job fails, and another attempt may help."""
+    return IntegrityError(
+        "E_SOURCE_GONE",
+        f"The registered {name} source of this patient is not there, is shorter than it was or cannot be read now",
+        "the files that promet intake registered",
+        "Is the disk mounted? When they are back: promet run. If they were changed or moved on purpose: promet intake",
+    )
+
+
+def _changed(name: str) -> IntegrityError:
+    return IntegrityError(
+        "E_SOURCE_CHANGED",
+        f"The bytes of the {name} source of this patient are not those that are registered",
+        "the files that promet intake registered",
+        "promet intake, then promet run",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER
 
+MISSED = "E_SOURCE_MISSING"  # also what an earlier promet said of a disk that was away for a moment
+
 
 @dataclass
 class Job:
@@ -76,7 +78,9 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         digests[patient, stage] = record.digest
         if stage == "train" and plan.model_locked:
             continue  # kept as it is, whatever a newer promet would train
-        if record.pin != job.pin:
+        if record.code == MISSED and record.origin == stage and not plan.lacks_a_source(patient):
+            job.state, job.why = "stale", "a source that could not be read is registered"
+        elif record.pin != job.pin:
             job.state, job.why = "stale", reasons.why(job)
         elif stage in PATIENT_STAGES:
             read = {AFTER[stage]: None, **record.inputs} if stage in AFTER else {}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promet.core.errors import UsageError
+from promet.core.reads import content
 
 # What numeric columns of other programs hold for a missing value.
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "."})
@@ -198,7 +199,7 @@ def _refused(path: str | Path, damage: Damage) -> UsageError:
 
 
 def _text(path: Path, delimiter: str) -> str:
-    data = path.read_bytes()
+    data = content(path)
     head = data[:64].removeprefix(codecs.BOM_UTF8).lstrip(b" \r\n") or data[:64]
     kind = next((words for sign, words in KINDS.items() if head.startswith(sign)), "")
     if kind:

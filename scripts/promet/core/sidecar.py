@@ -27,7 +27,7 @@ class Sidecar:
         status: ``ok``, ``no-lesion`` or ``quarantined``.
         digest: SHA-256 over the products, ``None`` when there are none.
         products: file names beside the sidecar -> SHA-256.
-        inputs: name of each upstream record -> its digest when it was read.
+        inputs: name of each upstream record -> its digest when it was read; likewise table, ledger and source images.
         code, reason: error code and sentence when quarantined.
         origin: the stage that quarantined the patient first.
         warnings: sentences for the report.

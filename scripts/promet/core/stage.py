@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from promet.core import reads
 from promet.core.errors import DataError
 from promet.core.files import digest_file
 from promet.core.pin import pin as make_pin
@@ -104,7 +105,8 @@ def run_stage(
         packages: distributions whose versions are recorded.
 
     A ``DataError`` quarantines: the sidecar says so and the exit is 0. Any other error propagates,
-    so that a full disk never quarantines a cohort.
+    so that a full disk never quarantines a cohort. What the job was planned to read (core/reads.py) is compared
+    before and afterwards.
     """
     start = time.perf_counter()
     before = {name: Sidecar.read(path) for name, path in (upstream or {}).items()}
@@ -120,13 +122,23 @@ def run_stage(
         record.origin = blocked.origin or blocked.stage
         log.info("%s: skipped, %s since %s", stage, record.status, record.origin)
     else:
+        planned = reads.current()
+        if planned:
+            planned.check()
+            record.inputs |= planned.digests()
         try:
             outcome = work()
-        except DataError as error:
+        except (DataError, OSError) as error:
+            if planned:  # the disk's fault before the patient's
+                planned.check(thorough=True)
+            if isinstance(error, OSError):
+                raise
             record.status, record.code, record.reason = QUARANTINED, error.code, error.sentence()
             record.origin = stage
             log.warning("%s: quarantined, %s: %s", stage, error.code, error.sentence())
         else:
+            if planned:
+                planned.check()
             record.status = outcome.status
             record.origin = "" if outcome.status == OK else stage
             record.products = {path.name: digest_file(path) for path in outcome.products.values()}

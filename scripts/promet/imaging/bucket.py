@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort import ledger, registry
-from promet.cohort.buckets import ImagePins, deal, settings
+from promet.cohort.buckets import SOURCES_OF, ImagePins, deal, settings
+from promet.cohort.planned import sources
+from promet.cohort.table import SOURCES, Row
 from promet.cohort.table import read as read_table
 from promet.core.bucket import TABLE, entry
 from promet.core.errors import IntegrityError, UsageError
@@ -16,6 +18,7 @@ from promet.core.files import write_text
 from promet.core.parts import holds
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
+from promet.core.reads import planned
 from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER, STAGES, Outcome, run_stage
 
@@ -52,6 +55,23 @@ def maker(images: Path, imaging: dict[str, Any]) -> Maker:
     return make
 
 
+def _as_planned(
+    make: Maker, imaging: dict[str, Any], known: dict[str, dict[str, Row]], cohort: Path | None
+) -> Maker:
+    """Each stage reads what is registered, or fails."""
+    rows = {row["patient"]: row for row in read_table(cohort)} if cohort else {}
+
+    def made(stage: str, patient: str, out: Path, pin: str) -> None:
+        if stage not in SOURCES_OF:
+            return make(stage, patient, out, pin)
+        row = rows.get(patient) or dict.fromkeys(SOURCES, "")
+        told = sources(imaging, stage, known.get(patient, {}), row, cohort or "")
+        with planned(registry.Registered(told)):
+            return make(stage, patient, out, pin)
+
+    return made
+
+
 def _read(path: Path) -> Sidecar | None:
     try:
         return Sidecar.read(path)
@@ -71,6 +91,8 @@ def outdated(
         records: the stages before, as they are now.
         folder: where its products lie.
     """
+    if record is not None and record.code == "E_SOURCE_MISSING" and record.origin == record.stage:
+        return True  # an earlier promet said so of a disk that was away for a moment
     if record is None or record.pin != pin or not all((folder / name).exists() for name in record.products):
         return True
     read = {before: None, **record.inputs} if before else record.inputs
@@ -128,6 +150,7 @@ def run(
     out: Path,
     pin: str,
     make: Maker | None = None,
+    cohort: Path | None = None,
 ) -> Sidecar:
     """The stage ``bucket``: patients.json beside ``out``.
 
@@ -144,12 +167,14 @@ def run(
         out: the record of the bucket.
         pin: what the plan wants; it has to be that of the table and registry as they are now.
         make: makes one record (tests put their own here).
+        cohort: the table, which says where the files are now; without it the registry does.
 
     Raises:
         UsageError: ``E_PLAN_CHANGED``.
     """
-    make = make or maker(images, imaging)
-    uses = ImagePins(imaging).bucket(bucket, ids, registry.read(images))
+    known = registry.read(images)
+    make = _as_planned(make or maker(images, imaging), imaging, known, cohort)
+    uses = ImagePins(imaging).bucket(bucket, ids, known)
     wanted = dict(zip(ids, uses["images"], strict=True))
     if pin and pin != make_pin([STAGES["bucket"], settings(bucket, imaging), uses]):
         raise UsageError(

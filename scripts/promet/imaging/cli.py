@@ -305,7 +305,7 @@ def bucket(
 
     chosen = from_json(Imaging, settings).model_dump(mode="json")
     ids = list(members(name, number, cohort, ledger, splits))
-    run(name, patients, ids, registry, chosen, out, pin)
+    run(name, patients, ids, registry, chosen, out, pin, cohort=cohort)
 
 
 @app.command()
