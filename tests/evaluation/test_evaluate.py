@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation import evaluate
+from promet.evaluation import evaluate, labels
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
 
@@ -179,7 +179,7 @@ def test_unusable_recalibration_leaves_after_empty(study: Study) -> None:
     ],
 )
 def test_progression_within_the_horizon(progression: str, months: str, label: int | None) -> None:
-    value, reason = evaluate.outcome({"progression": progression, "months": months}, "progression", 48)
+    value, reason = labels.outcome({"progression": progression, "months": months}, "progression", 48)
     assert (None if np.isnan(value) else value) == label
     assert bool(reason) == (label is None)
 
@@ -195,6 +195,7 @@ def test_short_follow_up_is_counted(study: Study) -> None:
     # who left at 30 was still there when all six progressed at 20: 6 of 12, not 6 of 11
     assert "share with progression is 55 %" in section["excluded"][1]
     assert "gives 50 %" in section["excluded"][1]
+    assert any("weighted in, under survival" in note for note in section["notes"])
 
 
 def test_capra_table(study: Study) -> None:
@@ -222,6 +223,9 @@ def test_ucla_from_column_or_coefficients(study: Study) -> None:
     eta = -3 + 0.7 * float(row["grade_group"]) + 0.03 * float(row["positive_cores_percent"]) + 0.5
     assert np.isnan(risk[0]) and risk[1] == pytest.approx(1 / (1 + np.exp(-eta)))
     assert "configuration" in sentence
+    row["positive_cores_percent"] = "0.5"  # a share, not percent
+    assert np.isnan(evaluate.ucla(study.cohort, ["P001"], settings.ucla_psma)[0][0])
+    row["positive_cores_percent"] = "40"
     assert study.metrics(settings)["scores"]["ucla_psma_risk"]["available"]
     study.cohort["P001"]["ucla_psma_risk"] = "0.25"
     risk, sentence = evaluate.ucla(study.cohort, ["P000", "P001"], settings.ucla_psma)

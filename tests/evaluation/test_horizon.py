@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promet.evaluation import calibration, concordance, dynamic, evaluate, horizon, product_limit, survive
+from promet.evaluation import calibration, concordance, dynamic, horizon, labels, product_limit, survive
 from promet.evaluation.gray import gray
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +222,7 @@ def test_all_commands_draw_one_line_at_the_horizon():
         (48, 1, 1), (nearly, 1, 1), (48.1, 1, 0), (48, 0, 0), (48 - 1e-10, 0, 0), (47.9, 0, None), (47.9, 1, 1),
     ]:  # fmt: skip
         row = {"progression": str(event), "months": repr(float(months))}
-        told, _ = evaluate.outcome(row, "progression", 48.0)
+        told, _ = labels.outcome(row, "progression", 48.0)
         assert (None if math.isnan(told) else told) == label, (months, event)
         time, happened = np.array([months, 60.0, 20.0]), np.array([event, 0.0, 1.0])
         who = horizon.known(time, happened, 48.0)

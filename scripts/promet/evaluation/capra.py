@@ -128,19 +128,22 @@ def t_stage(text: str) -> tuple[int, str] | None:
     return (int(stage[1]), stage[2:]) if stage and stage[1] in "1234" else None
 
 
-def _cores(value: float, notes: list[str]) -> int | None:
-    if math.isnan(value):
-        return None
-    if not 0 <= value <= 100:
-        notes.append("The share of positive cores is not within 0 to 100 %; it counts as missing.")
-        return None
+def cores_percent(value: float) -> tuple[float, str]:
+    """The share of positive cores in percent, NaN and why where a value is none."""
+    if not (math.isnan(value) or 0 <= value <= 100):
+        return math.nan, "The share of positive cores is not within 0 to 100 %; it counts as missing."
     if 0 < value <= 1:
-        notes.append(
+        return math.nan, (
             f"The share of positive cores is {value:g}: percent are needed, and that would be at most one core of a hundred; it "
             "counts as missing."
         )
-        return None
-    return int(value >= 34)
+    return value, ""
+
+
+def _cores(value: float, notes: list[str]) -> int | None:
+    percent, reason = cores_percent(value)
+    notes += [reason] if reason else []
+    return None if math.isnan(percent) else int(percent >= 34)
 
 
 def _age(value: float, notes: list[str]) -> int | None:

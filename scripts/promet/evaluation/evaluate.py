@@ -62,8 +62,8 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation import auc, calibration, coverage, decision
-from promet.evaluation.capra import COLUMNS, ITEMS, capra, t_stage
-from promet.evaluation.horizon import by_then, observed, reached, until
+from promet.evaluation.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
+from promet.evaluation.labels import Cohort, labelled, left_early
 from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.tables import read_cohort
 
@@ -72,7 +72,6 @@ if TYPE_CHECKING:
 
 METRICS, CAPRA = "metrics.json", "capra.parquet"
 CURVE_RESAMPLES = 500  # of a calibration curve, at most
-Cohort = dict[str, dict[str, str]]
 TITLES = {
     "multimodal": ("Multimodal", "log-odds"),
     "clinical": ("Clinical only", "log-odds"),
@@ -148,7 +147,7 @@ def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[n
         high = math.nan if stage is None else float(stage[0] >= 3)
         terms = [
             (coefficients.grade_group, number(row, "grade_group")),
-            (coefficients.positive_cores_percent, number(row, "positive_cores_percent")),
+            (coefficients.positive_cores_percent, cores_percent(number(row, "positive_cores_percent"))[0]),
             (coefficients.psa, number(row, "psa")),
             (coefficients.clinical_t, high),
         ]
@@ -158,30 +157,12 @@ def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[n
     return np.array(risks), "Computed from the coefficients in the configuration (evaluation.ucla_psma)."
 
 
-def outcome(row: dict[str, str], name: str, horizon: float) -> tuple[float, str]:
-    """Label of one patient (NaN = none) and, if there is none, why.
-
-    ``progression`` counts at or before ``horizon`` months: later progression is 0, as is no progression when followed to
-    the horizon; without progression and followed for less is no label. Without months the column is taken as it is.
-    """
-    value = number(row, name)
-    if math.isnan(value):
-        return value, f"have no {name}"
-    if name == "progression":
-        months = number(row, "months")
-        if value == 1:
-            return float(math.isnan(months) or by_then(months, horizon)), ""
-        if not (math.isnan(months) or until(months, horizon)):
-            return math.nan, f"were followed for less than {horizon:g} months without progression"
-    return value, ""
-
-
 def recalibrations(
     table: pd.DataFrame, models: list[str], cohort: Cohort, horizon: float
 ) -> dict[str, dict[str, Any]]:
     """Logistic recalibration of each model, fitted on the validation part."""
     mine = table[table["part"] == "validation"]
-    labels, _ = _labels(mine, "synchronous_metastasis", cohort, horizon)
+    labels, _ = labelled(mine, "synchronous_metastasis", cohort, horizon)
     return {name: calibration.recalibration(labels, mine[name].to_numpy("float64")) for name in models}
 
 
@@ -214,12 +195,13 @@ def section(
     """One SECTION; ``table`` has patient, part and a column per score; ``recalibration``: the models' own."""
     title, part, label_name, seen = SECTIONS[key]
     mine = table[table["part"] == part]
-    labels, found = _labels(mine, label_name, cohort, settings.horizon_months)
+    labels, found = labelled(mine, label_name, cohort, settings.horizon_months)
     reasons = [reason for _, reason in found if reason]
     known = ~np.isnan(labels)
     excluded = [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))]
+    early = []
     if label_name == "progression":
-        excluded += _left_early(mine["patient"].tolist(), cohort, labels, settings.horizon_months)
+        early = left_early(mine["patient"].tolist(), cohort, labels, settings.horizon_months)
     mine, labels = mine[known], labels[known]
     result: dict[str, Any] = {
         "title": title,
@@ -233,7 +215,7 @@ def section(
         "positives": int((labels == 1).sum()),
         "negatives": int((labels == 0).sum()),
         "no_lesion": int(mine["cnn_score"].isna().sum()),
-        "excluded": excluded,
+        "excluded": [*excluded, *early],
         "scores": {},
         "paired": {},
         "calibration": {},
@@ -273,6 +255,11 @@ def section(
                 "The probabilities are those of metastases on the scan; here they are compared with later "
                 "progression, so the calibration intercept also holds the difference between the two rates."
             )
+            if early:
+                result["notes"].append(
+                    "Calibration and decision curve here are of those whose outcome is known; where those who left early are "
+                    "weighted in, under survival, they say something else."
+                )
     if seen:
         result["notes"].append(
             "The models were fitted or selected on these patients: this is not performance."
@@ -387,28 +374,6 @@ def evaluate(
         makes=(METRICS, CAPRA),
         packages=("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "dcurves"),
     )
-
-
-def _labels(
-    mine: pd.DataFrame, name: str, cohort: Cohort, horizon: float
-) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    found = [outcome(cohort.get(p, {}), name, horizon) for p in mine["patient"]]
-    return np.array([label for label, _ in found], float), found
-
-
-def _left_early(patients: list[str], cohort: Cohort, labels: np.ndarray, at: float) -> list[str]:
-    """What leaving out those who left before the horizon does to the share with progression, in a sentence."""
-    event = np.array([number(cohort.get(p, {}), "progression") for p in patients])
-    time = np.array([number(cohort.get(p, {}), "months") for p in patients])
-    usable = ~np.isnan(event) & (time >= 0)
-    known = ~np.isnan(labels)
-    if not (usable & ~known).any() or not known.any() or not reached(time[usable], at):
-        return []
-    share, _ = observed(time[usable], event[usable], at)
-    return [
-        f"Without those who left early the share with progression is {100 * labels[known].mean():.0f} %; Kaplan-Meier, which "
-        f"counts them for as long as they were followed, gives {100 * share:.0f} %. Probabilities are judged with them under survival."
-    ]
 
 
 def _probability(log_odds: np.ndarray) -> np.ndarray:

@@ -283,7 +283,7 @@ def study(
         score,
     )
     over_time["notes"].append(
-        "The Brier score takes the model's probability of metastases on the scan as that of progression."
+        "Brier score and calibration take the model's probability of metastases on the scan as that of progression."
     )
     time, event = at_horizon(time, event, settings.horizon_months)
     return result | analyse(time, event, score, settings.confidence) | {"status": "ok", "dynamic": over_time}

@@ -34,7 +34,7 @@ from promet.core.parts import holds
 from promet.core.rows import number, read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.evaluation.evaluate import outcome
+from promet.evaluation.labels import outcome
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.tables import read_cohort
 
