@@ -88,6 +88,13 @@ def test_sentence_names_value_patients_and_reason():
         "PSA: the curve turns at 27.1 ng/ml. Above it a higher value argues more and more against metastases"
     )
     assert "Beyond it: 1 of 14 fitted patients, 5 of 5 others; the highest value" in said[1]
+    features["psa"]["floored"] = [True, False]
+    said = bends.sentences(split_of(features, table, log=["psa"]))
+    assert (
+        "only because the spread of all patients stands in for that of the patients without metastases"
+        in said[1]
+    )
+    assert "its values vary more" in said[0]
     assert bends.sentences(Split("00")) == []
 
 

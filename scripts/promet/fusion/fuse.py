@@ -169,7 +169,8 @@ def fuse(
                     for source in ("reader", "measured")
                 },
                 "cnn_score_fitted_on": settings.cnn_score,
-                "floor": {"seen": OWN_SPREAD, "share": NARROW},
+                # A model that is kept may have been fitted before there was a floor.
+                "floor": None if locked else {"seen": OWN_SPREAD, "share": NARROW},
                 "dropped": {name: sorted(model.dropped) for name, model in models.items()},
             },
             warnings=warnings + more,

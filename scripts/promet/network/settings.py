@@ -80,7 +80,11 @@ class Training(Settings):
     plateau_factor: float = Field(
         0.5, gt=0, lt=1, description="ReduceLROnPlateau on validation loss; factor ours"
     )
-    plateau_patience: int = Field(20, ge=1, description="ReduceLROnPlateau; patience ours")
+    plateau_patience: int = Field(
+        20,
+        ge=1,
+        description="ReduceLROnPlateau, which acts at the epoch after so many without a lower loss; patience ours",
+    )
     autocast: bool = Field(
         False, description="bfloat16 where a GPU is faster with it, other results; never used on a CPU"
     )

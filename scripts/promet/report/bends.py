@@ -35,6 +35,7 @@ class Bend:
     known: tuple[int, int]
     back: float
     wider: int
+    floored: bool  # the wider spread is the stand-in for one that is not known
 
 
 def factor(entry: dict[str, Any], x: np.ndarray) -> np.ndarray:
@@ -68,7 +69,18 @@ def of_input(name: str, entry: dict[str, Any], values: np.ndarray, fitted: np.nd
             (int((mask & fitted).sum()), int((mask & ~fitted).sum()))
             for mask in (gone, np.ones(len(values), bool))
         )
-        found.append(Bend(name, float(at), below, beyond, known, back, wider))
+        found.append(
+            Bend(
+                name,
+                float(at),
+                below,
+                beyond,
+                known,
+                back,
+                wider,
+                bool(entry.get("floored", [False, False])[wider]),
+            )
+        )
     return found
 
 
@@ -103,9 +115,14 @@ def sentences(split: Split) -> list[str]:
         side, worse, end = ("Below", "lower", "lowest") if bend.below else ("Above", "higher", "highest")
         towards = "for" if bend.wider else "against"
         whose = "with" if bend.wider else "without"
+        why = (
+            f"the spread of all patients stands in for that of the patients {whose} metastases"
+            if bend.floored
+            else f"its values vary more in patients {whose} metastases"
+        )
         said.append(
             f"{heading(bend.name)}: the curve turns at {at}. {side} it a {worse} value argues more and more {towards} metastases, only "
-            f"because its values vary more in patients {whose} metastases. Beyond it: "
+            f"because {why}. Beyond it: "
             f"{bend.beyond[0]} of {count(bend.known[0], 'fitted patient')}, {bend.beyond[1]} of {count(bend.known[1], 'other')}; the {end} "
             f"value among them counts {fixed(bend.back)} log-odds more {towards} metastases than one at the turn."
         )
