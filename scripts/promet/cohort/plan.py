@@ -219,7 +219,7 @@ class Plan:
         )
 
     def _emptied(self) -> UsageError | None:
-        """Nor can one of them lose his role or his label: he would be only scored, and the model another one."""
+        """Nor can one of them lose role or label: that patient would be only scored, and the model another one."""
         out = ledger.excluded(self.config["registry"], self.study)
         emptied = sorted(
             {
