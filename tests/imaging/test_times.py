@@ -5,10 +5,12 @@ The right values are written out from the physics: SUV per Bq/ml = weight in g /
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
 from dicom_series import DEFAULTS, SHARED_DATA, make, pixels, save, stored
+from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from promet.core.errors import DataError
@@ -17,6 +19,7 @@ from promet.imaging.clock import known, moment_of, zone_of
 from promet.imaging.convert import check_source, convert_source
 from promet.imaging.dicom import Header, files_of
 from promet.imaging.inspect import inspect
+from promet.imaging.nuclides import NUCLIDES, mentioned
 
 F18, GA68, CU64, ZR89, I124 = 6586.2, 4062.6, 45721.0, 282276.0, 360806.0
 CODES = {
@@ -423,6 +426,9 @@ def test_a_start_time_beside_a_date_time_with_an_offset():
     # the scan's clock is not said, but StartTime is in it, one zone away
     result = suv.factors(headers(dose=when("20250102090000+0000", RadiopharmaceuticalStartTime="100000")))
     assert result.audit["uptake_s"] == 3600 and result.warnings
+    for second in ("100000", "110000"):  # a date is never dropped for it
+        other = when("20241230100000+0000", RadiopharmaceuticalStartTime=second)
+        assert refused(life=CU64, dose=other) == refused(dose=other) == "E_PET_TIME_ZONE"
 
 
 @pytest.mark.parametrize("text", ["+0100", "-1200", "+1400", "+05:30", "-03", "Z"])
@@ -554,6 +560,8 @@ def test_corrected_to_the_injection_itself():
     result = suv.factors(headers(changes))
     np.testing.assert_allclose(result.slopes, per_bq(0))
     assert not result.warnings
+    bare = {**changes, "AcquisitionTime": None, "AcquisitionDate": None}
+    np.testing.assert_allclose(suv.factors(headers(bare)).slopes, per_bq(0))
 
 
 NAMED = {
@@ -593,6 +601,18 @@ def test_a_name_without_a_nuclide_contradicts_nothing(name):
         assert (
             suv.factors(headers(life=life, dose={"Radiopharmaceutical": name})).audit["half_life_s"] == life
         )
+
+
+def test_every_radiopharmaceutical_of_the_standard():
+    """CID 4021 as pydicom has it: the nuclide between the carets, before or after its element."""
+    told = 0
+    for name in {entry.meaning for entry in codes.cid4021.concepts.values()}:
+        written = re.search(r"\b([A-Z][a-z]?)\^(\d+)\^|\^(\d+)\^([A-Z][a-z]?)$", name)
+        if written:
+            nuclide = f"{written[1] or written[4]}-{written[2] or written[3]}"
+            told += nuclide in NUCLIDES
+            assert mentioned(name) in ({nuclide}, set()) and (nuclide not in NUCLIDES or mentioned(name))
+    assert told > 80
 
 
 def test_code_against_meaning_and_a_name_alone():

@@ -54,7 +54,10 @@ def uptake(headers: list[Header], life: float, result: Result) -> float:
         result.audit["reference_time"] = "DecayCorrectionDateTime"
     moment = injected(headers[0], reference, clock, own and not said, life, result)
     seconds = reference - moment
-    begun = min((time for time in starts if time is not None), default=reference)
+    series = _series(headers[0])
+    begun = min(
+        (time for time in starts if time is not None), default=series if math.isfinite(series) else reference
+    )
     # Corrected to another day, which is not that of the injection either.
     if life >= SHORT_LIVED and seconds > MINUTE and abs(begun - reference) > DAY / 2:
         raise refused(

@@ -53,7 +53,7 @@ def injected(
     if moment is None:
         found = _last(second, reference, result)
         result.audit["injection_time"] = "RadiopharmaceuticalStartTime"
-        if not alone and life >= SHORT_LIVED and share_of(DAY, life) > 0.01:
+        if life >= SHORT_LIVED and share_of(DAY, life) > 0.01:
             if life >= DAY:
                 raise refused(
                     "E_PET_INJECTION_DATE",
@@ -76,7 +76,7 @@ def injected(
                 "RadiopharmaceuticalStartTime repeats RadiopharmaceuticalStartDateTime without its offset from UTC, which was honoured"
             )
         elif alone and moment.zone is not None and whole_zones(apart):
-            found = _last(second, reference, result)  # in the clock of the scan, a whole number of zones away
+            found += apart  # in the clock of the scan, a whole number of zones away
             result.audit["injection_time"] = "RadiopharmaceuticalStartTime"
         elif share_of(apart, life) > 0.01:
             raise refused(
