@@ -166,3 +166,15 @@ def test_a_model_under_another_freeze_is_another_study(paper):
     path = Path("registry/s/freeze.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "v2"}))
     assert locked.problem(paper.plan()) is None
+
+
+def test_a_registered_source_that_is_away_is_no_patients_fault(paper, capsys):
+    paper.intake()
+    assert told(paper, capsys)[0] == 0
+    (paper.folder / "D1").rename("aside")
+    paper.put("D2", pet="D2/elsewhere")
+    code, said = told(paper, capsys)
+    lines = {line.split()[3]: line for line in said.splitlines() if " line " in line}
+    assert code == 0 and "1 patient to be quarantined" in said
+    assert lines["D1"].startswith("warning") and "it is registered, so is the disk mounted?" in lines["D1"]
+    assert lines["D2"].startswith("quarantine")

@@ -8,8 +8,9 @@ import pytest
 from promet.cohort import ledger, planned
 from promet.cohort.concerns import CLINICAL, COMPARATOR, DESCRIPTION, OUTCOME, USED
 from promet.core import reads
-from promet.core.errors import IntegrityError
+from promet.core.errors import IntegrityError, Interrupted
 from promet.core.rows import read_table
+from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 
 VALUES = {
@@ -145,3 +146,33 @@ def test_every_rule_whose_job_reads_what_people_change_tells_it_the_plan():
     assert outside - told == {"bucket"}  # which compares its whole pin and tells each patient's stages
     for name in told:
         assert re.search(rf'of_(table|sources)\(plan, "{name}"', rules[name])
+
+
+def test_a_run_whose_table_changed_between_its_phases_says_so(paper, monkeypatch, capsys):
+    """Records of the last phase fit the edited table; put back or not, the end of the run tells it."""
+    from promet.cohort import commands, run
+
+    paper.finish()
+
+    def last_phase(self, name, *words, **more) -> int:
+        if name == "all" and "--touch" not in words:
+            before = paper.rows["D0"]
+            paper.put("D0", psa="99")
+            plan = paper.plan()
+            for stage, at in plan.jobs():
+                path = plan.sidecar(stage, **at)
+                record = Sidecar.read(path)
+                record.pin = plan.pin(stage, **at)
+                record.write(path)
+            paper.rows["D0"] = before
+            paper.save()
+        return 0
+
+    monkeypatch.setattr(run.Snakemake, "__call__", last_phase)
+    with pytest.raises(Interrupted) as error:
+        commands.run(paper.configfiles, [])
+    assert error.value.code == "E_PLAN_CHANGED"
+    assert "changed while the run was going on: 4 jobs fit no longer" in str(error.value)
+    capsys.readouterr()
+    commands.status(paper.configfiles, "", False)
+    assert "everything is fresh" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ HEAD = """# What an edit runs
 
 Each line is a test (`tests/plan/`): the edit is made in a finished study, and exactly these jobs must run, with the real
 Snakefile, rules and intake. *promet run* stops a change at a product that comes out the same; *snakemake alone* cannot,
-and does not see what only the records show. "fuse ..." and "score ..." stand for fuse or score and all that read them.
+and leaves a record that is gone as long as later ones are there. Pins decide in both, whatever Snakemake remembers. "fuse ..." and "score ..." stand for fuse or score and all that read them.
 Where another network wins the selection, score and all that read it run too.
 
 | edit | promet run | snakemake alone, where it differs |

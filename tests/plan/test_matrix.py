@@ -73,6 +73,24 @@ def test_records_lost_then_an_edit(copy):
     assert study.ran() == JUDGED | {"survive"}
 
 
+def test_a_copy_without_snakemakes_records_then_an_edit_with_snakemake_alone(copy):
+    study = copy("study")
+    shutil.rmtree(study.folder / ".snakemake")
+    study.set_cell("M0", months="60")
+    assert study.snakemake("--rerun-triggers", "mtime").returncode == 0
+    assert study.ran() == JUDGED | {"survive"}
+
+
+def test_edited_between_two_phases_and_put_back(copy):
+    """The configuration that a run began with is that of all its phases; the table's edit is told at the end."""
+    study = copy("study")
+    study.set_cell("D0", psa="44")
+    study.environment["PROMET_CONFIGURATION"] = "another"
+    done = study.snakemake()
+    assert done.returncode == 1 and "The configuration changed while the run was going on" in done.stderr
+    assert study.ran() == set()
+
+
 def test_records_and_times_lost_then_an_edit(copy):
     """A copy over the network without times: no history, no order; still exactly the mismatch, then nothing."""
     study = copy("study")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,11 @@ def check(
     """
     config = load(configfiles)
     faults = table.check(config.cohort)
+    away = _away(config, faults)
+    faults = [_only_away(fault) if (fault.patient, fault.column) in away else fault for fault in faults]
     number = Counter(fault.severity for fault in faults)
     images = list(look(Path(config.cohort), config.imaging)) if look and not number["error"] else []
+    images = [image for image in images if (image.patient, image.column) not in away]
     lost = {image.patient for image in images}
     lost |= {fault.patient for fault in faults if fault.severity == "quarantine"}
     refusals = [] if number["error"] else _refusals(config, lost, with_images=look is not None)
@@ -81,6 +84,19 @@ def check(
     else:
         say("Next: promet intake")
     return EXIT_OK
+
+
+def _away(config: Config, faults: list[table.Fault]) -> set[tuple[str, str]]:
+    """(patient, column) of registered sources that are not there now."""
+    if not any(fault.severity == "quarantine" for fault in faults):
+        return set()
+    return registry.away(table.read(config.cohort), Path(config.cohort).parent, config.registry)
+
+
+def _only_away(fault: table.Fault) -> table.Fault:
+    """A registered source stays registered: jobs that need it fail until it is back, and nobody is quarantined."""
+    expected = f"{fault.expected}; it is registered, so is the disk mounted?"
+    return replace(fault, severity="warning", expected=expected)
 
 
 def _told(fault: table.Fault) -> dict[str, Any]:

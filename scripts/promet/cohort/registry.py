@@ -211,6 +211,22 @@ def _kept(
     return row if same and not other else None
 
 
+def away(rows: list[Row], base: Path, registry: str | Path) -> set[tuple[str, str]]:
+    """(patient, source) of what is registered and cannot be looked at now: it stays registered."""
+    try:
+        before = read(images_path(registry))
+    except UsageError:
+        return set()
+    cache = _cache(registry)
+    named = {
+        (row["patient"], name): str(located(base, row[name])) for row in rows for name in SOURCES if row[name]
+    }
+    asked = {key: path for key, path in named.items() if _kept(before, key, path, cache)}
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = zip(asked, pool.map(_look, asked.values()), strict=True)
+        return {key for key, look in looks if not look.files}
+
+
 def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
     """Patients whose PET bytes are the same, before an intake. Only PETs of the same size are read, and none that is known."""
     pets = {row["patient"]: str(located(base, row["pet"])) for row in rows if row["pet"]}
@@ -302,8 +318,8 @@ def gone(name: str) -> IntegrityError:
     return IntegrityError(
         "E_SOURCE_GONE",
         f"The registered {name} source of this patient is not there, is shorter than it was or cannot be read now",
-        "the files that promet intake registered",
-        "Is the disk mounted? When they are back: promet run. If they were changed or moved on purpose: promet intake",
+        "the files as they were registered",
+        "Is the disk mounted? When they are back, start the run again; promet intake if they were changed or moved on purpose",
     )
 
 
@@ -311,8 +327,8 @@ def _changed(name: str) -> IntegrityError:
     return IntegrityError(
         "E_SOURCE_CHANGED",
         f"The bytes of the {name} source of this patient are not those that are registered",
-        "the files that promet intake registered",
-        "promet intake, then promet run",
+        "the files as they were registered",
+        "promet intake registers them anew; then start the run again",
     )
 
 

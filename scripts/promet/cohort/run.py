@@ -82,8 +82,17 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
         code = _phases(plan, snakemake, jobs, course)
         if code == EXIT_OK:
             jobs = inspect(plan)
-            words.remember(plan, jobs, finished=not any(job.state != "fresh" for job in jobs))
+            left = sum(job.state != "fresh" for job in jobs)
+            words.remember(plan, jobs, finished=not left)
             _print_end(plan, jobs)
+            if left and not (chosen.until or chosen.omit):
+                raise Interrupted(
+                    "E_PLAN_CHANGED",
+                    f"The cohort table, the registry or the ledger changed while the run was going on: {count(left, 'job')} "
+                    "fit no longer what was there when it began",
+                    "what was there when the run began",
+                    "Start it again",
+                )
         return code
 
 
