@@ -12,10 +12,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from test_masks import segmentation
 
-from promet.core.errors import DataError
-from promet.core.sidecar import QUARANTINED
+from promet.core.errors import DataError, IntegrityError
+from promet.core.files import digest_file
+from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging.convert import check_source, convert, convert_source
 from promet.imaging.ct import convert_ct
+from promet.imaging.geometry import read_image, read_pet
 from promet.imaging.masks import read_mask
 
 GRID = sitk.Image([13, 9, 12], sitk.sitkFloat32)
@@ -73,6 +75,43 @@ def test_volumes(tmp_path, name):
         for voxels in set(tmp_path.iterdir()) - {header}:
             assert cut_and_read(voxels, read, header) == 1
             voxels.unlink()
+
+
+def damage(raw, rng):
+    """One to three bytes changed or taken out, anywhere in the first 2000."""
+    raw = bytearray(raw)
+    for _ in range(rng.integers(1, 4)):
+        place = rng.integers(min(len(raw), 2000))
+        if rng.random() < 0.7:
+            raw[place] ^= rng.integers(1, 256)
+        else:
+            del raw[place : place + rng.integers(1, 9)]
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("name", [*VOLUMES, "rt.dcm", "seg.dcm", "pet", "ct"])
+def test_damage_ends_in_a_sentence(tmp_path, name):
+    """A product or a refusal: whatever a header says, no traceback ends the run of a cohort."""
+    source, read = tmp_path / name, organ
+    if name in VOLUMES:
+        volume(source, "mask")
+    elif name == "rt.dcm":
+        write_rtstruct(source, {"Prostate": [circle(0, 0, z, 6.0, 30) for z in (13.0, 16.0)]})
+    elif name == "seg.dcm":
+        frame = np.ones((9, 13), np.uint8)
+        save(segmentation("BINARY", [frame, frame], {1: "Prostate"}, [(1, 10.0), (1, 13.0)], 1), source)
+    else:
+        write(source, {} if name == "pet" else {"Modality": "CT", "SOPClassUID": CT_CLASS})
+        read = suv if name == "pet" else convert_ct
+    file = source / "898.dcm" if source.is_dir() else source
+    whole, rng, refused = file.read_bytes(), np.random.default_rng(11), 0
+    for _ in range(50):
+        file.write_bytes(damage(whole, rng))
+        try:
+            read(source)
+        except DataError:
+            refused += 1
+    assert refused > 10
 
 
 def test_a_damaged_stream_is_no_volume(tmp_path):
@@ -171,7 +210,16 @@ def test_the_cohort_goes_on(tmp_path):
 
 def test_the_disk_is_no_patient(tmp_path):
     """A file that vanished between the registry and its reader fails the job."""
-    from promet.imaging.geometry import read_image
-
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "gone.nii.gz")
+
+
+def test_a_cut_product_is_the_disks_fault(tmp_path):
+    """What promet wrote itself is held against its record: the job fails, no patient is quarantined."""
+    path = volume(tmp_path / "pet.nii.gz", "float32")
+    Sidecar("convert", "c", products={path.name: digest_file(path)}).write(tmp_path / "convert.json")
+    assert read_pet(tmp_path).GetSize() == GRID.GetSize()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError) as caught:
+        read_pet(tmp_path)
+    assert caught.value.code == "E_PRODUCT_BROKEN"
