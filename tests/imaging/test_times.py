@@ -532,8 +532,19 @@ def test_beds_that_were_each_corrected_to_their_own_start_are_told():
 
 
 def test_a_series_time_that_nothing_confirms_is_told():
-    changes = {"SeriesTime": at(-900), "FrameReferenceTime": None}
+    changes = {"SeriesTime": at(-600), "FrameReferenceTime": None}
     assert any("nothing confirms it" in w for w in suv.factors(headers(changes)).warnings)
+    for erased in ("000000", "093000"):
+        assert (
+            refused(
+                {**changes, "SeriesTime": erased},
+                dose={"RadiopharmaceuticalStartTime": erased, "RadiopharmaceuticalStartDateTime": None},
+            )
+            == "E_PET_SCAN_START"
+        )
+    confirmed = [(0x0009, "GEMS_PETD_01", 0x0D, "DT", "20250102103000.00")]
+    result = suv.factors(headers({**changes, "SeriesTime": "103000"}, private=confirmed))
+    np.testing.assert_allclose(result.slopes, per_bq(1800))
 
 
 def test_frames_of_a_dynamic_scan_from_the_injection_on(tmp_path):

@@ -10,10 +10,11 @@ order of files matters):
    is the start (Siemens, DICOM). AcquisitionTime is the same while offsets grow (GE, continuous bed motion): it is the
    start itself. Every FrameReferenceTime 0 (CPS): the earliest AcquisitionTime. Anything else is refused.
 
-What was taken is checked against the slices. SeriesTime that lies beside an AcquisitionTime which is no bed's own (a minute, or 2 % of
-SUV before it) stands (Philips: one odd FrameReferenceTime in all slices). Otherwise an account by which SUV would differ by 10 % is a
-refusal, by 5 % a warning, unless the GE or Siemens start or the decay factors confirm what was taken. A bed's own
-AcquisitionTime is never the reference: later beds would be wrong by up to 20 %.
+What was taken is checked against the slices, or without FrameReferenceTime against the first AcquisitionTime. SeriesTime
+beside an AcquisitionTime which is no bed's own (a minute, or 2 % of SUV before it) stands (Philips: one odd
+FrameReferenceTime in all slices). Otherwise an account by which SUV would differ by 10 % is a refusal, by 5 % a warning,
+unless the GE or Siemens start or the decay factors confirm what was taken. A bed's own AcquisitionTime is never the
+reference: later beds would be wrong by up to 20 %.
 """
 
 from __future__ import annotations
@@ -141,12 +142,7 @@ def _reference(
         taken, rule = _by_slices(headers, known_starts, slices, to_mean, confirmed, life)
         _tell_guess(taken, slices, first, makers, confirmed(taken), life, result)
     if slices is None:
-        share = share_of(first - taken, life)
-        if share > 0.05 and not confirmed(taken):
-            result.warnings.append(
-                f"The scan start is {first - taken:.0f} s before the first acquisition, which is {100 * share:.0f} % of SUV, and without "
-                "FrameReferenceTime nothing confirms it: please check"
-            )
+        _check_unframed(first - taken, taken == series, confirmed(taken), life, result)
     else:
         apart = slices.apart(taken)
         if share_of(apart, life) > APART and taken == series and not beside and not confirmed(taken):
@@ -176,6 +172,22 @@ def _reference(
         round(first - series, 3) if math.isfinite(series) else None
     )
     return taken
+
+
+def _check_unframed(before: float, by_series: bool, confirmed: bool, life: float, result: Result) -> None:
+    """Without FrameReferenceTime: a start ``before`` s before the first acquisition wants a witness."""
+    share = share_of(before, life)
+    if share > APART and by_series and not confirmed:
+        raise refused(
+            "E_PET_SCAN_START",
+            f"SeriesTime is {before:.0f} s before the first acquisition, by which SUV would differ by {100 * share:.0f} %, "
+            "and without FrameReferenceTime or ActualFrameDuration nothing says which is the scan start",
+        )
+    if share > 0.05 and not confirmed:
+        result.warnings.append(
+            f"The scan start is {before:.0f} s before the first acquisition, which is {100 * share:.0f} % of SUV, and without "
+            "FrameReferenceTime nothing confirms it: please check"
+        )
 
 
 def _makers(head: Header, clock: float | None, first: float) -> list[float]:
