@@ -199,6 +199,12 @@ def verify(
     digest: Annotated[
         str | None, typer.Option(help="Of a locked model: its digest, as it was received separately.")
     ] = None,
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--run", help="Of a locked model: score its reference case, to prove this installation."
+        ),
+    ] = False,
 ) -> None:
     """Compare every product with the digest in its record, or a locked model with its checksums.
 
@@ -207,11 +213,11 @@ def verify(
     if model_dir is not None:
         from promet.model.clinic import verify as compare
 
-        raise typer.Exit(compare(model_dir, digest))
-    if digest is not None:
+        raise typer.Exit(compare(model_dir, digest, score))
+    if digest is not None or score:
         raise errors.UsageError(
             "E_USAGE",
-            "--digest is an option for a locked model",
+            "--digest and --run are options for a locked model",
             "promet verify MODEL_DIR --digest DIGEST",
             "Name the folder of the model",
         )

@@ -17,7 +17,8 @@ ROOMS = {
     "phantom": {"core"},
     # The top room: a clinic's patient goes through the very functions of the pipeline, or his score would be another one.
     # Nobody imports it; heavy libraries are loaded where they live.
-    "model": {"core", "cohort", "imaging", "network", "fusion", "evaluation"},
+    # The phantom is the reference case that goes with a locked model.
+    "model": {"core", "cohort", "imaging", "network", "fusion", "evaluation", "phantom"},
 }
 HOMES = {
     "torch": {"network"},

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from typer.testing import CliRunner
 
 from promet.cohort import registry
-from promet.cohort.buckets import PATIENT_STAGES, ImagePins, deal
+from promet.cohort.buckets import PATIENT_STAGES, ImagePins, deal, with_tracers
 from promet.cohort.planned import sources
 from promet.cohort.table import SOURCES
 from promet.core.pin import canonical
@@ -19,6 +19,7 @@ from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
 
 IMAGING = Imaging(crop=Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))).model_dump(mode="json")
+TRACERS = {"A": "18F-DCFPyL", "C": "68Ga-PSMA-11"}
 PARTS = {"A": "training", "B": "training", "C": "validation", "D": "validation", "E": "test", "F": "training"}
 
 
@@ -49,8 +50,11 @@ def cohort(tmp_path_factory):
         sources = {"pet": f"{name}/pet.nii.gz", "prostate": f"{name}/prostate.nii.gz"}
         rows.append({"patient": name, "ct": "", "lesions": "", **sources})
     registry.intake(rows, root, root / "registry")
-    table = "\n".join(f"{row['patient']}\t{row['pet']}\t{i % 2}" for i, row in enumerate(rows))
-    (root / "cohort.tsv").write_text(f"patient\tpet\tsynchronous_metastasis\n{table}\n")
+    table = "\n".join(
+        f"{row['patient']}\t{row['pet']}\t{TRACERS.get(row['patient'], '')}\t{i % 2}"
+        for i, row in enumerate(rows)
+    )
+    (root / "cohort.tsv").write_text(f"patient\tpet\ttracer\tsynchronous_metastasis\n{table}\n")
     entries = "\n".join(f"00\t{name}\t{part}\t\t\t2026-01-01" for name, part in PARTS.items())
     (root / "ledger.tsv").write_text(f"split\tpatient\tpart\tstratum\tfreeze\tdate\n{entries}\n")
     alone(root)
@@ -61,7 +65,7 @@ def cohort(tmp_path_factory):
 def alone(root):
     """As the rules of imaging.smk call them."""
     images, pins = root / "registry/images.tsv", ImagePins(IMAGING)
-    known = registry.read(images)
+    known = with_tracers(registry.read(images), TRACERS)
     for name in PARTS:
         for stage in PATIENT_STAGES:
             words = [
@@ -73,6 +77,8 @@ def alone(root):
             ]
             if stage in ("convert", "segment"):
                 words += ["--patient", name, "--registry", images]
+            if stage == "convert":
+                words += ["--tracer", TRACERS.get(name, "")]
             if stage in IMAGING:
                 words += ["--settings", canonical(IMAGING[stage])]
             if stage == "picture":

@@ -21,6 +21,8 @@ FILES = {
     "docs/README.md",
     "docs/metrics.json",
     "LICENSE",
+    *(f"reference/PT/{number:02d}.dcm" for number in range(1, 15)),
+    *(f"reference/{name}" for name in ("prostate.nii", "lesions.nii", "expected.json")),
 }
 
 

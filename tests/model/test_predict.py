@@ -358,6 +358,7 @@ def moved(source, target, shift_mm, pad=0):
 
 def test_a_prostate_that_lies_mostly_beside_the_pet(model, study, tmp_path):
     files = study.files("pro001")
+    del files["lesions"]  # which would lie beside it
     grid = sitk.ReadImage(str(files["prostate"]))
     marked = np.argwhere(sitk.GetArrayFromImage(grid))
     # The middle of the mask lands one voxel beyond the last slice.
@@ -421,3 +422,62 @@ def test_warnings_are_said_once(model, study):
     done = promet("predict", str(model), *(f"--{name}={path}" for name, path in files.items()))
     assert done.returncode == 0 and done.stderr == ""
     assert done.stdout.count("of the given lesion voxels lie outside the prostate") == 1
+
+
+def test_the_prostate_given_as_lesions(model, study):
+    files = study.files("pro001")
+    with pytest.raises(DataError) as error:
+        predict(load(model), files | {"lesions": files["prostate"]}, {})
+    assert error.value.code == "E_MASKS_ALIKE"
+
+
+def test_forgotten_lesions_are_told(model, study):
+    files = {name: path for name, path in study.files("pro001").items() if name != "lesions"}
+    answer = predict(load(model), files, {})
+    assert answer["image"]["lesion_source"] == "watershed"
+    assert any(sentence.startswith("No lesion mask was given") for sentence in answer["warnings"])
+    assert any("lesions: watershed" in line for line in clinic.sentences(answer))
+
+
+def test_no_message_names_what_the_hospital_cannot_set(model, study, tmp_path):
+    """Labels, names of regions: what the house of the training sets in its configuration."""
+    files = study.files("pro001")
+    organ = sitk.ReadImage(str(files["prostate"]))
+    sitk.WriteImage(organ + sitk.Cast(organ * 0, organ.GetPixelID()), str(tmp_path / "one.nii.gz"))
+    array = sitk.GetArrayFromImage(organ)
+    array[array > 0] = 1 + np.arange(np.count_nonzero(array)) % 2
+    two = sitk.GetImageFromArray(array)
+    two.CopyInformation(organ)
+    sitk.WriteImage(two, str(tmp_path / "two.nii.gz"))
+    series = study.folder / "dicom/dev003/SEG"
+    cases = [
+        files | {"prostate": tmp_path / "two.nii.gz"},
+        files | {"lesions": series},
+        files | {"prostate": series},
+    ]
+    for given in cases:
+        with pytest.raises(DataError) as error:
+            predict(load(model), given, {})
+        for word in ("setting", "imaging.", "promet intake", "promet run", "cohort table"):
+            assert word not in str(error.value), error.value
+
+
+def test_a_finer_voxel_is_scored_and_flagged(edited, study, tmp_path):
+    """2 mm against the 6 mm of training: within what the contract allows, and told; the input of the PET hardly moves."""
+    sitk.WriteImage(volume(study, spacing=2.0), str(tmp_path / "pet.nii.gz"))
+    folder = edited("configs/contract.json", lambda agreed: None)
+    files = study.files("pro001") | {"pet": tmp_path / "pet.nii.gz"}
+    answer = predict(load(folder), files, study.clinical("pro001"))
+    assert answer["image"]["voxel_mm"] == [2.0, 2.0, 2.0]
+    assert any(
+        "2 x 2 x 2 mm; in training they had 6 x 6 x 6" in s and "docs/model.md" in s
+        for s in answer["warnings"]
+    )
+    native = study.scored("pro001")["suv_peak"]
+    assert answer["inputs"]["suv_peak"]["value"] == pytest.approx(native, rel=0.05)
+    refused = edited(
+        "configs/contract.json", lambda agreed: agreed["pet"]["voxel_mm"].update(finer=2.0), folder
+    )
+    with pytest.raises(DataError) as error:
+        predict(load(refused), files, {})
+    assert error.value.code == "E_PET_SPACING" and "2 times shorter" in str(error.value)

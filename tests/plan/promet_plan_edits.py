@@ -193,7 +193,7 @@ EDITS = [
         lambda s: JUDGED - {"table1"},
     ),
     Edit("site", lambda s: s.set_cell("D0", site="c"), lambda s: DESCRIBED),
-    Edit("tracer", lambda s: s.set_cell("D0", tracer="68Ga-PSMA-11"), lambda s: DESCRIBED),
+    Edit("tracer", lambda s: s.set_cell("D0", tracer="68Ga-PSMA-11"), lambda s: {"convert"} | DESCRIBED),
     Edit(
         "PSA and a PET",
         lambda s: (s.set_cell("D0", psa="44"), byte("pet", "test")(s)),

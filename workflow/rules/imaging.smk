@@ -17,9 +17,10 @@ rule convert:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
         settings=lambda wc: plan.settings("convert"),
         planned=lambda wc: of_sources(plan, "convert", wc.patient),
+        tracer=lambda wc: plan.rows[wc.patient]["tracer"],
     shell:
         "PROMET_PLANNED={params.planned:q} promet imaging convert --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --tracer {params.tracer:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 # Only for patients with a CT and no prostate mask, and only if imaging.totalsegmentator.use is true.

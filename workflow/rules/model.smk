@@ -19,7 +19,7 @@ rule bundle:
     log:
         f"{plan.logs}/model/bundle.log",
     conda:
-        "../../envs/analysis.yaml"
+        "../../envs/model.yaml"
     resources:
         mem_mb=lambda wc, attempt: 2000 * attempt,
         runtime=lambda wc, attempt: 10 * attempt,

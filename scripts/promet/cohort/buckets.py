@@ -51,6 +51,21 @@ def settings(bucket: str, imaging: dict[str, Any]) -> dict[str, Any]:
     return used | {"totalsegmentator": {"use": imaging["totalsegmentator"]["use"]}}
 
 
+def with_tracers(
+    known: dict[str, dict[str, dict[str, str]]], tracers: dict[str, str]
+) -> dict[str, dict[str, dict[str, str]]]:
+    """The registry and, as if it were a source, the table's word for the tracer: convert compares it with the header.
+
+    Args:
+        known: patient -> source -> row.
+        tracers: patient -> cell, '' where there is none.
+    """
+    return {
+        name: {**images, "tracer": {"digest": tracers[name]}} if tracers.get(name) else images
+        for name, images in known.items()
+    }
+
+
 class ImagePins:
     """Pins of a patient's stages.
 
@@ -75,6 +90,8 @@ class ImagePins:
         if stage == "convert" and self.imaging["convert"]["keep_ct"]:
             names = (*names, "ct")
         used = {f"source {name}": images[name]["digest"] for name in names if name in images}
+        if stage == "convert" and "tracer" in images:
+            used["column tracer"] = images["tracer"]["digest"]
         if stage == "segment" and self.wants_organs(images):
             used["organ masks"] = self.pin(ORGANS, images)
         return used

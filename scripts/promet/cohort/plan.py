@@ -53,7 +53,8 @@ class Plan:
         self._image_pins = buckets.ImagePins(config["imaging"])
         self.rows = {row["patient"]: row for row in table.read(self.cohort)}
         self.named = frozenset(self.rows)  # everyone in the table
-        self._images = registry.read(self.images)
+        tracers = {name: row["tracer"] for name, row in self.rows.items()}
+        self._images = buckets.with_tracers(registry.read(self.images), tracers)
         self._entries = ledger.read(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)

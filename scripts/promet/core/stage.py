@@ -46,7 +46,7 @@ STAGES: dict[str, int] = {
     "table1": 2,
     "tripod": 2,
     "report": 2,
-    "bundle": 1,
+    "bundle": 2,
 }
 # The record that each of a patient's stages reads before it starts, in the words of the sidecars' "inputs".
 AFTER = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort import ledger, registry
-from promet.cohort.buckets import SOURCES_OF, ImagePins, deal, settings
+from promet.cohort.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
 from promet.cohort.planned import sources
 from promet.cohort.table import SOURCES, Row
 from promet.cohort.table import read as read_table
@@ -28,12 +28,13 @@ log = logging.getLogger("promet")
 Maker = Callable[[str, str, Path, str], None]
 
 
-def maker(images: Path, imaging: dict[str, Any]) -> Maker:
+def maker(images: Path, imaging: dict[str, Any], tracers: dict[str, str]) -> Maker:
     """The commands that the rules of one patient call, within this process.
 
     Args:
         images: the image registry.
         imaging: the section ``imaging`` of the configuration.
+        tracers: patient -> the table's word.
     """
 
     pins, known = ImagePins(imaging), registry.read(images)
@@ -44,6 +45,8 @@ def maker(images: Path, imaging: dict[str, Any]) -> Maker:
         words: dict[str, Any] = {"out": out, "pin": pin}
         if stage in ("convert", "segment"):
             words |= {"patient": patient, "registry": images}
+        if stage == "convert":
+            words["tracer"] = tracers.get(patient, "")
         if stage == "segment":
             words["organs"] = pins.wants_organs(known.get(patient, {}))
         if stage in imaging:
@@ -149,6 +152,7 @@ def run(
     imaging: dict[str, Any],
     out: Path,
     pin: str,
+    tracers: dict[str, str] | None = None,
     make: Maker | None = None,
     cohort: Path | None = None,
 ) -> Sidecar:
@@ -166,14 +170,16 @@ def run(
         imaging: the section ``imaging`` of the configuration.
         out: the record of the bucket.
         pin: what the plan wants; it has to be that of the table and registry as they are now.
+        tracers: patient -> the table's word.
         make: makes one record (tests put their own here).
         cohort: the table, which says where the files are now; without it the registry does.
 
     Raises:
         UsageError: ``E_PLAN_CHANGED``.
     """
-    known = registry.read(images)
-    make = _as_planned(make or maker(images, imaging), imaging, known, cohort)
+    tracers = tracers or {}
+    known = with_tracers(registry.read(images), tracers)
+    make = _as_planned(make or maker(images, imaging, tracers), imaging, known, cohort)
     uses = ImagePins(imaging).bucket(bucket, ids, known)
     wanted = dict(zip(ids, uses["images"], strict=True))
     if pin and pin != make_pin([STAGES["bucket"], settings(bucket, imaging), uses]):

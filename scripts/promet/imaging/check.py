@@ -50,7 +50,7 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
         for name, path in paths.items():
             try:
                 if name == "pet":
-                    grid = convert.check_source(path)
+                    grid = convert.check_source(path, row["tracer"])
                 elif name == "ct":
                     _look_at_ct(path, paths, settings)
                 else:

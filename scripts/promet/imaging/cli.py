@@ -44,6 +44,9 @@ def convert(
     registry: Annotated[Path | None, typer.Option(help="As a stage: the image registry, images.tsv.")] = None,
     pin: Pin = "",
     settings: SettingsJson = "{}",
+    tracer: Annotated[
+        str, typer.Option(help="As a stage: the table's word for the tracer, compared with the header.")
+    ] = "",
 ) -> None:
     """DICOM PET to SUV by body weight.
 
@@ -66,7 +69,7 @@ def convert(
     chosen = from_json(Convert, settings)
     _one_thread()
     if registry is not None and not by_hand:
-        stage.convert(patient, registry, out, pin, chosen)
+        stage.convert(patient, registry, out, pin, chosen, tracer)
     else:
         stage.convert_by_hand(source, out, audit)
 
@@ -300,12 +303,14 @@ def bucket(
 
     Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
     """
+    from promet.cohort.table import read
     from promet.imaging.bucket import members, run
     from promet.imaging.settings import Imaging
 
     chosen = from_json(Imaging, settings).model_dump(mode="json")
     ids = list(members(name, number, cohort, ledger, splits))
-    run(name, patients, ids, registry, chosen, out, pin, cohort=cohort)
+    tracers = {row["patient"]: row["tracer"] for row in read(cohort)}
+    run(name, patients, ids, registry, chosen, out, pin, tracers, cohort=cohort)
 
 
 @app.command()

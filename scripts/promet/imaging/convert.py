@@ -15,7 +15,7 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.volumes import is_volume
-from promet.imaging import dicom, geometry, likeness, maps, series, stacking, suv
+from promet.imaging import dicom, geometry, likeness, maps, series, stacking, suv, tracers
 from promet.imaging.settings import Convert
 from promet.imaging.whole import is_whole
 
@@ -23,6 +23,7 @@ PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
 NEVER_PLACED = (
     "The PET volume has voxels of 1 mm and a corner at 0, as programs leave a volume that nobody placed: please check",
 )
+GIVEN = "volume given in SUV"  # the rule of what is believed to be SUV
 TOO_HOT = 2000.0  # no SUV is that high; Bq/ml and counts are
 IMPOSSIBLE = 20000.0  # refused also from DICOM: an extreme voxel at an edge is only warned of
 
@@ -64,9 +65,12 @@ def convert_source(source: Path) -> Converted:
     return result
 
 
-def check_source(source: Path) -> sitk.Image:
+def check_source(source: Path, tracer: str = "") -> sitk.Image:
     """Refuse what ``convert_source`` would refuse by the headers alone. Pixels of DICOM are read only
     where real-world value maps leave stored values out. A volume is read whole.
+
+    Args:
+        tracer: the table's word for it, which the header must not contradict.
 
     Returns:
         An image on the grid that ``convert_source`` would give; its values mean nothing.
@@ -89,7 +93,8 @@ def check_source(source: Path) -> sitk.Image:
                 )
         headers = [frame.header for frame in frames]
         stacking.refuse_frames(headers)  # first: frames of a dynamic scan have no one time
-        suv.factors(headers)
+        life = suv.factors(headers).audit.get("half_life_s")
+        tracers.require_alike(tracers.in_headers(headers), life, tracer)
         stack = stacking.stack(headers)
         for frame in frames:
             if not maps.covers(frame.header, frame.pieces):
@@ -99,8 +104,12 @@ def check_source(source: Path) -> sitk.Image:
         raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
 
 
-def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert | None = None) -> Sidecar:
+def convert(
+    patient: str, registry: Path, out: Path, pin: str, settings: Convert | None = None, tracer: str = ""
+) -> Sidecar:
     """The Snakemake stage: pet.nii.gz (and ct.nii.gz if asked) beside ``out``, whose values are the audit.
+
+    The header must not contradict ``tracer``, the table's word, which stands in for a header that names none.
 
     When the PET is not kept, a digest of its voxels stands for the file, so that followers notice a change.
     """
@@ -117,6 +126,9 @@ def convert(patient: str, registry: Path, out: Path, pin: str, settings: Convert
                 "a path in the column pet",
             )
         result = convert_source(found["pet"])
+        audit = result.audit
+        tracers.require_alike(set(audit.get("tracers", ())), audit.get("half_life_s"), tracer)
+        audit["tracers"] = audit.get("tracers") or sorted(tracers.in_text(tracer))
         paths = {name: Path(out).with_name(file) for name, file in zip(("pet", "ct"), PRODUCTS, strict=True)}
         products = {}
         if kept.keep_pet:
@@ -180,7 +192,7 @@ def _from_volume(source: Path) -> Converted:
         )
     return Converted(
         image,
-        {"rule": "volume given in SUV", "units": "SUV"},
+        {"rule": GIVEN, "units": "SUV"},
         [
             "The PET was given as a volume: that it is SUV by body weight was taken on trust",
             *volume.warnings,
@@ -210,8 +222,11 @@ def _from_dicom(source: Path) -> Converted:
                 "PixelData"
             )  # all slices together are half as large as the volume
     image = stacking.assemble(volume, stack)
-    audit = {**found.audit, **factors.audit, **stack.notes}
-    return Converted(image, audit, [*found.warnings, *factors.warnings, *stack.warnings])
+    named = tracers.in_headers(headers)
+    audit = {**found.audit, **factors.audit, **stack.notes, "tracers": sorted(named)}
+    return Converted(
+        image, audit, [*found.warnings, *factors.warnings, *stack.warnings, *tracers.doubts(named)]
+    )
 
 
 def _not_finite() -> DataError:

@@ -26,6 +26,8 @@ from promet.imaging.settings import Lesions, Segment
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
 LEAST_INSIDE = 0.5  # of the volume of a prostate mask; the prostate lies in the middle of a PET
+SAME_DICE = 0.95  # lesions and prostate that overlap like this are one contour
+NEARLY_FILLED = 0.8
 PLAUSIBLE_ML = (5.0, 400.0)  # a prostate; outside of this the mask is more likely another structure
 
 
@@ -129,6 +131,37 @@ def limit(given: sitk.Image, organ: sitk.Image, margin_mm: float) -> tuple[sitk.
     return like(kept, organ), outside, warnings
 
 
+def distinct(given: sitk.Image, organ: sitk.Image) -> list[str]:
+    """Refuse lesions that are the prostate; a warning where they nearly fill it.
+
+    Two readers' contours of one prostate on CT overlap with a Dice coefficient of 0.8 to 0.9, one contour in two formats or
+    on two grids with 0.95 and more; so from there on the masks are one contour. A large lesion in a prostate of its own
+    contour stays below: at 0.95 it would have to fill nine tenths of it and end where it ends.
+
+    Args:
+        given: lesions, organ: prostate; uint8 0/1 on one grid.
+
+    Raises:
+        DataError: E_MASKS_ALIKE.
+    """
+    lesions, prostate = (sitk.GetArrayViewFromImage(image) > 0 for image in (given, organ))
+    both = np.count_nonzero(lesions & prostate)
+    dice = 2 * both / (np.count_nonzero(lesions) + np.count_nonzero(prostate))
+    if dice >= SAME_DICE:
+        raise DataError(
+            "E_MASKS_ALIKE",
+            f"lesions: The mask of the lesions is that of the prostate (Dice {dice:.2f})",
+            f"lesions in the prostate, with a Dice below {SAME_DICE:g}",
+            "Give the mask of the lesions; an empty one says that there is no lesion, and without any they are searched for",
+        )
+    filled = both / np.count_nonzero(prostate)
+    if filled >= NEARLY_FILLED:
+        return [
+            f"The lesions fill {filled:.0%} of the prostate, which is unusual; check that they are lesions."
+        ]
+    return []
+
+
 def segment(
     pet: sitk.Image,
     organ: sitk.Image,
@@ -143,7 +176,7 @@ def segment(
 
     Raises:
         DataError: E_MASK_EMPTY when the organ has no voxel on the PET grid; E_MASK_OUTSIDE when lesions are marked and
-            none of them lies in it.
+            none of them lies in it; E_MASKS_ALIKE when they are the prostate.
     """
     organ_ml = millilitres(organ)
     if not organ_ml:
@@ -164,6 +197,7 @@ def segment(
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
         )
+        warnings += distinct(given, organ)
         values["lesion_source"] = "given"
     values["lesion_ml"] = millilitres(lesions)
     values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)

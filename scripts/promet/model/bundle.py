@@ -9,6 +9,7 @@
     models/naive_bayes.json     the fusion            models/thresholds.json  cuts of its score
     models/distribution.json    means and spreads of the training patients
     docs/README.md              the model card        docs/metrics.json       how good it is, with intervals
+    reference/                  a phantom patient and the score it got
     LICENSE, SHA256SUMS         bundle.json           the record of the stage, not part of the bundle
 
 No file names a patient or holds a row of one. A file whose content is the same stays as it is.
@@ -30,13 +31,13 @@ from promet.core.files import atomic, digest_file, read_json, write_text_if_chan
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.model import card, contract, distribution, thresholds
-from promet.model.settings import Bundle
+from promet.model import card, contract, distribution, parts, reference, scale, thresholds
+from promet.model.opened import Bundle
+from promet.model.settings import Bundle as Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RECORD = "bundle.json"
 FIT = ("training", "validation")
 
 
@@ -56,7 +57,7 @@ class Sources:
 
 
 def bundle(
-    sources: Sources, out: Path, pin: str, settings: Bundle, made_from: dict[str, str] | None = None
+    sources: Sources, out: Path, pin: str, settings: Settings, made_from: dict[str, str] | None = None
 ) -> Sidecar:
     """Write the bundle into the folder of ``out``.
 
@@ -103,7 +104,7 @@ def bundle(
             features["multimodal"],
             fused["log"],
             fused["cnn_score_fitted_on"],
-            _images(table, sources.gathered, converted),
+            _images(table, sources, converted),
         )
         weights = _weights(model, sources.select.parent)
         chosen = _renamed(model, list(weights))
@@ -129,7 +130,9 @@ def bundle(
         )
         for name, (path, digest) in weights.items():
             _copy(path, folder / "models" / name, digest)
-        names = [*texts, "docs/README.md", "LICENSE", *(f"models/{name}" for name in weights)]
+        read = {name: texts[file] for name, (file, _, _) in parts.FILES.items()}
+        case = reference.write(Bundle(folder, "", False, **read))
+        names = [*texts, "docs/README.md", "LICENSE", *(f"models/{name}" for name in weights), *case]
         for path in (folder / "models").glob("*.safetensors"):  # of an earlier choice
             if path.name not in weights:
                 path.unlink()
@@ -190,13 +193,18 @@ def _fitted(predictions: Path) -> pd.DataFrame:
     return table[table["part"].isin(FIT)].reset_index(drop=True)
 
 
-def _images(table: pd.DataFrame, gathered: Path, converted: list[Sidecar]) -> pd.DataFrame:
+def _images(table: pd.DataFrame, sources: Sources, converted: list[Sidecar]) -> pd.DataFrame:
     """The columns distribution.IMAGE of the fitted patients."""
     import pandas as pd
 
-    found = pd.read_parquet(gathered).set_index("patient").reindex(table["patient"])
+    from promet.imaging import around
+
+    found = pd.read_parquet(sources.gathered).set_index("patient").reindex(table["patient"])
     uptake = [record.values.get("uptake_s") for record in converted]
     found["uptake_min"] = [seconds / 60 if seconds else None for seconds in uptake]
+    seen = [around.measure(sources.patients / name) for name in table["patient"]]
+    for name in scale.LOGGED:
+        found[name] = [values[name] for values in seen]
     return found.astype(dict.fromkeys(distribution.IMAGE, "float64"))
 
 
@@ -210,7 +218,7 @@ def _versions(model: dict[str, Any], folder: Path, converted: list[Sidecar]) -> 
 
 
 def _training(
-    sources: Sources, model: dict[str, Any], fused: dict[str, Any], settings: Bundle
+    sources: Sources, model: dict[str, Any], fused: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
     fit, chosen, freeze = (
         Sidecar.read(sources.dataset).values,

@@ -236,7 +236,9 @@ def readme(
         "```",
         "",
         "An input outside the contract is refused with a sentence. Each answer says how far the patient lies from the",
-        "training patients. `sha256sum -c SHA256SUMS` checks the files without promet.",
+        "training patients. `sha256sum -c SHA256SUMS` checks the files without promet, `promet verify MODEL_DIR --run` the",
+        "installation, with a phantom patient in `reference/`. Whether the folder is the one that was locked only its digest",
+        "says, received on another way: `--digest`.",
         "",
         "For: research on prognosis before treatment, in patients like those below. Not for: treatment decisions, patients already",
         "treated, other tracers than those of training, scans without a prostate mask.",
@@ -272,7 +274,7 @@ def readme(
         f"* PET: {pet['modality']}; {pet['unit']}."
         + (
             f" Voxels in training (x, y, z): {voxels(pet['voxel_mm'])} mm; more than "
-            f"{pet['voxel_mm']['factor']:g} times longer or shorter is refused."
+            f"{pet['voxel_mm']['factor']:g} times longer or {pet['voxel_mm']['finer']:g} times shorter is refused."
             if pet["voxel_mm"]
             else ""
         ),
@@ -283,6 +285,7 @@ def readme(
             if pet["half_lives_s"]
             else []
         ),
+        f"* Tracer in training: {_counts(pet['tracers'])}; another class is refused.",
         f"* Prostate: {contract['prostate']}; in training {_counts(contract['prostate_masks'])}.",
         f"* Lesions: {_lesions(contract['lesions'])}",
         *(

@@ -16,7 +16,7 @@ from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, UsageError
 from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
-from promet.model import answers, clinical
+from promet.model import answers, clinical, reference
 from promet.model.answers import require_same_model
 from promet.model.identity import require_digest
 from promet.model.opened import RECORD, litter, load, recorded, what_to_do
@@ -27,8 +27,12 @@ from promet.model.predict import predict
 NEEDED = ("patient", "pet", "prostate")
 
 
-def verify(model: Path, digest: str | None = None) -> int:
-    """Print every file that is not as it was locked and what is known of the rest; exit 2 when something is wrong."""
+def verify(model: Path, digest: str | None = None, reference_case: bool = False) -> int:
+    """Print every file that is not as it was locked and what is known of the rest; exit 2 when something is wrong.
+
+    Args:
+        reference_case: also score the reference case, to prove this installation.
+    """
     faults = faults_of(model)
     for name, what in faults:
         print(f"{name}: {what}{'; made by a file manager, delete it' if litter(name) else ''}")
@@ -51,6 +55,12 @@ def verify(model: Path, digest: str | None = None) -> int:
             "whether it is the model that was locked is not known: who edits a file can write the list again. Ask those who "
             "locked it for its digest, on another way than the folder came, and give it: promet verify MODEL_DIR --digest DIGEST"
         )
+    told = reference.others(opened)
+    if reference_case:
+        logging.getLogger("promet").setLevel(logging.ERROR)
+        told = reference.run(opened)
+    for sentence in told:
+        print(sentence)
     return EXIT_OK
 
 
@@ -97,7 +107,7 @@ def sentences(answer: dict[str, Any]) -> list[str]:
         "",
         f"inputs used: {used} of {all_inputs}"
         + (f", missing: {', '.join(answer['inputs_missing'])}" if answer["inputs_missing"] else ""),
-        f"lesions: {image['lesion_source']}; SUV: {image['suv_rule']}; "
+        f"lesions: {image['lesion_source']}; SUV: {image['suv_rule']}; tracer: {image['tracer']}; "
         f"voxels: {' x '.join(f'{step:g}' for step in image['voxel_mm'])} mm",
         "",
         f"{'input':24} {'value':>10} {'log-odds':>9} {'z':>6} {'percentile':>11}",
@@ -105,7 +115,7 @@ def sentences(answer: dict[str, Any]) -> list[str]:
     for name, entry in answer["inputs"].items():
         value = "missing" if entry["value"] is None else f"{entry['value']:.4g}"
         lines.append(f"{name:24} {value:>10} {entry['log_odds']:>+9.2f} {_place(places['inputs'].get(name))}")
-    measures = {**answer["image"]["measures"], "uptake_min": answer["image"]["uptake_min"]}
+    measures = {**image["measures"], **image["scale"], "uptake_min": image["uptake_min"]}
     for name, place in places["image"].items():
         value = "missing" if measures[name] is None else f"{measures[name]:.4g}"
         lines.append(f"{name:24} {value:>10} {'':9} {_place(place)}")

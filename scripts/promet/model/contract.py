@@ -16,13 +16,18 @@ from promet.model.settings import Preprocessing
 READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
 USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
 # Versions that give a fitted model's scores alike: fuse 2 fits narrow densities otherwise and reads fitted ones as they are.
-SCORES_ALIKE = {"fuse": (1, 2), "convert": (1, 2)}
+SCORES_ALIKE = {"fuse": (1, 2), "convert": (1, 2), "segment": (1, 2)}
 # What an answer has to say where the versions differ and the model is asked all the same.
 SINCE = {
     "convert": "Since this model was locked the SUV of some scanners' headers is computed otherwise (by up to 5 %: the scan's start is "
-    "read from all slices); its training had the SUV of before."
+    "read from all slices); its training had the SUV of before.",
+    "segment": "Since this model was locked masks whose contours overlap, or that hold shares of voxels, are read otherwise; of a mask of "
+    "whole voxels nothing changed.",
 }
-VOXEL_FACTOR = 2.0  # a voxel twice as long or half as long as any in training is another image
+VOXEL_FACTOR = 2.0  # a voxel twice as long as any in training is another image
+VOXEL_FINER = 4.0  # a finer one is scored and flagged: it holds what the coarse one did (docs/model.md, by how much scores move)
+VOXEL_NEAR = 1.5
+UNKNOWN = "unknown"
 
 
 def keys(features: set[str]) -> list[str]:
@@ -66,10 +71,12 @@ def build(
                 "low": [min(v[i] for v in voxels) for i in range(3)],
                 "high": [max(v[i] for v in voxels) for i in range(3)],
                 "factor": VOXEL_FACTOR,
+                "finer": VOXEL_FINER,
             }
             if voxels
             else None,
             "half_lives_s": lives,
+            "tracers": dict(sorted(Counter(_tracer(audit) for audit in audits).items())),
         },
         "prostate": "mask, required",
         "prostate_masks": dict(sorted(masks.items())),
@@ -189,25 +196,86 @@ def pet(contract: dict[str, Any], audit: dict[str, Any]) -> list[str]:
     """Warnings on a converted PET, after the refusals.
 
     Raises:
-        DataError: E_PET_SPACING.
+        DataError: E_PET_SPACING, E_TRACER, E_TRACER_TWO.
     """
-    limits, here = contract["pet"]["voxel_mm"], audit["spacing_xyz_mm"]
-    warnings = []
-    if limits:
-        factor = limits["factor"]
-        ranges = list(zip(here, limits["low"], limits["high"], strict=True))
-        said = voxels(limits)
-        found = " x ".join(f"{step:g}" for step in here)
-        if any(not low / factor <= step <= high * factor for step, low, high in ranges):
-            raise DataError(
-                "E_PET_SPACING",
-                f"The voxels of the PET have {found} mm (x, y, z)",
-                f"at most {factor:g} times longer or shorter than in training ({said} mm)",
-                "Use a reconstruction like those of the training",
-            )
-        if any(not low * 0.99 <= step <= high * 1.01 for step, low, high in ranges):
-            warnings.append(f"The voxels of the PET have {found} mm; in training they had {said} mm.")
+    warnings = _voxel_sizes(contract["pet"]["voxel_mm"], audit["spacing_xyz_mm"])
+    warnings += tracer(contract, set(audit.get("tracers") or ()))
     lives, life = contract["pet"]["half_lives_s"], audit.get("half_life_s")
     if lives and life and not any(abs(life / known - 1) < 0.02 for known in lives):
         warnings.append("The nuclide of this PET did not occur in training.")
     return warnings
+
+
+def _voxel_sizes(limits: dict[str, Any] | None, here: list[float]) -> list[str]:
+    if not limits:
+        return []
+    coarser, finer = limits["factor"], limits.get("finer") or limits["factor"]
+    ranges = list(zip(here, limits["low"], limits["high"], strict=True))
+    said = voxels(limits)
+    found = " x ".join(f"{step:g}" for step in here)
+    if any(not low / finer <= step <= high * coarser for step, low, high in ranges):
+        raise DataError(
+            "E_PET_SPACING",
+            f"The voxels of the PET have {found} mm (x, y, z)",
+            f"at most {coarser:g} times longer or {finer:g} times shorter than in training ({said} mm)",
+            "Use a reconstruction like those of the training",
+        )
+    if any(not low * 0.99 <= step <= high * 1.01 for step, low, high in ranges):
+        far = any(not low / VOXEL_NEAR <= step <= high * VOXEL_NEAR for step, low, high in ranges)
+        return [
+            f"The voxels of the PET have {found} mm; in training they had {said} mm."
+            + (
+                " That far from training a score moves by itself: docs/model.md says by how much."
+                if far
+                else ""
+            )
+        ]
+    return []
+
+
+def tracer(contract: dict[str, Any], names: set[str]) -> list[str]:
+    """Warnings on the tracer of a PET, after the refusals.
+
+    Args:
+        names: what header or table call it, see promet.imaging.tracers.
+
+    Raises:
+        DataError: E_TRACER of another class than in training, E_TRACER_TWO when two are named.
+    """
+    from promet.imaging import tracers
+
+    fitted = set(contract["pet"].get("tracers") or {}) - {UNKNOWN}
+    # A contract that holds none is of a model for PSMA PET, as its card says.
+    kinds = {tracers.kind(name) for name in fitted} or {tracers.PSMA}
+    meant = f"{' or '.join(sorted(kinds))} PET" + (
+        f" (in training {', '.join(sorted(fitted))})" if fitted else ""
+    )
+    other = {name for name in names if tracers.kind(name) not in kinds}
+    if names and tracers.doubts(names):
+        raise DataError(
+            "E_TRACER_TWO",
+            f"The header of the PET names two tracers, {tracers.listed(names)}",
+            f"one tracer; the model is for {meant}",
+            "Find out which was injected and have the header corrected",
+        )
+    if other:
+        raise DataError(
+            "E_TRACER",
+            f"The PET shows {tracers.listed(other)}",
+            meant,
+            "The model says nothing about another tracer. If the header is wrong (scanners leave the tracer of a protocol's "
+            "default in it), have it corrected",
+        )
+    if not names:
+        return [f"Which tracer the PET shows is not known from its header; the model is for {meant}."]
+    if not fitted:
+        return [f"The tracer is {tracers.listed(names)}; which one training had is not on record."]
+    if not tracers.alike(names, fitted):
+        return [
+            f"Another tracer of the same class than in training: {tracers.listed(names)} here; the model is for {meant}."
+        ]
+    return []
+
+
+def _tracer(audit: dict[str, Any]) -> str:
+    return " and ".join(audit.get("tracers") or ()) or UNKNOWN

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from promet.model import scale
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,6 +27,7 @@ IMAGE = {
     "organ_ml": True,
     "lesion_ml": True,
     "uptake_min": False,
+    **scale.LOGGED,
 }
 
 
@@ -60,7 +63,7 @@ def build(
     distances = [distance(dict(row), entries) for row in raw.to_dict("records")]
     known = [value for value in distances if value is not None]
     return {
-        "schema": 1,
+        "schema": 2,
         "inputs": entries,
         "image": {name: describe(images[name], logged) for name, logged in IMAGE.items()},
         "distance": {

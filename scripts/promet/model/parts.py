@@ -248,17 +248,7 @@ def read(folder: Path, names: dict[str, tuple[str, tuple[int, ...], type[Part]]]
     found = {part: _json(Path(folder) / name, name) for part, (name, _, _) in names.items()}
     author = _author(found.get("contract"))
     for part, (name, known, _) in names.items():
-        number = found[part].get("schema")
-        if isinstance(number, bool) or not isinstance(number, int):
-            raise broken(name, "schema")
-        if number not in known:
-            raise IntegrityError(
-                "E_MODEL_VERSION",
-                f"{name} has schema {number}, written by promet {author}; promet {version('promet')} here reads "
-                f"{' and '.join(map(str, known))}",
-                "a promet that knows the files of the model",
-                "Install the version that locked the model beside this one",
-            )
+        _require_schema(name, found[part], known, author)
     for part, (name, _, form) in names.items():
         try:
             form.model_validate(found[part])
@@ -269,6 +259,37 @@ def read(folder: Path, names: dict[str, tuple[str, tuple[int, ...], type[Part]]]
     except ValidationError as error:
         raise misfit(names["contract"][0], error, found["contract"]) from None
     return found
+
+
+def read_one(
+    folder: Path, name: str, known: tuple[int, ...], form: type[Part], contract: dict[str, Any]
+) -> dict[str, Any]:
+    """Another JSON file of a bundle, as ``read`` reads those that every bundle has.
+
+    Raises:
+        IntegrityError: E_MODEL_VERSION, E_MODEL_BROKEN.
+    """
+    content = _json(folder / name, name)
+    _require_schema(name, content, known, _author(contract))
+    try:
+        form.model_validate(content)
+    except ValidationError as error:
+        raise misfit(name, error, contract) from None
+    return content
+
+
+def _require_schema(name: str, content: dict[str, Any], known: tuple[int, ...], author: str) -> None:
+    number = content.get("schema")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise broken(name, "schema")
+    if number not in known:
+        raise IntegrityError(
+            "E_MODEL_VERSION",
+            f"{name} has schema {number}, written by promet {author}; promet {version('promet')} here reads "
+            f"{' and '.join(map(str, known))}",
+            "a promet that knows the files of the model",
+            "Install the version that locked the model beside this one",
+        )
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from promet.cohort import registry
+from promet.cohort.table import normalise
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.files import write_json
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
@@ -41,6 +42,7 @@ from promet.model import (
     contract,
     distribution,
     parts,
+    scale,
     wording,
 )
 from promet.model.answers import ANSWER, SCHEMA, require_same_model
@@ -54,13 +56,14 @@ PATIENT = "patient"  # no name of a patient reaches a record or a message
 NOT_ASKED = "No lesion was found in the prostate: the network is not asked."
 
 
-def predict(model: Bundle, sources: dict[str, Path], row: Any) -> dict[str, Any]:
+def predict(model: Bundle, sources: dict[str, Path], row: Any, tracer: str = "") -> dict[str, Any]:
     """Score one patient.
 
     Args:
         model: the bundle.
         sources: pet, prostate, lesions, ct -> file or folder.
         row: clinical key -> value or null.
+        tracer: the word of a table for it, '' where there is none.
 
     Returns:
         prediction.json.
@@ -71,9 +74,25 @@ def predict(model: Bundle, sources: dict[str, Path], row: Any) -> dict[str, Any]
     """
     cells = clinical.values(model.contract, row)
     warnings = contract.since(model.contract) + contract.sources(model.contract, sources)
+    return _answer(model, sources, cells, warnings, judged=True, tracer=tracer)
+
+
+def score_files(model: Bundle, sources: dict[str, Path], row: dict[str, float]) -> dict[str, Any]:
+    """``predict`` without asking whether the images are like those of training; for the reference case."""
+    return _answer(model, sources, {name: f"{value:.12g}" for name, value in row.items()}, [], judged=False)
+
+
+def _answer(
+    model: Bundle,
+    sources: dict[str, Path],
+    cells: dict[str, str],
+    warnings: list[str],
+    judged: bool,
+    tracer: str = "",
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="promet-") as folder:
-        records, tensor = _prepare(model, sources, Path(folder), warnings)
-    return _fuse(model, cells, records, None if tensor is None else _score(model, tensor), warnings)
+        records, tensor, seen = _prepare(model, sources, Path(folder), warnings, judged, tracer)
+    return _fuse(model, cells, records, seen, None if tensor is None else _score(model, tensor), warnings)
 
 
 def _score(model: Bundle, tensor: Any) -> float:
@@ -96,32 +115,43 @@ def _score(model: Bundle, tensor: Any) -> float:
 
 
 def _prepare(
-    model: Bundle, sources: dict[str, Path], folder: Path, warnings: list[str]
-) -> tuple[dict[str, Sidecar], Any]:
-    """Run the imaging stages in ``folder``; gives their records and the tensor, None without a lesion."""
+    model: Bundle, sources: dict[str, Path], folder: Path, warnings: list[str], judged: bool, tracer: str
+) -> tuple[dict[str, Sidecar], Any, dict[str, float | None]]:
+    """Run the imaging stages in ``folder``; gives their records, the tensor (None without a lesion), what tells the scale."""
     # Before ITK is loaded: a clinic's table may be scored on many cores, one patient each.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
     import numpy as np
 
-    from promet.imaging import convert, crop, measure, normalise, segment
+    from promet.imaging import around, convert, crop, measure, segment
+    from promet.imaging import normalise as scaling
 
     settings = Preprocessing.model_validate(model.contract["imaging"])
+    if (
+        not judged
+    ):  # the masks of the reference case hold one structure each, whatever the training's were called
+        unnamed = settings.segment.model_copy(update={"prostate_roi": "label=1", "lesions_roi": "label=1"})
+        settings = settings.model_copy(update={"segment": unnamed})
     images, place = folder / "images.tsv", folder / PATIENT
     _register(images, sources)
     at = {name: place / f"{name}.json" for name in ("convert", "segment", "crop", "normalise", "measure")}
-    records = {"convert": convert.convert(PATIENT, images, at["convert"], "", settings.convert)}
+    records = {"convert": convert.convert(PATIENT, images, at["convert"], "", settings.convert, tracer)}
     _require(model, records["convert"])
-    warnings += contract.pet(model.contract, records["convert"].values)
+    made = records["convert"].values
+    if judged:
+        warnings += contract.pet(model.contract, made)
     records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
     _require(model, records["segment"])
+    seen = around.measure(place)
+    if judged:
+        warnings += scale.judge(seen, model.distribution["image"], made.get("rule") == convert.GIVEN)
     records["crop"] = crop.run(at["crop"], "", settings.crop)
-    records["normalise"] = normalise.run(at["normalise"], "", settings.normalise)
+    records["normalise"] = scaling.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
     for record in records.values():
         _require(model, record)
         warnings += record.warnings
-    tensor = records["normalise"].products.get(normalise.PRODUCT)
-    return records, np.load(place / normalise.PRODUCT, allow_pickle=False) if tensor else None
+    tensor = records["normalise"].products.get(scaling.PRODUCT)
+    return records, np.load(place / scaling.PRODUCT, allow_pickle=False) if tensor else None, seen
 
 
 def _register(images: Path, sources: dict[str, Path]) -> None:
@@ -141,13 +171,14 @@ def _fuse(
     model: Bundle,
     cells: dict[str, str],
     records: dict[str, Sidecar],
+    seen: dict[str, float | None],
     score: float | None,
     warnings: list[str],
 ) -> dict[str, Any]:
     import pandas as pd
 
     from promet.fusion import fuse, inputs
-    from promet.imaging import gather
+    from promet.imaging import gather, tracers
 
     line = gather.row(PATIENT, records)
     scored = [] if score is None else [(PATIENT, line["tensor_digest"], score)]
@@ -180,7 +211,7 @@ def _fuse(
     log_odds = float(answer[MULTIMODAL])
     groups = certain.groups(model.thresholds, model.contract, main, log, log_odds, missing)
     warnings += [f"Group {name} {cut['reason']}." for name, cut in groups.items() if cut["group"] is None]
-    image = {name: _number(line.get(name)) for name in distribution.IMAGE}
+    image = {name: _number(seen.get(name, line.get(name))) for name in distribution.IMAGE}
     made = records["convert"].values
     uptake = made.get("uptake_s")
     image["uptake_min"] = uptake / 60 if uptake else float("nan")
@@ -225,6 +256,8 @@ def _fuse(
             "inside_fraction": line["inside_fraction"],
             "lesion_source": records["segment"].values.get("lesion_source"),
             "suv_rule": made.get("rule"),
+            "tracer": tracers.listed(set(made.get("tracers") or ())),
+            "scale": seen,
             "voxel_mm": made.get("spacing_xyz_mm"),
             "no_lesion": line["status"] == NO_LESION,
         },
@@ -257,7 +290,8 @@ def run(
         row = next(row for row in read_table(cohort) if row["patient"] == patient)
         try:
             cells, told = clinical.of_table(opened.contract, row)
-            answer = predict(opened, registry.sources(images, patient), cells)
+            tracer = normalise("tracer", row.get("tracer"))
+            answer = predict(opened, registry.sources(images, patient), cells, tracer)
             answer["warnings"] = told + answer["warnings"]
         except UsageError as error:  # in a table it is this patient's fault alone
             raise DataError(error.code, error.found, error.expected, error.remedy) from error
