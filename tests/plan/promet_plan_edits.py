@@ -193,7 +193,13 @@ EDITS = [
         lambda s: JUDGED - {"table1"},
     ),
     Edit("site", lambda s: s.set_cell("D0", site="c"), lambda s: DESCRIBED),
-    Edit("tracer", lambda s: s.set_cell("D0", tracer="68Ga-PSMA-11"), lambda s: {"convert"} | DESCRIBED),
+    # convert compares it with the header of the PET
+    Edit(
+        "tracer of a test patient",
+        lambda s: s.set_cell(s.part("test"), tracer="68Ga-PSMA-11"),
+        lambda s: images(s.part("test")) | GATHERED,
+        lambda s: images(s.part("test")) | GATHERED | AFTER_SCORE,
+    ),
     Edit(
         "PSA and a PET",
         lambda s: (s.set_cell("D0", psa="44"), byte("pet", "test")(s)),
