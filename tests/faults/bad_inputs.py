@@ -325,7 +325,7 @@ CASES = {
     # later stages
     "nothing-in-the-box": Case(
         lambda f: {"pet": volume(f / "s.nii.gz", np.where(np.arange(16) > 13, 5, 1).astype(np.float32) * np.ones((6, 16, 1), np.float32)),
-                   "lesions": volume(f / "l.nii.gz", organ())},
+                   "lesions": volume(f / "l.nii.gz", organ() * (np.arange(16) < 9).astype(np.uint8))},
         "E_PET_CONSTANT", "the same value (1) everywhere in the box", "normalise", {"mask_outside": False}),
     # good ones between them
     "good": Case(lambda f: {}),

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from bad_inputs import BOX, CASES, MARK, organ, series, volume
 
+from promet.cohort.registry import MISSING
 from promet.cohort.table import read
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
@@ -46,7 +47,11 @@ def cohort(tmp_path_factory):
             given["pet"] = series(folder / "good pet")
         if given["prostate"] is None and case.code != "E_MASK_MISSING":
             given["prostate"] = volume(folder / "good.nii.gz", organ())
-        lines += [f"{name}\t{source}\t{path}\tx\t1\t1" for source, path in given.items() if path]
+        lines += [  # as intake writes them
+            f"{name}\t{source}\t{path}\t{'x' if path.exists() else MISSING}\t1\t1"
+            for source, path in given.items()
+            if path
+        ]
     registry = root / "images.tsv"
     registry.write_text("\n".join(lines) + "\n")
     with pytest.MonkeyPatch.context() as patch:
