@@ -227,11 +227,11 @@ def test_the_thickness_of_a_single_plane(tmp_path):
     ct(tmp_path / "ct/thin", 1.5, "1.7", -3.0), ct(tmp_path / "ct/thick", 6.0, "1.8", -12.0)
     one = {"P": [circle(0, 0, 0, 20.0)]}
 
-    def thick(**rest):
+    def thick(pet=None, **rest):
         path = write_rtstruct(tmp_path / "rt.dcm", one, **rest)
-        return millilitres(read_mask(path, grid((2.0, 2.0, 0.5), (60, 60, 80)), "P", ct=tmp_path / "ct")) / (
-            np.pi * 0.4
-        )
+        return millilitres(
+            read_mask(path, grid((2.0, 2.0, 0.5), (60, 60, 80)), "P", ct=tmp_path / "ct", pet=pet)
+        ) / (np.pi * 0.4)
 
     assert thick(images=["1.7.3"]) == pytest.approx(1.5, rel=0.02)
     assert thick(images=["1.8.3"]) == pytest.approx(6.0, rel=0.02)
@@ -240,6 +240,14 @@ def test_the_thickness_of_a_single_plane(tmp_path):
     assert caught.value.code == "E_MASK_THICKNESS"
     ct(tmp_path / "ct/thick", 6.0, "1.8", -11.0)  # has no image at the contour's plane
     assert thick() == pytest.approx(1.5, rel=0.02)
+    pet = write(
+        tmp_path / "pet",
+        {"ImagePositionPatient": lambda i: [-20.0, -30.0, 5.0 * i - 10]},
+        series="1.9",
+        slices=5,
+    )
+    assert thick(pet=pet) == pytest.approx(1.5, rel=0.02)  # which has an image at that plane, too
+    assert thick(pet=pet, images=["1.9.3"]) == pytest.approx(5.0, rel=0.02)
 
 
 def test_contours_on_every_other_image_are_told_of(tmp_path):

@@ -147,6 +147,12 @@ def test_the_voxels_of_the_pet_beside_it(tmp_path):
     assert shifted(0.002) == (pytest.approx(48), [])
     assert shifted(0.3)[1] == ["The mask has the voxels of the PET, 1.2 mm or 0.3 voxels beside them"]
     assert code_of(lambda: shifted(0.7)) == "E_MASK_GRID"
+    other = grid(
+        (2.0, 2.0, 3.0), PET.GetSize(), (5.0, -7.0, 40.0)
+    )  # as a mask of its own grid may have, by chance
+    told = []
+    assert read(write(tmp_path / "c.nii.gz", like=other), warnings=told) == pytest.approx(12, abs=0.05)
+    assert told == ["The mask has as many voxels as the PET along each axis, but of another size"]
     flipped = sitk.Flip(
         sitk.ReadImage(str(write(tmp_path / "b.nii.gz"))), [True, True, False], flipAboutOrigin=False
     )

@@ -196,7 +196,7 @@ def _from_volume(source: Path) -> Converted:
         [
             "The PET was given as a volume: that it is SUV by body weight was taken on trust",
             *volume.warnings,
-            *(NEVER_PLACED if geometry.never_placed(image) else ()),
+            *(NEVER_PLACED if all(geometry.unset(image)) else ()),
         ],
     )
 

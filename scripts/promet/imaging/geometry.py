@@ -113,13 +113,11 @@ def read_masks(folder: Path) -> tuple[sitk.Image, sitk.Image]:
     return organ, lesions
 
 
-def never_placed(image: sitk.Image) -> bool:
-    """Voxels of 1 mm, a corner at 0: as programs leave a volume that nobody placed."""
-    first, last = np.abs(image.GetOrigin()), np.array(image.GetSize()) - 1
-    return bool(
-        np.allclose(image.GetSpacing(), 1, atol=1e-6)
-        and ((first < 1e-6) | (np.abs(first - last) < 1e-6)).all()
-    )
+def unset(image: sitk.Image) -> tuple[bool, bool]:
+    """Whether the voxels are of 1 mm, and whether a corner lies at 0: as programs leave what nobody set."""
+    first, length = np.abs(image.GetOrigin()), (np.array(image.GetSize()) - 1) * image.GetSpacing()
+    at_zero = ((first < 1e-6) | (np.abs(first - length) < 1e-6)).all()
+    return bool(np.allclose(image.GetSpacing(), 1, atol=1e-6)), bool(at_zero)
 
 
 def without_text(image: sitk.Image) -> sitk.Image:

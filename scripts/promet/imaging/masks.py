@@ -196,30 +196,33 @@ def _near(image: sitk.Image, label: float) -> sitk.Image:
 
 
 def _check_grid(own: sitk.Image, pet: sitk.Image, told: list[str]) -> None:
-    """Refuse a volume that was never placed, or that has as many voxels as the PET along each axis and another place.
+    """Refuse a volume that was never placed, or that has the very voxels of the PET at another place.
 
-    Flipped axes are the same grid.
+    With as many voxels as the PET along each axis, half of the place (voxels of 1 mm, or a corner at 0) is enough for
+    never. Flipped axes are the same grid.
     """
     own, pet = geometry.canonical(own), geometry.canonical(pet)
     alike = own.GetSize() == pet.GetSize()
     same_voxels = alike and np.allclose(own.GetSpacing(), pet.GetSpacing(), rtol=1e-3)
-    never_placed = geometry.never_placed(own)
+    unset = geometry.unset(own)
     mm, off = volumes.shift(geometry.place(pet), geometry.place(own), pet.GetSize()) if alike else (0.0, 0.0)
-    if off > volumes.APART or (never_placed and not alike):
-        if not never_placed and not _touch(own, pet):
+    if (off > volumes.APART and (same_voxels or any(unset))) or (all(unset) and not alike):
+        if not any(unset) and not _touch(own, pet):
             raise _outside()
         raise DataError(
             "E_MASK_GRID",
             "The mask has the voxels of the PET, but lies at another place"
             if same_voxels
-            else "The mask has as many voxels as the PET along each axis, but of another size"
-            if alike
-            else "The mask was never placed: voxels of 1 mm, the first of them at 0",
+            else "The mask was never placed: voxels of 1 mm, or the first of them at 0",
             "the grid of the PET or CT it was drawn on",
             "Check that PET and mask are of the same patient, or export it with its place",
         )
-    if same_voxels and off > volumes.ROUNDING:
-        told.append(f"The mask has the voxels of the PET, {mm:.2g} mm or {off:.2g} voxels beside them")
+    if alike and off > volumes.ROUNDING:
+        told.append(
+            f"The mask has the voxels of the PET, {mm:.2g} mm or {off:.2g} voxels beside them"
+            if same_voxels
+            else "The mask has as many voxels as the PET along each axis, but of another size"
+        )
 
 
 def _touch(a: sitk.Image, b: sitk.Image) -> bool:

@@ -139,9 +139,11 @@ class Around:
         if not fit:
             here = [scan for scan in scans if not frame or scan.frame in ("", frame)]
             fit = [scan for scan in here if scan.covers(normal, depths)]
-            if not fit and ask:
+            if ask:  # contours are drawn on a CT unless they say otherwise
                 there = [scan for scan in scans if scan.modality == "CT"]
-                fit = [scan for scan in there if scan in here] or there
+                fit = (
+                    [scan for scan in fit if scan in there] or fit or [s for s in there if s in here] or there
+                )
         found = [scan.gap(normal) for scan in fit]
         if found and max(found) > 1.02 * min(found):
             if not ask:
