@@ -99,6 +99,17 @@ def intake(
     deep: Annotated[
         bool, typer.Option(help="Hash every file again, not only those whose size or time changed.")
     ] = False,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="A patient has another name in the table now: ledger, registry and results go over to it. May be given several times.",
+        ),
+    ] = None,
+    exchanged: Annotated[
+        bool,
+        typer.Option("--exchanged", help="Patients may have each other's images now: the table was wrong."),
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Register new patients and changed images, and assign new patients to the split.
@@ -107,7 +118,7 @@ def intake(
     """
     from promet.cohort.commands import intake as run
 
-    raise typer.Exit(run(configfile or [], deep, json))
+    raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged))
 
 
 @app.command()

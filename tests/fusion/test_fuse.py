@@ -186,6 +186,23 @@ def test_scores_of_other_tensors_are_refused(study) -> None:
         run(study)
 
 
+def test_a_renamed_patient_leaves_the_model_as_it_is_to_the_bit(study) -> None:
+    _, before, model = run(study)
+    old = study.of("training")[1]
+    study.row(old)["patient"] = "zzz"
+    for row in study.ledger:
+        row["patient"] = row["patient"].replace(old, "zzz")
+    for table in (study.measures, study.scores):
+        table["patient"] = table["patient"].replace(old, "zzz")
+    home = study.write("renamed")["ledger"].parent
+    (home / "renamed.json").write_text(f'{{"zzz": "{old}"}}')
+    _, after, again = run(study, "renamed")
+    assert again == model and after["patient"].tolist() == [
+        name.replace(old, "zzz") for name in before["patient"]
+    ]
+    assert after["multimodal"].tolist() == before["multimodal"].tolist()
+
+
 def test_label_missing_in_training_is_refused(study) -> None:
     study.row(study.of("training")[0])["synchronous_metastasis"] = "na"
     with pytest.raises(UsageError, match="1 training or validation patient without a label"):

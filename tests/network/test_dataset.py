@@ -6,6 +6,7 @@ from pyarrow import parquet
 
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
+from promet.network.data import read_members
 from promet.network.dataset import dataset
 
 HEAD = "split\tpatient\tpart\tstratum\tfreeze\tdate\n"
@@ -101,6 +102,23 @@ def test_who_was_bad_at_the_freeze_stays_out_when_cured(study) -> None:
     after = study()
     assert after.values["training"] == before.values["training"] - 1
     assert any("P02" in sentence and "frozen" in sentence for sentence in after.warnings)
+
+
+def test_a_renamed_member_changes_neither_the_digest_nor_the_order(study) -> None:
+    study()
+    before = (study.folder / "out/fit.json").read_bytes()
+    table = parquet.read_table(study.folder / "out/members.parquet").to_pydict()
+    for path in (study.folder / "cohort.tsv", study.folder / "registry/ledger.tsv"):
+        path.write_text(path.read_text().replace("P04", "Z9"))
+    (study.folder / "patients/P04").rename(study.folder / "patients/Z9")
+    write_json(study.folder / "registry/renamed.json", {"Z9": "P04"})
+    assert study().ok and (study.folder / "out/fit.json").read_bytes() == before
+    digest, members = read_members(study.folder / "out/fit.json")
+    assert [m.patient for m in members] == [name.replace("P04", "Z9") for name in table["patient"]]
+    assert [m.tensor_digest for m in members] == table["tensor_digest"]
+    (study.folder / "registry/renamed.json").unlink()
+    study()
+    assert read_members(study.folder / "out/fit.json")[0] != digest
 
 
 def test_missing_label(study) -> None:

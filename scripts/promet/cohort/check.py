@@ -185,6 +185,20 @@ def come_back(returned: list[tuple[str, str]], withdrawn: Container[str]) -> Usa
     )
 
 
+def exchanged(pairs: list[tuple[str, str]]) -> UsageError:
+    """Patients of the table have the scans that others of the table had."""
+    new, old = min(pairs)
+    more = f", and {count(len(pairs) - 1, 'patient')} more changed likewise" if len(pairs) > 1 else ""
+    names = " ".join(f"--renamed {old}={new}" for new, old in sorted(pairs))
+    return UsageError(
+        "E_IMAGES_EXCHANGED",
+        f"{new} now has the PET that {old} had{more}: a column of the table was sorted alone, or names were exchanged",
+        "each patient with the images of before",
+        f"Correct the table; or, where the names changed, promet intake {names}; or, where the table was wrong until now, "
+        "promet intake --exchanged; nothing was registered",
+    )
+
+
 def require_sound_table(config: Config) -> None:
     """Refuse a table with errors.
 

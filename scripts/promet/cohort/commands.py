@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import json as jsonlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import care, ledger, overview, registry, sources, table, words
+from promet.cohort import care, check, ledger, overview, registry, renames, sources, table, words
 from promet.cohort import run as runs
 from promet.cohort.check import TOO_FEW, come_back, require_sound_table, same_images
 from promet.cohort.lock import held
@@ -41,12 +41,19 @@ COLLECTIVE = 4  # so many patients and more with one PatientID are likely no one
 
 
 @alone
-def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
+def intake(
+    configfiles: list[Path], deep: bool, as_json: bool, renamed: Sequence[str] = (), exchanged: bool = False
+) -> int:
     """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
     config = load(configfiles)
     require_sound_table(config)
     rows = table.read(config.cohort)
     path = ledger.ledger_path(config.registry, config.study)
+    at = renames.Folders(Path(config.cohort).parent, Path(config.registry), Path(config.results))
+    renames.finish(at)
+    if renamed:
+        renames.apply(at, rows, names := renames.parse(list(renamed)))
+        say(f"{count(len(names), 'patient')} renamed: ledger, registry and results go by the new name")
     if ledger.mend(path):
         say("the split ledger had lost rows; they are back from its copy")
     waived = ledger.waivers(config.registry, config.study)
@@ -58,11 +65,13 @@ def intake(configfiles: list[Path], deep: bool, as_json: bool) -> int:
     added = ledger.extend(
         entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
     )
-    found = registry.intake(rows, Path(config.cohort).parent, config.registry, deep)
+    found = registry.intake(rows, Path(config.cohort).parent, config.registry, deep, exchanged=exchanged)
     if found.twins:
         raise same_images(found.twins)
     if found.returned:
         raise come_back(found.returned, waived)
+    if found.exchanged:
+        raise check.exchanged(found.exchanged)
     ledger.append(path, added)
     plan = Plan(config, lenient=True)
     words.remember(plan, inspect(plan))

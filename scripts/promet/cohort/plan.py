@@ -19,6 +19,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.parts import holds
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
+from promet.core.renamed import first_names
 from promet.core.settings import Settings
 from promet.core.sidecar import Sidecar
 from promet.core.stage import STAGES
@@ -56,6 +57,7 @@ class Plan:
         tracers = {name: row["tracer"] for name, row in self.rows.items()}
         self._images = buckets.with_tracers(registry.read(self.images), tracers)
         self._entries = ledger.read(self.ledger)
+        self._first = first_names(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)
         back = ledger.come_back(self.waived, self.rows)
@@ -112,8 +114,9 @@ class Plan:
         return self._parts[split].get(patient, ledger.PROSPECTIVE)
 
     def fit_members(self, split: str) -> list[str]:
-        """Patients of the training and validation parts, sorted."""
-        return sorted(name for name, part in self._parts[split].items() if part in FIT)
+        """Patients of the training and validation parts, sorted by the names under which they were assigned."""
+        found = (name for name, part in self._parts[split].items() if part in FIT)
+        return sorted(found, key=lambda name: self._first.get(name, name))
 
     @property
     def looks_back(self) -> bool:

@@ -45,6 +45,7 @@ class Intake:
     returned: list[tuple[str, str]] = field(
         default_factory=list
     )  # (new name, who left the table with that scan)
+    exchanged: list[tuple[str, str]] = field(default_factory=list)  # (who has it now, whose scan it was)
     persons: list[list[str]] = field(
         default_factory=list
     )  # patients with one DICOM PatientID, one of them news
@@ -118,7 +119,12 @@ def _unchanged(path: str | Path, time: int) -> dict[str, dict[str, Row]]:
 
 
 def intake(
-    rows: list[Row], base: Path, registry: str | Path, deep: bool = False, recall: bool = True
+    rows: list[Row],
+    base: Path,
+    registry: str | Path,
+    deep: bool = False,
+    recall: bool = True,
+    exchanged: bool = False,
 ) -> Intake:
     """Bring the registry up to date with the table.
 
@@ -128,9 +134,10 @@ def intake(
         registry: folder of the registry.
         deep: hash every file again. Otherwise only the sources in which a file's name, size or time changed.
         recall: also compare with patients who left the table.
+        exchanged: patients of the table may have each other's images now.
 
     Returns:
-        What was found. With ``twins`` or ``returned`` it is for the caller to refuse: nothing is registered.
+        What was found. With ``twins``, ``returned`` or ``exchanged`` it is for the caller to refuse: nothing is registered.
     """
     registry = Path(registry)
     try:
@@ -178,13 +185,15 @@ def intake(
         for (patient, name), path in named.items()
     ]
     _compare(before, lines, result)
-    kept = scans.read(registry)
+    kept, known = scans.read(registry), known_scans(registry)
     pets = {patient: path for (patient, name), path in named.items() if name == "pet" and path in fresh}
     there = scans.bring_up_to_date(
         {patient: (fresh[path][1], Path(path)) for patient, path in pets.items()}, kept, THREADS
     )
-    _recognise(before, kept, there, {row["patient"] for row in rows}, recall, result)
-    if result.twins or result.returned:
+    _recognise(before, known, there, {row["patient"] for row in rows}, recall, result)
+    if exchanged:
+        result.exchanged = []
+    if result.twins or result.returned or result.exchanged:
         return result
     scans.write(registry, {**kept, **there})
     text = io.StringIO()
@@ -225,6 +234,25 @@ def away(rows: list[Row], base: Path, registry: str | Path) -> set[tuple[str, st
     with ThreadPoolExecutor(THREADS) as pool:
         looks = zip(asked, pool.map(_look, asked.values()), strict=True)
         return {key for key, look in looks if not look.files}
+
+
+def known_scans(registry: str | Path) -> dict[str, scans.Scan]:
+    """The scan of everybody who was ever registered, as far as it was kept."""
+    try:
+        images = read(images_path(registry))
+    except UsageError:
+        images = {}
+    digests = {name: rows["pet"]["digest"] for name, rows in images.items() if "pet" in rows}
+    found = {name: scans.Scan(digest) for name, digest in digests.items() if digest != MISSING}
+    return found | scans.read(registry)
+
+
+def scans_of(pets: dict[str, Path]) -> dict[str, scans.Scan]:
+    """The scans of these patients, read now; without those that cannot be read."""
+    digests = {name: _digest(str(path)) for name, path in pets.items()}
+    return scans.bring_up_to_date(
+        {name: (digest, pets[name]) for name, digest in digests.items() if digest}, {}, THREADS
+    )
 
 
 def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
@@ -414,4 +442,12 @@ def _recognise(
     for group in scans.alike({**left, **news}) if left else []:
         gone = [name for name in group if name in left]
         result.returned += [(name, gone[0]) for name in group if name in news and gone]
+    if recall:
+        was = {f"{name}\0": kept[name] for name in kept if name in named and name in news}
+        for group in scans.alike({**was, **news}) if was else []:
+            others = [name.removesuffix("\0") for name in group if name in was]
+            mine = [name for name in group if name in news]
+            result.exchanged += [
+                (new, old) for new in mine for old in others if new != old and new not in others
+            ]
     result.persons = [group for group in scans.one_person({**left, **there}) if set(group) & set(news)]

@@ -65,7 +65,12 @@ def write_text_if_changed(path: str | os.PathLike[str], text: str) -> bool:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write JSON atomically: sorted keys, two-space indent, NaN refused."""
-    write_text(path, json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """The text that ``write_json`` writes."""
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

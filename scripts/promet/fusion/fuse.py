@@ -9,6 +9,7 @@ import numpy as np
 
 from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
+from promet.core.renamed import first_names
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -148,6 +149,7 @@ def fuse(
             inputs.parts(ledger, split),
             pd.read_parquet(scores),
             pd.read_parquet(measures),
+            first_names(ledger),
         )
         models, more = keep(table, settings, locked) if locked else fit(table, settings)
         predictions = predict(table, models, settings.log)

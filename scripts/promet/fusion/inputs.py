@@ -49,6 +49,7 @@ def gather(
     part_of: dict[str, str],
     scores: pd.DataFrame,
     measures: pd.DataFrame,
+    first: dict[str, str] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
 
@@ -62,6 +63,7 @@ def gather(
         part_of: patient -> part, from the ledger.
         scores: patient, tensor_digest, cnn_score (logit).
         measures: gathered table: patient, status, tensor_digest, suv_peak, ...
+        first: name -> name of the assignment, of those who were renamed: the rows are sorted by it.
 
     Returns:
         The table and the warnings.
@@ -74,7 +76,8 @@ def gather(
     measured = {row["patient"]: row for row in measures.to_dict("records")}
     scored = {row["patient"]: row for row in scores.to_dict("records")}
     rows, quarantined, unknown = [], 0, 0
-    for given in sorted(cohort, key=lambda row: row["patient"]):
+    names = first or {}
+    for given in sorted(cohort, key=lambda row: names.get(row["patient"], row["patient"])):
         patient = given["patient"]
         if not patient:  # an empty line
             continue

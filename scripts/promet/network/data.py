@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,23 @@ PARTS = (TRAINING, VALIDATION)
 
 @dataclass(frozen=True, order=True)
 class Member:
-    """A patient of the fit set: part, label 0 or 1, SHA-256 of tensor.npy."""
+    """A patient of the fit set: part, label 0 or 1, SHA-256 of tensor.npy; the name of the assignment, if it was another one."""
 
     patient: str
     part: str
     label: int
     tensor_digest: str
+    first: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """What the digest and the order of the fit set are made of: a new name changes neither."""
+        return self.first or self.patient, self.part, self.label, self.tensor_digest
 
 
 def fit_digest(members: list[Member]) -> str:
     """Digest of who is trained on, with which label, in which part and from which bytes."""
-    return make_pin(sorted(astuple(member) for member in members))
+    return make_pin(sorted(member.place for member in members))
 
 
 def require_both_labels(members: list[Member]) -> None:
@@ -77,9 +83,10 @@ MEMBER_TYPES = {"patient": "string", "part": "string", "label": "int64", "tensor
 
 
 def write_members(path: Path, members: list[Member]) -> Path:
-    """Write members.parquet, sorted by patient."""
-    rows = [asdict(member) for member in sorted(members)]
-    return write_table(path, {name: [row[name] for row in rows] for name in MEMBER_TYPES}, MEMBER_TYPES)
+    """Write members.parquet, sorted by the names of the assignment; column ``first`` only when somebody was renamed."""
+    rows = [asdict(member) for member in sorted(members, key=lambda member: member.place)]
+    types = MEMBER_TYPES | ({"first": "string"} if any(member.first for member in members) else {})
+    return write_table(path, {name: [row[name] for row in rows] for name in types}, types)
 
 
 def read_members(fit: Path) -> tuple[str, list[Member]]:
@@ -92,8 +99,8 @@ def read_members(fit: Path) -> tuple[str, list[Member]]:
         IntegrityError: the members are not those of the digest.
     """
     digest = read_json(fit)["digest"]
-    columns = read_table(Path(fit).with_name("members.parquet"), list(MEMBER_TYPES))
-    members = [Member(*row) for row in zip(*columns.values(), strict=True)]
+    columns = read_table(Path(fit).with_name("members.parquet"))
+    members = [Member(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
     if fit_digest(members) != digest:
         raise IntegrityError(
             "E_FIT_DIGEST",

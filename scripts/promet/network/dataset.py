@@ -9,6 +9,7 @@ from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
 from promet.core.parts import holds
+from promet.core.renamed import first_names
 from promet.core.rows import parse, read_table, shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
@@ -84,7 +85,7 @@ def dataset(
         _refuse_emptied(dealt.keys() - parts.keys(), ledger)
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], {}
-        excluded = _excluded_at_freeze(ledger)
+        excluded, first = _excluded_at_freeze(ledger), first_names(ledger)
         for patient in sorted(parts.keys() & labels.keys()):
             if patient in shared:
                 record = bucket.sidecars(shared[patient])["normalise"]
@@ -94,7 +95,8 @@ def dataset(
                 lost[patient] = "usable now, but was not when the study was frozen"
             elif record.ok:
                 label = _label(patient, labels[patient])
-                members.append(Member(patient, parts[patient], label, record.products["tensor.npy"]))
+                tensor = record.products["tensor.npy"]
+                members.append(Member(patient, parts[patient], label, tensor, first.get(patient, "")))
             else:
                 lost[patient] = record.status
         bad = {patient for patient, status in lost.items() if status == QUARANTINED}
