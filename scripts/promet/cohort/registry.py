@@ -186,16 +186,19 @@ def intake(
     ]
     _compare(before, lines, result)
     kept, known = scans.read(registry), known_scans(registry)
-    pets = {patient: path for (patient, name), path in named.items() if name == "pet" and path in fresh}
-    there = scans.bring_up_to_date(
-        {patient: (fresh[path][1], Path(path)) for patient, path in pets.items()}, kept, THREADS
-    )
+    pets = {
+        patient: (fresh[path][1], Path(path))
+        for (patient, name), path in named.items()
+        if name == "pet" and path in fresh and (patient, name) not in away
+    }
+    there = scans.bring_up_to_date(pets, kept, THREADS)
+    there |= {patient: known[patient] for patient, name in away if name == "pet" and patient in known}
     _recognise(before, known, there, {row["patient"] for row in rows}, recall, result)
     if exchanged:
         result.exchanged = []
     if result.twins or result.returned or result.exchanged:
         return result
-    scans.write(registry, {**kept, **there})
+    scans.write(registry, {**kept, **{patient: there[patient] for patient in pets if patient in there}})
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()

@@ -91,6 +91,7 @@ def bring_up_to_date(
     found = {
         name: Scan(digest, read_now[name]) if name in read_now else kept[name]
         for name, (digest, _) in pets.items()
+        if read_now.get(name, ()) is not None
     }
     return _with_persons(found, {name: source for name, (_, source) in pets.items()})
 
@@ -130,16 +131,18 @@ def _groups(scans: dict[str, Scan], marks, same) -> list[list[str]]:
 # Pixels ---------------------------------------------------------------------------------------------------
 
 
-def _slices(source: Path) -> frozenset[str]:
-    """The smallest hashes of the slices of a source; empty when it cannot be read."""
+def _slices(source: Path) -> frozenset[str] | None:
+    """The smallest hashes of the slices of a source; None when it cannot be read."""
     hashes: set[str] = set()
     try:
         for file in list_files(source):
             for pixels in _pixels(file.read_bytes()):
                 if len(set(pixels[::7])) > FEW_VALUES:
                     hashes.add(hashlib.blake2b(pixels, digest_size=8).hexdigest())
-    except (OSError, EOFError, zlib.error, struct.error):
-        return frozenset()
+    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error):
+        return frozenset()  # no image, which is convert's to say
+    except OSError:
+        return None
     return frozenset(sorted(hashes)[:KEPT])
 
 
