@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from promet.evaluation.gray import gray
+from promet.evaluation.product_limit import cumulative_incidence
 
 # time:event:group of each patient, then statistic and p of cuminc for event 1
 R = [
@@ -46,6 +47,24 @@ def test_equals_cuminc(text: str, statistic: float, p: float) -> None:
         time[turn], event[turn], np.char.add("z", np.char.translate(group, str.maketrans("012", "201")))[turn]
     )
     assert again["statistic"] == pytest.approx(statistic, rel=1e-9)
+
+
+def test_cumulative_incidence_and_its_error_equal_survfit() -> None:
+    """survfit(Surv(t, factor(e))) of R's survival 3.5-3 at months 4, 8, 11, 13, of the first patients above."""
+    time, event, _ = patients(R[0][0])
+    share = (
+        [1 / 7, 1 / 7, 0.336038961038961, 0.529220779220779],
+        [1 / 21, 0.148809523809524, 0.148809523809524, 0.213203463203463],
+    )
+    error = (
+        [0.0763603548321213, 0.0763603548321213, 0.1140219797524042, 0.1220184724791180],
+        [0.0464714320451682, 0.0793422674840656, 0.0793422674840656, 0.0958528648558833],
+    )  # fmt: skip
+    for k in (0, 1):
+        times, found, se = cumulative_incidence(time, event, k + 1)
+        there = np.searchsorted(times, [4, 8, 11, 13], side="right") - 1
+        assert found[there] == pytest.approx(share[k], abs=1e-12)
+        assert se[there] == pytest.approx(error[k], abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 
 from promet.evaluation import calibration, concordance, dynamic, horizon, labels, product_limit, survive
 from promet.evaluation.gray import gray
@@ -277,3 +278,22 @@ def test_incidence_without_competing_events_is_the_complement_of_the_curve():
     assert times.tolist() == curve.time.tolist() and share == pytest.approx(1 - curve.survival, abs=1e-12)
     known = np.isfinite(curve.log_se)
     assert se[known] == pytest.approx((curve.survival * curve.log_se)[known], abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_recalibration_equals_statsmodels_sandwich(seed):
+    random = np.random.default_rng(seed)
+    odds, weight = random.normal(-0.3, 1.3, 60), random.uniform(0.5, 3, 60)
+    label = (random.random(60) < 1 / (1 + np.exp(-0.4 - 0.6 * odds))).astype(float)
+    found, _ = calibration.slope(label, odds, 0.95, weight)
+    family = sm.families.Binomial()
+    theirs = sm.GLM(label, sm.add_constant(odds), family=family, var_weights=weight).fit(
+        cov_type="HC0", tol=1e-13
+    )
+    assert (found["intercept"], found["value"]) == pytest.approx(tuple(theirs.params), rel=1e-7)
+    assert found["se"] == pytest.approx(theirs.bse[1], rel=1e-6)
+    found, _ = calibration.intercept(label, odds, 0.95, weight)
+    theirs = sm.GLM(label, np.ones(60), family=family, var_weights=weight, offset=odds).fit(
+        cov_type="HC0", tol=1e-13
+    )
+    assert (found["value"], found["se"]) == pytest.approx((theirs.params[0], theirs.bse[0]), rel=1e-6)

@@ -20,6 +20,8 @@ def settled(time: np.ndarray, at: float | None = None) -> tuple[np.ndarray, floa
     0.1 + 0.2 and 0.3 months, or 48 and 47.999999999, are the same moment.
     """
     time = np.asarray(time, float)
+    if at is not None:
+        time = np.where(np.isclose(time, at, rtol=TOLERANCE, atol=0), at, time)
     known = np.unique(time if at is None else np.append(time, at))
     gaps = np.diff(known)
     mean = float(np.abs(known).mean()) if len(known) else 0.0
