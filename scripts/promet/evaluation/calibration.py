@@ -287,9 +287,8 @@ def _smooth(label: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.nd
             away = np.abs(x - here) / width
             rest = 1 - away * away * away
             weight = np.where(away <= 0.999, rest * rest * rest, 0.0)
-            weight[(away <= 0.001) | (x == here)] = (
-                1  # so nobody's neighbourhood is empty, nor one without width
-            )
+            # Also where the neighbourhood has no width; so nobody's is empty.
+            weight[(away <= 0.001) | (x == here)] = 1
             total = weight.sum(axis=1)
             centre = weight @ x / total
             off = x - centre[:, None]
