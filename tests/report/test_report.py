@@ -11,7 +11,7 @@ from fake_study import configuration
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
-from promet.report import calibrated, read, record_tables
+from promet.report import calibrated, cohort_tables, read, record_tables, survival_tables
 from promet.report.build import build
 from promet.report.draw import draw
 from promet.report.page import context, render
@@ -139,7 +139,10 @@ def test_probabilities_and_time_are_shown(made):
     assert f"= {uno['value']:.2f} (95 % CI {uno['low']:.2f} to {uno['high']:.2f})." in text
     assert told["censoring"] in text and told["competing"] in text
     last = told["auc"][-1]
-    assert f"48 {last['cases']} {last['controls']} {last['auc']:.2f}" in text
+    row = f"48 {last['cases']} {last['controls']} {last['auc']:.2f}"
+    assert f"{row} {last['logit']['low']:.2f} to {last['logit']['high']:.2f} {last['low']:.2f}" in text
+    at = told["calibration"]
+    assert f"{at['n']}; {at['cases']}; {at['controls']}" in text and f"{at['observed']:.2f}" in text
 
 
 def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
@@ -149,7 +152,16 @@ def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
     for part in split.metrics["sections"].values():
         for key in ("calibration", "decision", "interval_advice"):
             part.pop(key)
+    split.survival["dynamic"] = {
+        "auc": [{"time": 48, "auc": 0.7, "low": 0.5, "high": 0.9, "cases": 9, "controls": 11}],
+        "resamples": 9,
+    }
+    assert survival_tables.over_time(split.survival).rows[0][3:] == ["0.70", "–", "0.50 to 0.90"]
+    assert survival_tables.at_horizon(split.survival) is None
     split.survival.pop("dynamic")
+    for row in whole.characteristics["rows"]:
+        row.pop("known")
+    assert cohort_tables.characteristics(whole) is not None
     figures = draw(whole, split, tmp_path, patient_level=False)
     text = Page(render(context(whole, Report(), figures))).text
     assert not {"calibration", "decision"} & set(figures.drawn)

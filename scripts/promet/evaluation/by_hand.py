@@ -237,10 +237,18 @@ def _survival(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
         ]
     if "dynamic" in found:
         over_time = found["dynamic"]
-        table = _table("AUC over time", "time", "cases", "controls", "AUC", "interval")
+        table = _table(
+            "AUC over time", "time", "cases", "controls", "AUC", "SE", "logit interval", "bootstrap"
+        )
         for row in over_time["auc"]:
             table.add_row(
-                f"{row['time']:g}", str(row["cases"]), str(row["controls"]), _n(row["auc"]), _interval(row)
+                f"{row['time']:g}",
+                str(row["cases"]),
+                str(row["controls"]),
+                _n(row["auc"]),
+                _n(row["se"], 4),
+                _interval(row["logit"]),
+                _interval(row),
             )
         made += [table] if over_time["auc"] else []
         notes.append(f"Uno's C {_n(over_time['uno']['value'])} {_interval(over_time['uno'])}")

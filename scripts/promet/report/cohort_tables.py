@@ -68,7 +68,7 @@ def characteristics(study: Study) -> Table | None:
         cells.append("" if row["missing"] is None else str(row["missing"]))
         title = row["title"] + (f" ({row['unit']})" if row["unit"] else "")
         # Of how many a median or a percentage is, wherever that is not the n of the column.
-        of = [f"of {k}" if k < n else "" for k, n in zip(row["known"] or sizes, sizes, strict=True)]
+        of = [f"of {k}" if k < n else "" for k, n in zip(row.get("known") or sizes, sizes, strict=True)]
         if row["level"] is None:
             told_of = [
                 f"{cell}\n{text}" if text and cell != DASH else cell

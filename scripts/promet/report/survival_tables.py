@@ -70,17 +70,25 @@ def over_time(survival: dict[str, Any] | None) -> Table | None:
             str(row["cases"]),
             str(row["controls"]),
             fixed(row["auc"]),
+            interval(*((row.get("logit") or {}).get(side) for side in ("low", "high"))),
             interval(row["low"], row["high"]),
         ]
         for row in told["auc"]
     ]
     ci = level(survival["confidence"])
-    return Table(
-        f"AUC of the multimodal score over time: patients progressed by then against those known to be free at it. Intervals from "
-        f"{told['resamples']} bootstrap resamples.",
-        ["Months", "Progressed by then", "Free at it", "AUC", f"{ci} CI"],
-        rows,
+    caption = (
+        "AUC of the multimodal score over time: patients progressed by then against those known to be free at it, weighted for those who left "
+        f"earlier. Intervals: logit with DeLong's error, the weights taken as known; {told['resamples']} bootstrap resamples."
     )
+    head = [
+        "Months",
+        "Progressed by then",
+        "Free at it",
+        "AUC",
+        f"{ci} CI, logit-DeLong",
+        f"{ci} CI, bootstrap",
+    ]
+    return Table(caption, head, rows)
 
 
 def at_horizon(survival: dict[str, Any] | None) -> Table | None:
