@@ -29,6 +29,8 @@ CODES = {
     errno.EACCES: ("E_NO_PERMISSION", REFUSED),
     errno.EPERM: ("E_NO_PERMISSION", REFUSED),
     errno.EROFS: ("E_READ_ONLY", REFUSED),
+    errno.ENOTDIR: ("E_NOT_A_FOLDER", REFUSED),
+    errno.EISDIR: ("E_NOT_A_FOLDER", REFUSED),
     errno.ENAMETOOLONG: ("E_NAME_TOO_LONG", REFUSED),
 }
 NOT_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-linux_immutable"]
@@ -68,7 +70,8 @@ def test_every_refusal_has_a_sentence_and_an_exit_code(number, monkeypatch, caps
         said = capsys.readouterr().err
         assert (end.value.code, said.partition(": ")[2].partition(":")[0]) == (exits, code), said
         assert said.count("\n") == 1
-    assert system.said_in(f"/usr/bin/bash: line 1: logs/x.log: {os.strerror(number)}\n").code == code
+    told = system.said_in(f"/usr/bin/bash: line 1: logs/x.log: {os.strerror(number)}\n")
+    assert (told.code if told else "") == ("" if code in ("E_NOT_A_FOLDER", "E_OPEN_FILES") else code)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,13 @@ def test_a_user_id_without_a_name_and_a_home(tmp_path, home):
     done = run(*command, SOMEBODY, env=keep | home, cwd="/")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert done.stdout.split() == ["uid-54321", str(home.get("HOME") != "/nonexistent"), "True", "uid-54321"]
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path):
+    (tmp_path / "results").touch()
+    write = WRITE.replace("sys.argv[1] + name", '"results/image" + name')
+    done = run(sys.executable, "-c", write, cwd=tmp_path)
+    assert done.returncode == REFUSED and "E_NOT_A_FOLDER: At results" in done.stderr, done.stderr
 
 
 def test_probe(tmp_path):

@@ -108,7 +108,7 @@ def test_status_says_why_jobs_pend_and_an_absent_controller_loses_nothing(
     call("scontrol", "update", "nodename=gpu1", "state=drain", "reason=test")
     head = study.promet(*RUN)
     try:
-        wait("a pending training", lambda: call("squeue", "-h", "-p", "gpu", "-t", "PD"), 120)
+        wait("a pending training", lambda: call("squeue", "-h", "-p", "gpu", "-t", "PD"), 300)
         time.sleep(3)  # until the scheduler has looked at it
         study.done(study.promet("status", log="status.log"), log="status.log")
         said = (tmp_path / "status.log").read_text()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,13 +71,13 @@ def run(tmp_path):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
 
-    def start(*answers: str, others: str = "") -> tuple[int, str, int]:
+    def begin(*answers: str, others: str = "") -> subprocess.Popen:
         (tmp_path / "others").write_text(others)
         for number, answer in enumerate(answers, 1):
             (tmp_path / f"answer{number}").write_text(answer)
         words = "--executor slurm --jobs 3 --latency-wait 0 --slurm-init-seconds-before-status-checks 1"
         words += " --slurm-status-command squeue --logger promet --seconds-between-status-checks 1"
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *words.split()],
             cwd=tmp_path,
             env={
@@ -83,13 +85,20 @@ def run(tmp_path):
                 "PATH": f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}",
                 "PROMET_SLURM_POLL": "1",
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            timeout=100,
         )
-        return done.returncode, done.stdout + done.stderr, (tmp_path / "calls").read_text().count("\n")
 
+    def calls() -> int:
+        return (tmp_path / "calls").read_text().count("\n")
+
+    def start(*answers: str, others: str = "") -> tuple[int, str, int]:
+        process = begin(*answers, others=others)
+        said = process.communicate(timeout=100)[0]
+        return process.returncode, said, calls()
+
+    start.begin, start.calls = begin, calls
     start.folder = tmp_path
     return start
 
@@ -125,3 +134,16 @@ def test_a_limit_with_nothing_of_ones_own_in_the_queue_ends(run):
     code, said, calls = run(*[LIMIT.format("AssocMaxSubmitJobLimit")] * 5)
     assert (code, calls) == (1, 3)
     assert "AssocMaxSubmitJobLimit" in said and "SLURM refused" in said
+
+
+def test_who_stops_a_run_that_waits_has_nothing_submitted_afterwards(run):
+    process = run.begin(*[LIMIT.format("AssocMaxSubmitJobLimit")] * 3, others="12\n")
+    said = ""
+    while "takes no more jobs" not in said:
+        said += process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode
+    before = run.calls()
+    time.sleep(2)
+    assert before == run.calls() <= 4 and not (run.folder / "one").exists()

@@ -109,7 +109,7 @@ def test_words_of_the_site_for_every_job_and_for_trainings(profile):
 def test_minutes_of_the_site(profile):
     values = profile(TRAIN_MINUTES="240", MAX_MINUTES="60")["set-resources"]
     assert values["train"]["runtime"] == "min(60 * attempt, 60)"
-    assert values["segment"]["runtime"] == "min(1 * attempt, 5)"
+    assert values["segment"]["runtime"] == "min(1 * attempt, 2)"
     longer = profile(TRAIN_MINUTES="240", MAX_MINUTES="600")["set-resources"]["train"]["runtime"]
     assert longer == "min(240 * attempt, 600)"
 
@@ -118,3 +118,19 @@ def test_every_variable_is_explained():
     for page in ("docs/hpc.md", "profiles/README.md"):
         text = (ROOT / page).read_text()
         assert not [name for name in NAMES if f"PROMET_SLURM_{name}" not in text], page
+
+
+@pytest.mark.parametrize("longest", [12, 15, 30, 60, 90, 240, 1440])
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+def test_no_submission_asks_for_more_than_the_longest_time(profile, longest, attempt):
+    """Members of a group run one after another, and their minutes are added up."""
+    values = profile(MAX_MINUTES=str(longest))
+    asked = values["set-resources"]
+    for group in set(values["groups"].values()):
+        members = [name for name, its in values["groups"].items() if its == group]
+        minutes = sum(eval(asked[name]["runtime"], {"attempt": attempt, "min": min}) for name in members)
+        assert (
+            0 < minutes * (values["group-components"]["patient"] if group == "patient" else 1) <= longest
+        ), group
+    assert eval(asked["train"]["runtime"], {"attempt": attempt, "min": min}) <= longest
+    assert values["group-components"]["patient"] == min(10, longest // 12)

@@ -212,6 +212,8 @@ def says(folder, program: str, answer: str, words: str = "", code: int = 0) -> N
         ({"GPU_PARTITION": "gpu"}, "E_SLURM_TIME", "Trainings ask for 90 minutes.*TRAIN_MINUTES=60"),
         ({"GPU_PARTITION": "gpu", "TRAIN_MINUTES": "60"}, "", ""),
         ({"PARTITION": "cpu", "MAX_MINUTES": "20"}, "", ""),
+        ({"PARTITION": "gpu"}, "E_SLURM_TIME", "Jobs of score, fuse, explain.* ask for 110 minutes"),
+        ({"PARTITION": "gpu", "MAX_MINUTES": "60"}, "", ""),
         ({"PARTITION": "cpu,long"}, "", ""),
         ({"PARTITION": "long"}, "", ""),
         ({"GPU_QOS": "Short"}, "E_SLURM_TIME", "the QOS short allows 60"),
@@ -231,6 +233,15 @@ def test_time_limits_and_qos_of_the_site(squeue, tmp_path, monkeypatch, variable
     with pytest.raises(UsageError, match=said) as refusal:
         queue.wait(SLURM, tmp_path)
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize("extra", ["--mem=5", "-t 3", "--comment='a", "--nice=1 --qos=x"])
+def test_options_that_a_job_has_already_are_refused(squeue, tmp_path, monkeypatch, extra):
+    squeue()
+    monkeypatch.setenv("PROMET_SLURM_EXTRA", extra)
+    with pytest.raises(UsageError) as refusal:
+        queue.wait(SLURM, tmp_path)
+    assert refusal.value.code == "E_SLURM_EXTRA"
 
 
 # Sentences of SLURM 22.05, as its commands said them on the cluster of test_limits.py, or from its source (slurm_errno.c).

@@ -108,7 +108,8 @@ TRAIN = "results/hundred/network/paper/split-00/seed-07/train.json"
 )
 def test_a_training_asks_for_one_gpu_in_the_words_of_the_site(submitted, fit, names, asked):
     allowed = ("--allowed-rules", "train", "--")
-    [call] = submitted("--omit-from", str(fit), *allowed, TRAIN, PROMET_SLURM_GPU_PARTITION="gpu", **names)
+    omitted = ("--omit-from", str(fit.relative_to(submitted.folder)))
+    [call] = submitted(*omitted, *allowed, TRAIN, PROMET_SLURM_GPU_PARTITION="gpu", **names)
     assert [word for word in call.split() if word.startswith(("--gpus", "--gres"))] == asked
     assert option(call, "-p") == "gpu"
     assert (option(call, "--mem"), option(call, "-t"), option(call, "--cpus-per-task")) == ("3500", "90", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,8 +68,12 @@ def written(plan: Plan, jobs: list[Job]) -> Iterator[Path]:
     yield from (path for path in Path(".snakemake").glob("*") if path.is_dir())
     stale = [job for job in jobs if job.state != "fresh"]
     yield from {Path(job.path).parent for job in stale}
-    if stale:  # shells open the logs, and have no words of promet's when they cannot
-        yield from Path(plan.logs).rglob("*")
+    # Shells open the logs, and have no words of promet's when they cannot. Of patients, who may be many, those of now.
+    names = {job.at.get("patient", "") for job in stale}
+    for folder, _, files in os.walk(plan.logs if stale else ""):
+        yield Path(folder)
+        ours = [name for name in files if Path(folder).name not in PATIENT_STAGES or Path(name).stem in names]
+        yield from (Path(folder, name) for name in ours)
 
 
 def require_writable(paths: Iterable[str | Path]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).parents[3]
-SOMETIMES = {"organs"}  # rules that most studies do not have
+SOMETIMES = {"organs", "bucket", "attention", "hindsight", "bundle"}  # rules that not every study has
 FIRST = re.compile(
     r"min\((?:(\d+) \* )?attempt, (\d+)\)"
 )  # how profiles/slurm asks for more with each attempt
@@ -18,7 +19,10 @@ FIRST = re.compile(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the first attempt of a rule asks for; minutes and megabytes, 0 where it says nothing."""
+    """What a submission asks for at its first attempt; minutes and megabytes, 0 where it says nothing.
+
+    ``rule`` is '' for rules that have no entry, and of a group the names of its members.
+    """
 
     rule: str
     minutes: int
@@ -39,7 +43,7 @@ def goes_to_slurm(options: list[str]) -> bool:
 
 
 def asked(options: list[str]) -> list[Asked]:
-    """What each rule asks for, those of one group alone; the default for rules without an entry comes first.
+    """What each rule, or group of rules for one patient or split, asks for; the default comes first.
 
     Of a profile that cannot be read as a mapping nothing is known: Snakemake has its own words for that.
     """
@@ -65,6 +69,8 @@ def _asked(values: dict[str, Any]) -> Iterator[Asked]:
     default, rules = values.get("default-resources") or {}, values.get("set-resources") or {}
     if not isinstance(default, dict) or not isinstance(rules, dict):
         return
+    groups = values.get("groups") or {}
+    together: dict[str, list[Asked]] = {}
     for rule, own in {"": {}, **rules}.items():
         if rule in SOMETIMES:
             continue
@@ -77,12 +83,21 @@ def _asked(values: dict[str, Any]) -> Iterator[Asked]:
             (f"--account={here['slurm_account']}" if here.get("slurm_account", "none") != "none" else ""),
             (f"--gres={here['gres']}" if "gres" in here else "--gpus=1" if rule == "train" else ""),
         ]
-        yield Asked(
+        one = Asked(
             rule,
             _first(here.get("runtime")),
             _first(here.get("mem_mb")),
             str(here.get("slurm_partition", "")),
-            (*filter(None, words), *str(here.get("slurm_extra", "")).split()),
+            (*filter(None, words), *shlex.split(str(here.get("slurm_extra", "")))),
+        )
+        together.setdefault(f"{groups.get(rule, rule)} {one.partition} {one.options}", []).append(one)
+    for members in together.values():
+        yield Asked(
+            ", ".join(one.rule for one in members),
+            sum(one.minutes for one in members),
+            max(one.megabytes for one in members),
+            members[0].partition,
+            members[0].options,
         )
 
 

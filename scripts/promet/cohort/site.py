@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -69,6 +70,15 @@ def _require_extra(extra: str) -> None:
     """The executor sets some options itself; it refuses these without a word for grouped jobs, and then waits for ever."""
     if not extra:
         return
+    try:
+        shlex.split(extra)
+    except ValueError:
+        raise UsageError(
+            "E_SLURM_EXTRA",
+            "PROMET_SLURM_EXTRA has a quotation mark that is not closed",
+            "options as a shell takes them",
+            "See profiles/README.md",
+        ) from None
     from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options
 
     own = [name for pattern, name in get_forbidden_slurm_options().items() if re.search(pattern, extra)]

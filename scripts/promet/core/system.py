@@ -36,7 +36,7 @@ TOLD = (
     errno.EMFILE,
     errno.ENFILE,
 )
-TOLD += (errno.ENOMEM, errno.EAGAIN)
+TOLD += (errno.ENOMEM, errno.EAGAIN, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 # What a run ends with whose job said so: exit code 75 or 2.
 CODES: dict[str, type[PrometError]] = {
     **dict.fromkeys(
@@ -51,7 +51,7 @@ CODES: dict[str, type[PrometError]] = {
         ),
         Interrupted,
     ),
-    **dict.fromkeys(("E_READ_ONLY", "E_NAME_TOO_LONG", "E_NO_PERMISSION"), UsageError),
+    **dict.fromkeys(("E_READ_ONLY", "E_NAME_TOO_LONG", "E_NO_PERMISSION", "E_NOT_A_FOLDER"), UsageError),
 }
 _NUMBER = re.compile(r"(?:os error|\berrno) (\d+)", re.IGNORECASE)
 _SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy, of a file that took only a part
@@ -92,8 +92,19 @@ def _foreign(error: BaseException) -> bool:
 
 
 def said_in(text: str) -> PrometError | None:
-    """The same from the words of a shell or another program, such as the last lines of a job's log."""
-    for number in TOLD:
+    """The same from the words of a shell or another program, such as the last lines of a job's log.
+
+    Without those that programs say of files that do not matter, such as a folder that was there already.
+    """
+    for number in (
+        *NO_ROOM,
+        *SILENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENAMETOOLONG,
+        errno.ENOMEM,
+    ):
         if os.strerror(number) in text:
             return refusal(number)
     return None
@@ -154,6 +165,13 @@ def refusal(number: int, path: object = None) -> PrometError:
             "at most 255 bytes a name, about 4000 a path",
             "Use a shorter folder, study or patient name",
         )
+    if number in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP):
+        return UsageError(
+            "E_NOT_A_FOLDER",
+            f"At {what} a file is where a folder is needed, or the other way round ({os.strerror(number)})",
+            "folders for results, registry and logs that promet makes itself",
+            "Move it away, or name another folder in the configuration",
+        )
     return UsageError(
         "E_NO_PERMISSION",
         f"You may not write or read {what}{_owner(shown)}",
@@ -192,7 +210,7 @@ def status(path: Path) -> os.statvfs_result | None:
 
 def own(path: object) -> str:
     """A path of the study, relative, or the temporary folder; '' for any other, since it may hold a name."""
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or not os.path.exists("."):
         return ""
     told = os.path.relpath(os.fsdecode(path))
     temporary = tempfile.gettempdir()
