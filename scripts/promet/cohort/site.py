@@ -203,8 +203,8 @@ def _when_nodes_are_back(job: Asked, said: str) -> bool:
     """Is this about nodes that are drained or down? sbatch tests without these, and takes jobs for them all the same."""
     if "node configuration" not in said and "nodes are busy" not in said.lower():
         return False
-    command = ["sinfo", "--all", "--noheader", "--format", "%P|%m|%G"]
-    code, answer, _ = _said([*command, "--partition", job.partition] if job.partition else command)
+    which = ["--partition", job.partition] if job.partition else ["--all"]  # sinfo refuses both together
+    code, answer, _ = _said(["sinfo", *which, "--noheader", "--format", "%P|%m|%G"])
     lines = [line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") > 1]
     if not job.partition:  # the default one is marked
         lines = [line for line in lines if line[0].endswith("*")] or lines
