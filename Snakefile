@@ -2,7 +2,6 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -15,14 +14,12 @@ sys.path.insert(0, str(SOURCE / "scripts"))
 from promet.cohort.guard import pins_decide
 from promet.cohort.plan import Plan
 from promet.cohort.planned import of_sources, of_table
+from promet.cohort.queue import be_patient
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
 
 own_commands_first()
-if find_spec("snakemake_executor_plugin_slurm"):
-    from promet.cohort.submit import Executor
-
-    Executor.stand_in()
+be_patient()
 
 
 configfile: str(SOURCE / "config/config.yaml")

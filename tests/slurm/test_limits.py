@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.slurm.cluster import ACCOUNT, Cluster, call, wait
+from tests.slurm.cluster import ACCOUNT, Cluster, call, wait, works
 from tests.slurm.conftest import NIGHT, PROFILE, Study, copied, end, with_seeds
 
 LOST = ("network", "select", "score", "fusion", "evaluation", "report")
@@ -106,7 +106,7 @@ def test_status_says_why_jobs_pend_and_an_absent_controller_loses_nothing(
 ):
     study = copied(local, tmp_path, "select", "seed-00")
     call("scontrol", "update", "nodename=gpu1", "state=drain", "reason=test")
-    head = study.promet(*RUN)
+    head = study.snakemake("lock", "--workflow-profile", PROFILE)
     try:
         wait("a pending training", lambda: call("squeue", "-h", "-p", "gpu", "-t", "PD"), 300)
         time.sleep(3)  # until the scheduler has looked at it
@@ -116,7 +116,9 @@ def test_status_says_why_jobs_pend_and_an_absent_controller_loses_nothing(
         cluster.stop_controller()
         time.sleep(SILENCE)
         cluster.start_controller()
-        call("scontrol", "update", "nodename=gpu1", "state=resume")
+        works(
+            "scontrol", "update", "nodename=gpu1", "state=resume"
+        )  # unless a new controller has forgotten it
         study.done(head, 400)
     finally:
         end(head, signal.SIGKILL)

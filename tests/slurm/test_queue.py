@@ -340,6 +340,10 @@ def test_nodes_that_are_down_today_are_no_reason_to_refuse(
         ("QOSMaxWallDurationPerJobLimit", "never start"),
         ("PartitionTimeLimit", "never start"),
         ("ReqNodeNotAvail, UnavailableNodes:gpu1", "down, drained or reserved"),
+        (
+            "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
+            "down, drained or reserved",
+        ),
         ("launch failed requeued held", "scontrol release"),
         ("SomethingNew", "SLURM's own word"),
     ],

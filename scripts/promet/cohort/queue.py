@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from promet.cohort import refusals, site
@@ -21,7 +22,7 @@ from promet.core.environment import user_number
 from promet.core.errors import UsageError
 from promet.core.words import count
 
-__all__ = ["PARTITIONS", "goes_to_slurm", "in_queue", "pending", "wait"]
+__all__ = ["PARTITIONS", "be_patient", "goes_to_slurm", "in_queue", "pending", "wait"]
 PREFIX = "promet_"  # slurm-jobname-prefix of profiles/slurm
 ATTEMPTS = 5
 
@@ -51,6 +52,14 @@ def wait(options: list[str], folder: Path = Path(".")) -> None:
                 flush=True,
             )
         time.sleep(seconds)
+
+
+def be_patient() -> None:
+    """Let ``executor: slurm`` mean that of cohort/submit.py, where SLURM's executor is installed."""
+    if find_spec("snakemake_executor_plugin_slurm"):
+        from promet.cohort.submit import Executor
+
+        Executor.stand_in()
 
 
 def in_queue(folder: Path, attempts: int = ATTEMPTS) -> dict[str, str]:

@@ -104,6 +104,8 @@ def known(said: str) -> bool:
 def pending(reason: str) -> str:
     """Why jobs pend, from squeue's word for it."""
     word = re.split(r"[,( ]", reason.strip("() "))[0]
+    if "DOWN, DRAINED" in reason or "maintenance" in reason.lower():  # a sentence instead of a word
+        word = "ReqNodeNotAvail"
     if word in _PENDING:
         return _PENDING[word]
     if re.match(r"(QOS|Assoc|MaxJobs|MaxMem|MaxCpu)", word) or word.endswith("Limit"):
