@@ -9,7 +9,8 @@ import re
 
 import numpy as np
 import pytest
-from dicom_series import DEFAULTS, SHARED_DATA, make, pixels, save, stored
+from dicom_series import DEFAULTS, SHARED_DATA, code, make, pixels, save, stored
+from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
@@ -630,5 +631,16 @@ def test_code_against_meaning_and_a_name_alone():
     with pytest.raises(DataError) as caught:
         suv.factors([Header(make(0, DEFAULTS, {}, ("C-111A1", "SRT", "^68^Gallium")))])
     assert caught.value.code == "E_PET_NUCLIDE_CONFLICT"
+    for value, meaning, right in (
+        ("C-B1031", "Fluorodeoxyglucose F^18^", F18), ("C-B1031", "", F18), ("C118961", "tracer", GA68), ("126758", "PSMA-1007 F^18^", F18),
+        ("0", "68Ga PSMA-11", GA68),
+    ):  # fmt: skip
+        named = {"RadiopharmaceuticalCodeSequence": Sequence([code(value, "SRT", meaning)])}
+        for life, names in ((F18, "18F-PSMA"), (GA68, "[68Ga]PSMA")):
+            dose = {"RadionuclideHalfLife": life, **named, "Radiopharmaceutical": names}
+            if life == right:
+                assert suv.factors(headers(life=life, dose=dose)).audit["half_life_s"] == life
+            else:
+                assert refused(life=life, dose=dose) == "E_PET_NUCLIDE_CONFLICT"
     alone = make(0, {}, {"RadionuclideHalfLife": None, "Radiopharmaceutical": "68Ga PSMA-11"}, None)
     assert suv.factors([Header(alone)]).audit["half_life_s"] == 4062.6

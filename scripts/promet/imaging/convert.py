@@ -83,7 +83,7 @@ def check_source(source: Path, tracer: str = "") -> sitk.Image:
         return convert_source(source).image
     try:
         frames = series.find_pet(source).frames
-        for path in {Path(frame.dataset.filename) for frame in frames}:
+        for path in sorted({Path(frame.dataset.filename) for frame in frames}):
             if not is_whole(path):
                 raise DataError(
                     "E_PET_TRUNCATED",

@@ -14,7 +14,6 @@ from promet.core.pin import pin as digest_of
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.imaging import likeness
 
 STAGES = ("convert", "segment", "crop", "normalise", "measure")
 TEXT = ("patient", "status", "code", "reason", "origin", "tensor_digest")
@@ -132,6 +131,8 @@ def require_one_name_each(found: dict[str, dict[str, Sidecar]], freeze: Path | N
     Raises:
         UsageError: ``E_SAME_SCAN``, ``E_WITHDRAWN_RETURNS``.
     """
+    from promet.imaging import likeness
+
     converted = {patient: stages["convert"] for patient, stages in found.items() if "convert" in stages}
     signatures = {
         patient: record.values.get("signature", []) for patient, record in converted.items() if record.ok

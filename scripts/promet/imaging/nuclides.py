@@ -75,11 +75,27 @@ def _spelled(nuclide: str) -> re.Pattern[str]:
     )
 
 
-def _names(dose: Header) -> set[str]:
-    """The nuclides that the radiopharmaceutical's name or code meaning tells."""
+@cache
+def official_name(code: str) -> str:
+    """What DICOM calls a code of CID 4021 (PET radiopharmaceuticals), of SNOMED CT, SNOMED RT or its own; '' of any other."""
+    from pydicom.sr._snomed_dict import mapping
+    from pydicom.sr.codedict import codes
+
+    value = mapping["SRT"].get(code, code)
+    radiopharmaceuticals = codes.CID4021
+    each = (getattr(radiopharmaceuticals, name) for name in radiopharmaceuticals.dir())
+    return next((str(found.meaning) for found in each if found.value == value), "") if code else ""
+
+
+def _names(dose: Header) -> list[set[str]]:
+    """The nuclides that the radiopharmaceutical's name tells, its code's meaning, and its code; nothing where none does."""
     code = dose.first("RadiopharmaceuticalCodeSequence") or Header()
-    each = [mentioned(text) for text in (dose.text("Radiopharmaceutical"), code.text("CodeMeaning")) if text]
-    return set().union(*each)
+    texts = (
+        dose.text("Radiopharmaceutical"),
+        code.text("CodeMeaning"),
+        official_name(code.text("CodeValue") or ""),
+    )
+    return [found for text in texts if text and (found := mentioned(text))]
 
 
 def named(head: Header) -> tuple[str | None, bool]:
@@ -116,8 +132,8 @@ def half_life(head: Header) -> tuple[float, list[str]]:
     given = dose.number("RadionuclideHalfLife")
     nuclide, coded = named(head)
     names = _names(dose)
-    alone = sorted(names & set(NUCLIDES))
-    if nuclide is None and not coded and not given and len(names) == 1 and alone:
+    alone = sorted(set.intersection(*names) & set(NUCLIDES)) if names else []
+    if nuclide is None and not coded and not given and len(alone) == 1:
         table = NUCLIDES[alone[0]][0]
         return table, [
             f"RadionuclideHalfLife and RadionuclideCodeSequence are missing; {table:g} s of {alone[0]}, which the "
@@ -133,10 +149,11 @@ def half_life(head: Header) -> tuple[float, list[str]]:
                 "E_PET_HALF_LIFE",
                 f"RadionuclideHalfLife is {given:g} s but the named nuclide {nuclide} has {table:g} s",
             )
-    if names and likely and likely not in names:
+    others = [found for found in names if likely and likely not in found]
+    if others:
         raise _refused(
             "E_PET_NUCLIDE_CONFLICT",
-            f"The radiopharmaceutical is called after {_listed(names)}, while RadionuclideCodeSequence or RadionuclideHalfLife "
+            f"The radiopharmaceutical is called after {_listed(others[0])}, while RadionuclideCodeSequence or RadionuclideHalfLife "
             f"are those of {likely}",
         )
     if nuclide and not given:

@@ -13,7 +13,7 @@ from functools import cache
 from promet.core.errors import DataError
 from promet.imaging.dicom import Header
 from promet.imaging.injection import injections
-from promet.imaging.nuclides import NUCLIDES, mentioned
+from promet.imaging.nuclides import NUCLIDES, mentioned, official_name
 
 PSMA = "PSMA"
 # Name -> (class, what text without blanks and signs holds). The first that fits takes its letters out of the text, so a
@@ -119,7 +119,7 @@ def in_header(head: Header) -> set[str]:
     for dose in injections(head):
         code = dose.first("RadiopharmaceuticalCodeSequence") or Header()
         texts = [dose.text("Radiopharmaceutical"), code.text("CodeMeaning")]
-        official = _meaning(code.text("CodeValue") or "")
+        official = official_name(code.text("CodeValue") or "")
         here = set().union(*(in_text(text) for text in (*texts, official) if text))
         found |= here or ({OTHER} if official else set())
     return found
@@ -135,18 +135,6 @@ def doubts(names: set[str]) -> list[str]:
     ordered = sorted(names)
     apart = [(a, b) for k, a in enumerate(ordered) for b in ordered[k + 1 :] if not alike({a}, {b})]
     return [f"The header of the PET names two tracers: {a} and {b}" for a, b in apart[:1]]
-
-
-@cache
-def _meaning(code: str) -> str:
-    """What DICOM calls a code of CID 4021 (PET radiopharmaceuticals), of SNOMED CT, SNOMED RT or its own; '' of any other."""
-    from pydicom.sr._snomed_dict import mapping
-    from pydicom.sr.codedict import codes
-
-    value = mapping["SRT"].get(code, code)
-    radiopharmaceuticals = codes.CID4021
-    each = (getattr(radiopharmaceuticals, name) for name in radiopharmaceuticals.dir())
-    return next((str(found.meaning) for found in each if found.value == value), "") if code else ""
 
 
 def alike(one: set[str], two: set[str]) -> bool:
