@@ -101,6 +101,12 @@ def test_several_files_and_blanks(called_with):
     assert typed("promet run") == "promet run -c a.yaml -c 'my study.yaml'"
 
 
+def test_renamings_stay_with_their_command(called_with):
+    called_with(["a.yaml"])
+    said = typed("say so: promet intake --renamed 001=1 --renamed 002=2; nothing was registered")
+    assert said == "say so: promet intake --renamed 001=1 --renamed 002=2 -c a.yaml; nothing was registered"
+
+
 def test_an_error_on_the_terminal_repeats_them(tmp_path):
     (tmp_path / "mine.yaml").write_text("cohort: cohort.tsv\n")
     (tmp_path / "cohort.tsv").write_text("patient\tpet\nP1\tx\nP1\tx\n")

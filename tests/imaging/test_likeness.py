@@ -33,6 +33,7 @@ AGAIN = {
     "the same": lambda image: image,
     "float32": lambda image: image.astype("float32"),
     "another slope per slice": slopes,
+    "in 12 bits": lambda image: slopes(image, 12),
     "one slope": lambda image: np.round(image / image.max() * 32767) * (image.max() / 32767),
     "slices from foot to head": lambda image: image[::-1],
     "mirrored": lambda image: image[:, :, ::-1],

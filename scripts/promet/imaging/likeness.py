@@ -8,10 +8,10 @@ import numpy as np
 
 # Ranks among the hottest voxels: single ones, which noise makes unlike in any other scan, then every second power.
 RANKS = (*range(1, 17), *(2**k for k in range(5, 16)))
-# Writing a slice anew with a slope of its own rounds a voxel by at most 2^-16 of the slice's maximum.
-# Farther ranks shift a little when a slice is left out.
-CLOSE, CLOSE_FAR = 5e-4, 0.05
-SPREAD = 1e-3
+# Writing a slice anew with a slope of its own rounds a hot voxel by 2^-16 (16 bits) to 2^-13 (12 bits) of its value. The two
+# most alike of 51 real scans (the public sarcoma set) are 9e-3 apart. Farther ranks shift when a slice is left out.
+CLOSE, CLOSE_FAR = 1.5e-4, 0.05
+SPREAD = 3e-4
 FEWEST = 6
 
 
