@@ -50,6 +50,7 @@ NAMES = {
     "MODEL_DIR ... --json": "MODEL_DIR --pet PT_SERIES --prostate prostate.nii.gz"
     " --lesions lesions.nii.gz --clinical row.json --json",
     "cd MODEL_DIR && sha256sum -c SHA256SUMS": "(cd MODEL_DIR && sha256sum -c SHA256SUMS)",
+    "--digest DIGEST": "--digest $(sha256sum MODEL_DIR/SHA256SUMS | cut -c 1-64)",
     "MODEL_DIR": "results/small/model",
     "PT_SERIES": "export/PAT-0001/PT",
     "--prostate prostate.nii.gz": "--prostate export/PAT-0001/prostate.nii.gz",

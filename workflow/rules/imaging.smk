@@ -147,5 +147,4 @@ rule picture:
         settings=lambda wc: plan.settings("picture"),
         crop=lambda wc: plan.settings("crop"),
     shell:
-        "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
-        " --crop {params.crop:q} >> {log:q} 2>&1"
+        "promet imaging picture --out {output.record:q} --pin {params.pin} --settings {params.settings:q} --crop {params.crop:q} >> {log:q} 2>&1"
