@@ -156,6 +156,26 @@ def test_planes_that_are_not_stored(tmp_path, thick, planes, each):
     assert found == pytest.approx(np.sum(frames) * 1.5 * 2.0 * each, rel=0.01)
 
 
+@pytest.mark.parametrize(("stated", "thick", "places", "taken"), [
+    (3.0, 3.0, (10, 13, 16), True), (1.0, 3.0, (10, 13, 16), False), (1.0, 5.0, (10, 13, 16), True), (1.5, 3.0, (10, 16, 19), False),
+    (3.0, 6.0, (10, 16, 22), False), (1.0, 3.0, (10, 13), True), (1.0, 3.0, (10, 11, 14), True), (3.0, 1.0, (10, 13, 16), True),
+])  # fmt: skip
+def test_a_spacing_that_the_planes_contradict(tmp_path, stated, thick, places, taken):
+    """Every plane as far from the next as it is thick, and a SpacingBetweenSlices of a third: 12 instead of 37 ml."""
+
+    def said(data):
+        measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+        measures.SpacingBetweenSlices, measures.SliceThickness = stated, thick
+
+    path = seg(tmp_path, said, FRAMES[: len(places)], places=[(1, float(z)) for z in places])
+    if not taken:
+        assert code_of(path, reference=OTHER) == "E_MASK_SEG_GEOMETRY"
+        return
+    assert read(path, reference=OTHER).sum() == pytest.approx(
+        np.sum(FRAMES[: len(places)]) * 3.0 * stated, rel=0.01
+    )
+
+
 def test_planes_by_the_images_they_were_drawn_on(tmp_path):
     """4 mm thick slices every 3 mm, of which two 15 mm apart are marked: the CT, or the PET's own voxels, tell."""
 

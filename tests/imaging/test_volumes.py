@@ -203,6 +203,34 @@ def test_a_matrix_of_other_voxels_than_the_spacing(tmp_path):
     assert code_of(lambda: read(tmp_path / "a.nii")) == "E_IMAGE_GEOMETRY"
 
 
+@pytest.mark.parametrize("array", [ORGAN, ORGAN * np.float32(1), ORGAN.astype(np.int16)])
+@pytest.mark.parametrize("start", [0.0, 100.0, 348.0, 351.0, 352.5])
+def test_where_the_voxels_begin(tmp_path, array, start):
+    """Before byte 352 ITK reads the header's last bytes as voxels, and puts the image 4, 8 or 16 mm beside its place."""
+    raw = bytearray(write(tmp_path / "a.nii", array).read_bytes())
+    assert read(tmp_path / "a.nii") == pytest.approx(48)
+    struct.pack_into("<f", raw, 108, start)
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(DataError, match="vox_offset") as caught:
+        read(tmp_path / "a.nii")
+    assert caught.value.code == "E_IMAGE_FORMAT"
+
+
+@pytest.mark.parametrize(("slope", "intercept", "worth"), [
+    (0.5, 0.25, 3.75), (-1.0, 8.0, 1.0), (0.0, 0.0, 7.0), (np.nan, 0.0, 7.0), (np.nan, np.nan, 7.0), (0.0, np.nan, 7.0),
+    (0.0, 5.0, None), (np.nan, 5.0, None), (np.inf, 0.0, None), (1.0, np.nan, None), (1.0, np.inf, None),
+])  # fmt: skip
+def test_scale_of_values(tmp_path, slope, intercept, worth):
+    """nifti1.h: a slope of 0 (nibabel writes NaN) means no scaling at all; ITK adds the intercept all the same."""
+    raw = bytearray(write(tmp_path / "a.nii", (ORGAN * 7).astype(np.int16)).read_bytes())
+    struct.pack_into("<2f", raw, 112, slope, intercept)
+    (tmp_path / "a.nii").write_bytes(raw)
+    if worth is None:
+        assert code_of(lambda: convert_source(tmp_path / "a.nii")) == "E_IMAGE_FORMAT"
+    else:
+        assert sitk.GetArrayFromImage(convert_source(tmp_path / "a.nii").image)[12, 15, 15] == worth
+
+
 def swapped(raw):
     """The other byte order, field by field of nifti1.h."""
     raw, kinds = bytearray(raw), [(0, "i"), (32, "i"), (36, "h"), (40, "8h"), (56, "3f"), (68, "4h"), (76, "8f"), (108, "3f"),

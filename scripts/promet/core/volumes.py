@@ -170,12 +170,23 @@ def _array(header: bytes, order: str) -> tuple[tuple[int, int, int], np.dtype, i
         raise _format("is one half of a pair, .hdr and .img", "a NIfTI in one file", "Save it as .nii.gz")
     dims = struct.unpack_from(f"{order}8h", header, 40)
     start = struct.unpack_from(f"{order}f", header, 108)[0]
-    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1 or not 0 <= start < 1e9:
+    if not 1 <= dims[0] <= 7 or min(dims[1 : dims[0] + 1]) < 1:
         raise _format("does not say how large it is")
+    # Below 352 some programs begin at 352, ITK within the header: by up to four voxels, all of the image is elsewhere.
+    if not (352 <= start < 1e9 and start == int(start)):
+        raise _format("does not say where its voxels begin (vox_offset)")
+    slope, intercept = struct.unpack_from(f"{order}2f", header, 112)
+    unscaled = slope == 0 or math.isnan(slope)  # then nothing is to be added either, but ITK adds it
+    if not (
+        (intercept == 0 or math.isnan(intercept))
+        if unscaled
+        else math.isfinite(slope) and math.isfinite(intercept)
+    ):
+        raise _format("does not say how its values are scaled (scl_slope, scl_inter)")
     kind = NIFTI_TYPES.get(struct.unpack_from(f"{order}h", header, 70)[0])
     if kind is None or any(n > 1 for n in dims[4 : dims[0] + 1]):
         raise not_one()
-    return (*dims[1 : dims[0] + 1], 1, 1)[:3], np.dtype(order + kind), max(int(start), 348)
+    return (*dims[1 : dims[0] + 1], 1, 1)[:3], np.dtype(order + kind), int(start)
 
 
 def _places(header: bytes, order: str) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,6 +24,7 @@ from promet.imaging.scans import Around, steps
 PLAIN, XOR = "CLOSED_PLANAR", "CLOSEDPLANAR_XOR"
 MOST_VOXELS = 2e8
 FLAT = 0.02  # share of the plane distance within which a contour must be flat and planes coincide
+FEW = 4  # planes; what a structure passes over by less is a gap in it, by more it may be two
 
 
 @dataclass
@@ -194,6 +196,10 @@ def _fill(
         )
     first = depths.min()
     rows, gap = _rows(depths, gap)
+    start = 0
+    for group in groups:
+        _check_planes([c.points for c in group], rows[start : start + len(group)])
+        start += len(group)
     used = np.unique(rows)
     if (np.diff(used) > 1).any():
         told.append(f"{int((np.diff(used) > 1).sum())} gaps between contour planes were left empty")
@@ -301,13 +307,33 @@ def _rows(depths: np.ndarray, gap: float) -> tuple[np.ndarray, float]:
     if rows[-1]:
         gap = float((planes[-1] - planes[0]) / rows[-1])
     if np.abs(planes - planes[0] - rows * gap).max() > 0.1 * gap:
-        raise DataError(
-            "E_MASK_UNEVEN",
-            "The contour planes are not evenly spaced",
-            "one plane per slice",
-            "Export it again",
-        )
+        raise _uneven()
     return rows[which], gap
+
+
+def _check_planes(contours: list[np.ndarray], rows: np.ndarray) -> None:
+    """Refuse a structure that goes on across more gaps of few planes than neighbouring planes.
+
+    One contour drawn between two slices makes the planes half as thick as all the others mean, and gaps of what is whole.
+    """
+    boxes = {
+        row: [(c.min(0)[:2], c.max(0)[:2]) for c, r in zip(contours, rows, strict=True) if r == row]
+        for row in np.unique(rows)
+    }
+    beside = gaps = 0
+    for (row, here), (following, there) in pairwise(boxes.items()):
+        beside += following - row == 1
+        gaps += 1 < following - row <= FEW and any(
+            (low < far).all() and (near < high).all() for low, high in here for near, far in there
+        )
+    if gaps > max(beside, 1):
+        raise _uneven()
+
+
+def _uneven() -> DataError:
+    return DataError(
+        "E_MASK_UNEVEN", "The contour planes are not evenly spaced", "one plane per slice", "Export it again"
+    )
 
 
 def _gap(

@@ -124,12 +124,12 @@ class _Grid:
         normal = self.axes[:, 2]
         everywhere, depths = _places([f.header for f in every])[1] @ normal, places @ normal
         head = frames[0].header
-        step = abs(head.number("SpacingBetweenSlices") or 0)
-        step = (
-            step or around.gap(drawn, self.frame, normal, np.unique(np.round(everywhere, 2)), ask=False) or 0
-        )
-        step = step or _reference_gap(reference, self.axes, self.steps, everywhere) or 0
-        self.gap = _gap(everywhere, step, abs(head.number("SliceThickness") or 0))
+        stated, thick = (abs(head.number(k) or 0) for k in ("SpacingBetweenSlices", "SliceThickness"))
+        images = around.gap(drawn, self.frame, normal, np.unique(np.round(everywhere, 2)), ask=False)
+        images = images or _reference_gap(reference, self.axes, self.steps, everywhere) or 0
+        if stated:
+            _check_stated(everywhere, stated, images, thick)
+        self.gap = _gap(everywhere, stated or images, thick)
         rows = np.round((depths - depths.min()) / self.gap).astype(int)
         if np.abs(depths - depths.min() - rows * self.gap).max() > 0.1 * self.gap:
             raise _format("has frames that are not evenly spaced", "E_MASK_UNEVEN")
@@ -275,6 +275,23 @@ def _gap(depths: np.ndarray, step: float, thick: float) -> float:
             f"has planes {least:.3g} mm apart but {step:.3g} mm thick, and does not say what lies between"
         )
     return step
+
+
+def _check_stated(depths: np.ndarray, stated: float, images: float, thick: float) -> None:
+    """Refuse a SpacingBetweenSlices that leaves all planes apart, as far as the images or SliceThickness say that planes are.
+
+    Args: as of ``_gap``; images: the distance of those it was drawn on, or 0.
+    """
+    found = np.diff(np.unique(np.round(depths, 3)))
+    found = found[found > 0.01]
+    if len(found) < 2 or found.min() <= 1.5 * stated or abs(images / stated - 1) < 0.05:
+        return
+    least = float(found.min())
+    even = np.abs(found / least - np.round(found / least)).max() < 0.05
+    if even and any(abs(least / told - 1) < 0.05 for told in (images, thick) if told):
+        raise _format(
+            f"has planes {least:.3g} mm apart, as thick as they are, but says {stated:.3g} mm (SpacingBetweenSlices)"
+        )
 
 
 def _reference_gap(
