@@ -6,9 +6,14 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
+from promet.cohort import registry
 from promet.core.errors import DataError
-from promet.imaging import tracers
+from promet.core.sidecar import QUARANTINED
+from promet.imaging import convert, tracers
+from promet.imaging.check import check_images
 from promet.imaging.dicom import Header
+from promet.imaging.settings import Imaging
+from promet.phantom import reference
 
 # Names as vendors, agencies and DICOM (CID 4021) write them.
 SPELLED = {
@@ -125,6 +130,43 @@ def test_the_table_must_not_contradict_the_header(names, life, table, refused):
     with pytest.raises(DataError) as error:
         tracers.require_alike(names, life, table)
     assert error.value.code == "E_TRACER_CONFLICT"
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A registered patient whose header says DCFPyL, and a table of him with a tracer."""
+    paths = reference.write(tmp_path / "A", "18F-DCFPyL")
+    row = {
+        "patient": "A",
+        "ct": "",
+        **{name: str(path.relative_to(tmp_path)) for name, path in paths.items()},
+    }
+    registry.intake([row], tmp_path, tmp_path / "registry")
+
+    def table(tracer):
+        cells = {**row, "tracer": tracer}
+        lines = ["\t".join(cells), "\t".join(cells.values())]
+        (tmp_path / "cohort.tsv").write_text("\n".join(lines) + "\n")
+        return tmp_path / "cohort.tsv"
+
+    return registry.images_path(tmp_path / "registry"), table
+
+
+@pytest.mark.parametrize("tracer", ["18F-PSMA-1007", "[18F]FDG", "68Ga-PSMA-11"])
+def test_in_the_pipeline_and_before_it_the_patient_is_quarantined(images, tmp_path, tracer):
+    registered, table = images
+    record = convert.convert("A", registered, tmp_path / "made/convert.json", "", None, tracer)
+    assert (record.status, record.code) == (QUARANTINED, "E_TRACER_CONFLICT")
+    (fault,) = check_images(table(tracer), Imaging())
+    assert (fault.patient, fault.column, fault.code) == ("A", "pet", "E_TRACER_CONFLICT")
+
+
+def test_a_table_that_agrees_or_says_nothing_changes_nothing(images, tmp_path):
+    registered, table = images
+    for tracer in ("18F-DCFPyL", "F-18 piflufolastat", "", "PSMA"):
+        record = convert.convert("A", registered, tmp_path / "made/convert.json", "", None, tracer)
+        assert record.ok and record.values["tracers"] == ["DCFPyL"]
+        assert list(check_images(table(tracer), Imaging())) == []
 
 
 def test_free_text_of_a_header_never_leaves(caplog):

@@ -236,7 +236,7 @@ def evaluations_work_on_it_as_it_is(capfd):
     many["synchronous_metastasis"], many["progression"] = [0, 1, 0] * 9, [1, 0, 0] * 9
     many["log_odds"] += range(27)
     many["months"] = range(3, 30)
-    many.loc[26, ["log_odds", "probability", "code"]] = [None, None, "E_X"]
+    many.loc[26, ["log_odds", "probability"]] = None
     many.to_csv("out/many.tsv", sep="\t", index=False)
     for words in (
         ["auc", "out/many.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
@@ -250,6 +250,7 @@ def evaluations_work_on_it_as_it_is(capfd):
             "--probability",
             "probability",
         ],
+        ["auc", "out/predictions.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
         ["auc", "out/predictions.parquet", "--label", "synchronous_metastasis", "--score", "log_odds"],
     ):
         evaluation(words, standalone_mode=False)

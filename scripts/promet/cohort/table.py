@@ -138,7 +138,9 @@ COLUMNS: dict[str, Column] = {
     "lesions": Column(
         "mask of the lesions in the prostate; empty = watershed", "an existing path or empty", _path
     ),
-    "tracer": Column("tracer, e.g. 18F-DCFPyL", "short text", _text),
+    "tracer": Column(
+        "tracer, e.g. 18F-DCFPyL; must not contradict the header of the PET", "short text", _text
+    ),
     "psa": _measured("PSA before treatment, ng/ml", "above 0 up to 20000", 1e-6, 20000),
     "grade_group": _measured("ISUP grade group of the biopsy", "1 to 5", 1, 5, whole=True),
     "gleason_primary": _measured("primary Gleason pattern", "1 to 5", 1, 5, whole=True),

@@ -293,8 +293,8 @@ def run(
             tracer = normalise("tracer", row.get("tracer"))
             answer = predict(opened, registry.sources(images, patient), cells, tracer)
             answer["warnings"] = told + answer["warnings"]
-        except UsageError as error:  # in a table it is this patient's fault alone
-            raise DataError(error.code, error.found, error.expected, error.remedy) from error
+        except (UsageError, DataError) as error:  # in a table it is this patient's fault alone
+            raise wording.here(error.code, error.sentence(), opened.contract) from error
         write_json(path, answer)
         return Outcome({"prediction": path}, {"model": opened.digest}, answer["warnings"])
 

@@ -17,6 +17,7 @@ REMEDY = {
     "E_MASK_LABELS": "Export the one structure alone, as a volume of 0 and 1",
     "E_MASK_AMBIGUOUS": "Give the one file that is meant",
     "E_MASK_MISSING": "Give a mask of the prostate",
+    "E_SOURCE_MISSING": "Correct the path in the table, or bring the files back",
 }
 EXPECTED = {"E_MASK_LABELS": "one label, 0 and 1", "E_MASK_MISSING": "a NIfTI, DICOM SEG or RTSTRUCT"}
 GENERAL = "Export it again, or ask those who made the model"
