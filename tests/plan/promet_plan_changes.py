@@ -1,5 +1,6 @@
 """What a person changes in a study, and names for the jobs that follow."""
 
+import json
 import os
 import re
 import shutil
@@ -88,6 +89,16 @@ def lose_times(study: Study) -> None:
     shutil.copytree(study.folder, other, copy_function=shutil.copyfile)
     shutil.copymode(study.folder / "bin/promet", other / "bin/promet")
     study.__init__(other)
+
+
+def made_anew(stage: str, part: str) -> Callable[[Study], object]:
+    """A record was written again, with the same product, and then everything was killed."""
+
+    def change(study: Study) -> None:
+        path = study.folder / "results/patients" / study.part(part) / f"{stage}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": -1}))
+
+    return change
 
 
 def own_workflow(study: Study) -> None:

@@ -23,6 +23,7 @@ from promet_plan_changes import (
     images,
     in_other_dress,
     lose_times,
+    made_anew,
     move,
     new_winner,
     nothing,
@@ -109,6 +110,12 @@ EDITS = [
         nothing,
         intake=False,
         plain_options=(*OWN, *EVERY_TRIGGER),
+    ),
+    Edit(
+        "a run killed behind a patient's last image job",
+        made_anew("normalise", "training"),
+        lambda s: {"gather", "dataset"} | DESCRIBED,
+        lambda s: {"gather", "dataset"} | TRAINED | AFTER_SCORE | DESCRIBED,
     ),
     Edit("another profile", profile, nothing, options=("--workflow-profile", "profile")),
     Edit(

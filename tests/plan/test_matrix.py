@@ -25,6 +25,9 @@ from promet_plan_edits import EDITS, EVERY_TRIGGER, Edit
 from promet_plan_study import Study
 from promet_plan_table import PAGE, page
 
+from promet.cohort.choices import Choices
+from promet.core.errors import UsageError
+
 
 def _prepared(study: Study, edit: Edit) -> Study:
     study.winner_before = study.winner()
@@ -151,6 +154,10 @@ def test_a_locked_model_is_trained_by_no_route(copy):
         assert not study.ran() & TRAINED
     assert [path.read_bytes() for path in networks] == kept
     assert study.forecast() == (set(), set())
+    sure, perhaps = study.forecast(Choices(everything=True))
+    assert "dataset" in sure and not (sure | perhaps) & TRAINED - {"select"}
+    with pytest.raises(UsageError, match="--forcerun train names no job of this study"):
+        study.forecast(Choices(again=frozenset({"train"})))
     networks[0].unlink()
     for done in (study.promet("run"), study.snakemake(), study.snakemake("--forceall")):
         assert (

@@ -29,6 +29,9 @@ FROM = {
     "bundle": ("dataset", "select", "fuse", "evaluate", "survive"),
     "report": ("gather", "score", "hindsight", "attention", *JUDGED, "tripod", "bundle"),
 }
+DIGESTS = {
+    word.partition("/")[::2] for words in FROM.values() for word in words if "/" in word
+}  # (stage, file)
 IMAGES = {"gather": ("normalise", "measure"), "dataset": ("normalise",), "report": ("picture",)}
 
 
@@ -40,10 +43,10 @@ class Graph:
     jobs: dict[Key, str] = field(default_factory=dict)  # job -> its record
 
     def __post_init__(self) -> None:
-        """Take the jobs from the plan; where buckets stand for patients, theirs are left out."""
-        own = () if self.plan.buckets else PATIENT_STAGES
+        """Take the jobs from the plan, but those of patients for whom buckets stand, and trainings of a locked model."""
+        left_out = PATIENT_STAGES if self.plan.buckets else ()
         for stage, at in self.plan.jobs():
-            if stage not in PATIENT_STAGES or stage in own:
+            if stage not in left_out and not (stage == "train" and self.plan.model_locked):
                 self.jobs[stage, *at.values()] = self.plan.sidecar(stage, **at)
 
     def key(self, stage: str, at: dict[str, str]) -> Key:

@@ -89,6 +89,8 @@ def problems(plan: Plan) -> list[UsageError]:
 
 def then_perhaps(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     """How many networks are trained again if what they are trained on comes out otherwise; nothing when it cannot."""
+    if plan.model_locked:
+        return
     stale = [job for job in jobs if job.state != "fresh"]
     dealt = bool(plan.unregistered) and not plan.frozen
     unsure = {split for split in plan.splits if dealt or _unsure(stale, split, set(plan.fit_members(split)))}

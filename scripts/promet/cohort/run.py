@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from promet.cohort import care, choices, forecast, guard, ledger, locked, queue, words
+from promet.cohort import care, choices, forecast, guard, ledger, locked, queue, times, words
 from promet.cohort.edges import Graph
 from promet.cohort.forecast import Step, steps
 from promet.cohort.lock import MARK, Lock, end, held, running, snakemake_here
@@ -252,8 +252,8 @@ def _adopt(jobs: list[Job], snakemake: Snakemake) -> None:
 
     What does not fit its pin is forced afterwards, so that nothing wrong is blessed.
     """
-    known = Path(".snakemake/metadata")
-    if any(job.state == "fresh" for job in jobs) and not (known.is_dir() and any(known.iterdir())):
+    fresh = [job.path for job in jobs if job.state == "fresh"]
+    if fresh and not times.remembered(fresh):
         print("Snakemake's history of these results is gone; their own records stand in for it", flush=True)
         snakemake("all", "--touch", "--forceall", "--quiet", "all", *_profile(snakemake.options))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from promet.cohort import times
+from promet.cohort.edges import Graph
 from promet.cohort.plan import PATIENT_STAGES, Plan
 from promet.cohort.words import Reasons
 from promet.core import checksums
@@ -89,6 +91,7 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
                 job.state, job.why = "stale", f"made from an older {older[0]}"
         elif checksums.NAME in record.products and (damage := _damage(Path(path), record)):
             job.state, job.why = "stale", damage
+    _note_newer(plan, jobs)
     made = {job.at["patient"] for job in jobs if job.stage in PATIENT_STAGES and job.state != "missing"}
     finished = any(job.stage == "report" and job.state != "missing" for job in jobs)
     for job in jobs:
@@ -97,6 +100,15 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         elif job.state == "missing" and finished and "split" in job.at and job.stage != "train":
             job.why = "its record is gone"
     return jobs
+
+
+def _note_newer(plan: Plan, jobs: list[Job]) -> None:
+    """A run that was killed between two jobs left a product newer than what was made from it."""
+    newer = times.outdated(Graph(plan))
+    for job in jobs if newer else ():
+        before = newer.get((job.stage, *job.at.values()))
+        if before and job.state == "fresh":
+            job.state, job.why = "stale", f"made from an older {before}"
 
 
 def _damage(path: Path, record: Sidecar) -> str:
