@@ -117,7 +117,6 @@ def other_rules(study: Study) -> None:
     """As if a new promet called its jobs otherwise: each command, environment and list of inputs is another one."""
     own_workflow(study)
     code = study.folder / "code"
-    (code / "envs").unlink()
     shutil.copytree(ROOT / "envs", code / "surroundings")
     for path in (code / "surroundings").glob("*.yaml"):
         path.write_text(path.read_text() + "# newer\n")
