@@ -3,6 +3,7 @@
 The right values are written out from the physics: SUV per Bq/ml = weight in g / (dose * 2^(-uptake / half-life)).
 """
 
+import copy
 import math
 import random
 import re
@@ -467,6 +468,25 @@ def test_long_lived_nuclides():
     assert refused({"SeriesDate": "20250105"}, life=CU64) == "E_PET_SERIES_DATE"
 
 
+@pytest.mark.parametrize("life", [CU64, ZR89, I124])
+def test_a_date_without_an_hour_has_it_from_the_time(life):
+    """DICOM lets a date-time end behind its date: two days are two days (of Cu-64 a 14th was left), not less than one."""
+    dated = {"RadiopharmaceuticalStartDateTime": "20241231", "RadiopharmaceuticalStartTime": "100000"}
+    result = suv.factors(headers(life=life, dose=dated))
+    np.testing.assert_allclose(result.slopes, per_bq(49 * 3600, life))
+    assert not any("missing" in w for w in result.warnings)
+    made = headers(life=life, dose=dated)
+    for header in made:
+        items = header.layers[0].RadiopharmaceuticalInformationSequence
+        items.append(copy.deepcopy(items[0]))
+        items[1].RadiopharmaceuticalStartDateTime = "20250101"
+    with pytest.raises(DataError) as caught:
+        suv.factors(made)
+    assert caught.value.code == "E_PET_TWO_INJECTIONS"
+    short = suv.factors(headers(dose={**dated, "RadiopharmaceuticalStartDateTime": "20250102"}))
+    assert short.audit["uptake_s"] == 3600 and not short.warnings
+
+
 def test_dates_that_were_taken_out():
     none = {"SeriesDate": None, "AcquisitionDate": "", "StudyDate": None}
     for injected in (when("20250102100000"), {"RadiopharmaceuticalStartDateTime": None}):
@@ -505,6 +525,14 @@ def test_one_time_for_everything(erased, life, date):
 def test_noon_is_told():
     result = suv.factors(headers({"SeriesTime": "120000", "AcquisitionTime": "120000"}))
     assert result.audit["uptake_s"] == 7200 and any("noon or midnight" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize("text", ["20241229000000", "20241229000000.000000"])
+def test_an_injection_at_midnight_is_told(text):
+    """Its time was erased, that of the scan was not: the day of Zr-89 remains, hours of it are guessed."""
+    told = suv.factors(headers(life=ZR89, dose=when(text))).warnings
+    assert told == ["The injection is at midnight to the second, as anonymisers write: please check"]
+    assert not suv.factors(headers(life=ZR89, dose=when("20241229000001"))).warnings
 
 
 def test_a_moment_of_correction_of_another_day():

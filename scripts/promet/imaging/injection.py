@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
-from promet.imaging.clock import moment_of, second_of
+from promet.imaging.clock import DAY, Moment, day_of, moment_of, second_of
 from promet.imaging.dicom import Header
 
 
@@ -47,6 +47,18 @@ def injection(head: Header) -> Header:
     return items[0] if items else Header()
 
 
+def start_of(item: Header) -> tuple[Moment | None, float | None]:
+    """When an item was injected: date and time, and RadiopharmaceuticalStartTime in s; a date without an hour has it from there."""
+    text, second = (
+        item.text("RadiopharmaceuticalStartDateTime"),
+        second_of(item.text("RadiopharmaceuticalStartTime")),
+    )
+    day = day_of(text)
+    if day is not None and second is not None:
+        return Moment(day * DAY + second), second
+    return moment_of(text), second
+
+
 def _sequence(head: Header, keyword: str) -> list[Dataset]:
     return [item for item in head.raw(keyword) or () if isinstance(item, Dataset)]
 
@@ -61,8 +73,7 @@ def _said(item: Header) -> tuple:
     return (
         item.number("RadionuclideTotalDose"),
         item.number("RadionuclideHalfLife"),
-        second_of(item.text("RadiopharmaceuticalStartTime")),
-        moment_of(item.text("RadiopharmaceuticalStartDateTime")),
+        *start_of(item),
         code.text("CodeValue"),
         code.text("CodeMeaning"),
         item.text("Radiopharmaceutical"),

@@ -6,9 +6,9 @@ import math
 from typing import Any, Protocol
 
 from promet.core.errors import DataError
-from promet.imaging.clock import DAY, hands, known, moment_of, on, second_of, whole_zones
+from promet.imaging.clock import DAY, hands, known, on, whole_zones
 from promet.imaging.dicom import Header
-from promet.imaging.injection import injection
+from promet.imaging.injection import injection, start_of
 
 SLACK = 1.0  # s; SeriesTime without a fraction may seem later than an acquisition with one
 MINUTE = 60.0
@@ -41,9 +41,7 @@ def injected(
     Args:
         own: the reference was given with an offset from UTC that is not said of the other times.
     """
-    dose = injection(head)
-    moment = moment_of(dose.text("RadiopharmaceuticalStartDateTime"))
-    second = second_of(dose.text("RadiopharmaceuticalStartTime"))
+    moment, second = start_of(injection(head))
     if moment is None and second is None:
         raise refused(
             "E_PET_INJECTION_TIME",
@@ -151,11 +149,15 @@ def check_uptake(seconds: float, begun: float, life: float, result: Result) -> N
 def check_placeholder(head: Header, moments: list[float | None], result: Result) -> None:
     """Noon or midnight to the second is what anonymisers write."""
     clocks = {time % DAY for time in moments if time is not None}
+    moment, second = start_of(injection(head))
+    written = second if moment is None else moment.second % DAY
     if not clocks or not clocks <= {0.0, DAY / 2}:
+        if written == 0:
+            result.warnings.append(
+                "The injection is at midnight to the second, as anonymisers write: please check"
+            )
         return
-    second = second_of(injection(head).text("RadiopharmaceuticalStartTime"))
-    moment = moment_of(injection(head).text("RadiopharmaceuticalStartDateTime"))
-    if (second if moment is None else moment.second % DAY) in clocks:
+    if written in clocks:
         raise refused(
             "E_PET_TIMES_ERASED",
             "Injection and scan are at noon or midnight to the second: the times are those of an anonymiser, not of the "
