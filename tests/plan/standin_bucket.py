@@ -11,7 +11,7 @@ from promet.imaging import bucket
 STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py")), "imaging"]
 
 
-def maker(images, imaging):
+def maker(images, imaging, *_):
     def make(stage, patient, out, pin):
         out.parent.mkdir(parents=True, exist_ok=True)  # Snakemake does it for a job of his own
         words = {"patient": patient, "registry": images, "out": out, "pin": pin}
