@@ -66,6 +66,40 @@ def test_emptied_after_a_freeze_is_another_model(study, column, part, capsys):
     assert "E_MODEL_LOCKED" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("gone", ["row", "role", "synchronous_metastasis"])
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_who_left_the_fit_parts_before_a_freeze_stays_out_of_its_model(study, gone, part, capsys):
+    """Neither blocks the frozen study nor comes into it later, and a withdrawal then needs no waiver."""
+    name, row = (found := one_of(part)), study.rows[found]
+    study.drop(name) if gone == "row" else study.put(name, **{gone: ""})
+    study.intake()
+    commands.freeze(study.configfiles, "v1", "")
+    said = capsys.readouterr().out
+    assert f"without row, role or label now, so only scored even if these come back: {name}\n" in said
+    assert ledger.excluded("registry", "s") == {name} and study.plan().problems == []
+    study.rows[name] = row
+    study.save()
+    study.intake()
+    assert study.plan().problems == [] and ledger.excluded("registry", "s") == {name}
+    study.drop(name)
+    assert study.plan().problems == []
+    with pytest.raises(UsageError) as error:
+        ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+    assert error.value.code == "E_NO_WAIVER"
+
+
+@pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
+def test_the_new_study_that_the_refusal_offers_trains_without_the_emptied(study, column, capsys):
+    commands.freeze(study.configfiles, "v1", "")
+    name = one_of("training")
+    study.put(name, **{column: ""})
+    commands.freeze(study.configfiles, "v2", "next")
+    study.config["study"] = "next"
+    study.save()
+    plan = study.plan()
+    assert name not in plan.fit_members("00") and ledger.excluded("registry", "next") == {name}
+
+
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
 def test_emptied_of_a_test_patient_the_model_stays(study, column):
     commands.freeze(study.configfiles, "v1", "")

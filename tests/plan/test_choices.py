@@ -53,6 +53,8 @@ def test_every_option_of_snakemake_is_decided():
         (("report",), "target"),
         (("--cores", "4", "--touch"), "touch"),
         (("-kt",), "touch"),  # and joined letters
+        (("--executor", "touch"), "executor touch"),
+        (("-e", "dryrun"), "executor dryrun"),
         (("--batch", "gather=1/2"), "batch"),
         (("--allowed-rules", "gather"), "allowed-rules"),
         (("--consider-ancient", "fuse=0"), "consider-ancient"),

@@ -102,6 +102,7 @@ REFUSED = {
         _INTERNAL,
     ),
 }
+IDLE = ("touch", "dryrun")  # executors under which jobs end at once and nothing is made
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ def read(options: list[str], configfiles: list[Path], snakefile: Path) -> Choice
                 f"promet run does not take {option}, on the command line or from a profile",
                 remedy=reason[0].upper() + reason[1:],
             )
+    if chosen.executor in IDLE:
+        raise UsageError(
+            "E_OPTION",
+            f"promet run does not take --executor {chosen.executor}, on the command line or from a profile",
+            remedy="It runs nothing: -n says what would run",
+        )
     return Choices(
         chosen.dryrun,
         chosen.unlock,

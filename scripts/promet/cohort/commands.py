@@ -182,10 +182,15 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     if not into:
         plan = Plan(config, lenient=True)
         unused = _quarantined(plan, {man for split in plan.splits for man in plan.fit_members(split)})
-        ledger.close(config.registry, config.study, name, unused)
+        left = ledger.left_fit(plan.entries, table.read(config.cohort))
+        ledger.close(config.registry, config.study, name, {*unused, *left})
         say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
             say(f"quarantined now, so only scored even if mended later: {words.named(unused, 8)}")
+        if left:
+            say(
+                f"without row, role or label now, so only scored even if these come back: {words.named(left, 8)}"
+            )
         say("Next: promet run")
         return EXIT_OK
     if not ledger.freeze_name(config.registry, config.study):
@@ -197,10 +202,10 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     path = ledger.ledger_path(config.registry, into)
     if ledger.read(path):
         raise UsageError("E_STUDY_EXISTS", f"There is a study {into} already", "the name of a new study")
-    split = config.split
+    split, rows = config.split, table.read(config.cohort)
     entries = ledger.next_generation(
         ledger.read(ledger.ledger_path(config.registry, config.study)),
-        table.read(config.cohort),
+        rows,
         split.ratios,
         list(split.stratify),
         split.repeats,
@@ -208,7 +213,8 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     )
     ledger.append(path, entries)
     fitted = {entry.patient for entry in entries if entry.part in FIT}
-    ledger.close(config.registry, into, name, _quarantined(Plan(config, lenient=True), fitted))
+    unused = _quarantined(Plan(config, lenient=True), fitted)
+    ledger.close(config.registry, into, name, {*unused, *ledger.left_fit(entries, rows)})
     parts = Counter(entry.part for entry in entries if entry.split == "00")
     say(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
     more = f"{typed('promet run')} -c {into}.yaml"

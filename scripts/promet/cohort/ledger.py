@@ -118,7 +118,7 @@ def freeze_name(registry: str | Path, study: str) -> str:
 
 
 def excluded(registry: str | Path, study: str) -> set[str]:
-    """Members of the fit parts who stay out of a frozen model, since their images could not be used at the freeze."""
+    """Members of the fit parts who stay out of a frozen model, since they could not be fitted on at the freeze."""
     return set(_freeze(registry, study).get("excluded", []))
 
 
@@ -138,6 +138,13 @@ def come_back(waived: dict[str, dict[str, str]], named: Container[str]) -> Usage
         "no row of a withdrawn patient: none of the images may be processed again",
         "Delete the row; with a new consent the patient belongs into a new study with a registry of its own",
     )
+
+
+def left_fit(entries: Iterable[Entry], rows: list[Row]) -> list[str]:
+    """Who was dealt to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
+    known = {row["patient"]: row for row in rows}
+    dealt = {entry.patient: entry.part for entry in entries if entry.part in PARTS[:2]}
+    return sorted(name for name, part in dealt.items() if name not in known or not holds(part, known[name]))
 
 
 def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = ()) -> str:
@@ -345,7 +352,8 @@ def close(registry: str | Path, study: str, name: str, excluded: Iterable[str] =
     Args:
         registry, study: whose ledger.
         name: of the freeze.
-        excluded: members of the fit parts whose images could not be used so far; they stay out, even when mended.
+        excluded: members of the fit parts whose images, row, role or label could not be used so far; they stay out, even
+            when mended.
     """
     path = freeze_path(registry, study)
     if path.exists():
@@ -387,6 +395,7 @@ def waive(
             remedy="Delete the row first; a waiver is for patients who withdrew",
         )
     held = {entry.patient for entry in read(ledger_path(registry, study)) if entry.part in PARTS[:2]}
+    held -= excluded(registry, study)
     name = freeze_name(registry, study)
     if not name or patient not in held:
         raise UsageError(

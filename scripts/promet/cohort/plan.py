@@ -210,7 +210,8 @@ class Plan:
     def _withdrawn(self) -> UsageError | None:
         """A frozen study cannot lose a fitted patient in silence: it would be another model."""
         fitted = {entry.patient for entry in self._entries if entry.part in FIT}
-        gone = sorted(fitted - set(self.rows) - set(self.waived))
+        out = ledger.excluded(self.config["registry"], self.study)
+        gone = sorted(fitted - set(self.rows) - set(self.waived) - out)
         if not (self.frozen and gone):
             return None
         return UsageError(
