@@ -1,9 +1,12 @@
 """Masks from NIfTI, SEG and RTSTRUCT on the PET grid, against volumes known by formula and by other software."""
 
+import copy
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_series import CT_CLASS, SHARED_DATA, circle, code, save, write, write_rtstruct
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from shapes import grid, millilitres
@@ -191,6 +194,18 @@ def test_missing_planes_are_left_empty_and_told_of(tmp_path):
     assert millilitres(mask) == pytest.approx(np.pi * 4 * 0.3 * len(kept), rel=0.02)
     depth = sitk.GetArrayFromImage(mask).any(axis=(1, 2))
     assert (~depth[10:31]).sum() == 3 and told == ["2 gaps between contour planes were left empty"]
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_contours_of_no_roi_are_not_left_out(tmp_path, also):
+    """Renumbered by half: the ROI seems empty, which would be no lesion, or holds only some of what was drawn."""
+    path = write_rtstruct(tmp_path / "rt.dcm", {"P": [circle(0, 0, z, 20.0) for z in Z]})
+    data = dcmread(path)
+    if also:
+        data.ROIContourSequence.append(copy.deepcopy(data.ROIContourSequence[0]))
+    data.ROIContourSequence[-1].ReferencedROINumber = 99
+    data.save_as(path)
+    assert refused(path, grid((2.0, 2.0, 3.0), (60, 60, 41)), "P") == "E_MASK_UNUSABLE"
 
 
 def test_a_contour_between_two_slices_thins_no_others(tmp_path):

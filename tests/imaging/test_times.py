@@ -318,6 +318,20 @@ def test_what_is_not_clear_is_refused_in_any_order(code, changes):
         assert caught.value.code == code
 
 
+def test_decay_factors_tell_that_series_time_is_wrong():
+    """A DecayFactor is what a slice was multiplied with: with FrameReferenceTime it outweighs a SeriesTime half an hour early."""
+    changes = {
+        "SeriesTime": at(-1800), "AcquisitionTime": own_beds(300), "ActualFrameDuration": 240000,
+        "FrameReferenceTime": beds(300, 240), "DecayFactor": lambda i: 2 ** ((300 * (i // BED) + mean(240)) / F18),
+    }  # fmt: skip
+    for seed in range(4):
+        result = suv.factors(shuffled(headers(changes), seed))
+        np.testing.assert_allclose(result.slopes, per_bq(3600), rtol=1e-6)
+        assert any("SeriesTime fits neither" in w for w in result.warnings)
+    for more in ({"FrameReferenceTime": 0}, {"DecayFactor": 1.0}):
+        assert refused({**changes, **more}) == "E_PET_SCAN_START"
+
+
 @pytest.mark.parametrize("to_mean", [True, False])
 def test_not_decay_corrected_beds_with_one_time(to_mean):
     """Each bed decayed until it was measured: its own start is that of the scan and its offset."""

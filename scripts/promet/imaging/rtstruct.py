@@ -42,16 +42,19 @@ def read(
 
     Raises:
         DataError: E_MASK_ROI_MISSING, E_MASK_NO_CONTOUR (nothing is drawn), E_MASK_UNUSABLE (something is, but no closed
-            contour), E_MASK_POINTS (unreadable), E_MASK_BENT,
+            contour, or of no ROI), E_MASK_POINTS (unreadable), E_MASK_BENT,
             E_MASK_UNEVEN (planes), E_MASK_FRAMES, E_MASK_AMBIGUOUS, E_MASK_THICKNESS.
     """
     chosen, frame = _chosen(data, choose, told)
+    known = {int(item.ROINumber) for item in data.StructureSetROISequence}
     if "ROIContourSequence" not in data:
         raise KeyError("ROIContourSequence")  # as of any other element that every structure set has
     groups: dict[int, list[Drawn]] = defaultdict(list)
     instances, drawn, specks, others, planes = set(), 0, 0, 0, []
     for item in data.ROIContourSequence or ():
         number = int(item.ReferencedROINumber)
+        if number not in known and item.get("ContourSequence"):
+            raise unusable("it has contours that belong to none of its ROIs (ReferencedROINumber)")
         for contour in item.get("ContourSequence") or ():
             if number not in chosen:
                 if contour.get("ContourGeometricType") in (PLAIN, XOR):
@@ -62,7 +65,7 @@ def read(
                 str(i.ReferencedSOPInstanceUID) for i in contour.get("ContourImageSequence") or ()
             )
             kind, points = (
-                str(contour.get("ContourGeometricType") or "").strip(),
+                str(contour.get("ContourGeometricType") or "").strip().upper(),
                 contours.once(_points(contour)),
             )
             if len(points) < 3:

@@ -146,8 +146,10 @@ def _reference(
     else:
         apart = slices.apart(taken)
         if share_of(apart, life) > APART and taken == series and not beside and not confirmed(taken):
+            # Where FrameReferenceTime is 0 the decay factors stand for it, and cannot confirm themselves.
+            others = witnesses if any(header.number("FrameReferenceTime") for header in headers) else makers
             agreed = [
-                moment for moment in makers if abs(slices.apart(moment)) < MINUTE and moment <= first + SLACK
+                moment for moment in others if abs(slices.apart(moment)) < MINUTE and moment <= first + SLACK
             ]
             if not agreed:
                 raise refused(
@@ -155,10 +157,13 @@ def _reference(
                     f"SeriesTime and FrameReferenceTime tell scan starts {abs(apart):.0f} s apart, by which SUV would "
                     f"differ by {100 * share_of(apart, life):.0f} %, and nothing else says which is right",
                 )
-            taken, rule = min(agreed), "the maker's own scan start, which FrameReferenceTime confirms"
+            taken, rule = (
+                min(agreed),
+                "the maker's own scan start or that of DecayFactor, which FrameReferenceTime confirms",
+            )
             apart = slices.apart(taken)
             result.warnings.append(
-                "SeriesTime fits neither FrameReferenceTime nor the maker's own scan start and was not used"
+                "SeriesTime fits neither FrameReferenceTime nor the scan start that the maker or DecayFactor tells, and was not used"
             )
         result.audit["computed_back_minus_reference_s"] = round(apart, 3)
         share = share_of(apart, life)
