@@ -231,6 +231,34 @@ def test_scale_of_values(tmp_path, slope, intercept, worth):
         assert sitk.GetArrayFromImage(convert_source(tmp_path / "a.nii").image)[12, 15, 15] == worth
 
 
+@pytest.mark.parametrize(("name", "old", "new", "expected"), [
+    ("a.nrrd", b"directions: (4,0,0)", b"directions: (4,1,0)", "E_IMAGE_SHEARED"),
+    ("a.mha", b"TransformMatrix = 1 0 0", b"TransformMatrix = 1 0.2 0", "E_IMAGE_SHEARED"),
+    ("a.nrrd", b"kinds:", b'space units: "cm" "cm" "cm"\nkinds:', "E_IMAGE_GEOMETRY"),
+    ("a.nrrd", b"kinds:", b'space units: "mm" "mm" "mm"\nkinds:', None),
+    ("a.mha", b"ElementType", b"HeaderSize = 10\nElementType", "E_IMAGE_FORMAT"),
+    ("a.mha", b"ElementType", b"HeaderSize = 0\nElementType", None),
+])  # fmt: skip
+def test_places_of_nrrd_and_metaimage(tmp_path, name, old, new, expected):
+    """What NIfTI is refused for: slanting axes (they were straightened), other units than mm (10 times too small)."""
+    path = write(tmp_path / name)
+    raw = path.read_bytes()
+    assert raw.count(old) == 1
+    path.write_bytes(raw.replace(old, new) + bytes(10 if b"HeaderSize = 10" in new else 0))
+    other = grid((2.0, 2.0, 2.0), (80, 80, 80), (5.0, -7.0, 40.0))
+    if expected is None:
+        assert read(path) == pytest.approx(48)
+    else:
+        assert code_of(lambda: read_mask(path, other, "x")) == expected
+
+
+@pytest.mark.parametrize("value", [1e-5, 1 / 65535, -1e-6])
+def test_values_of_nearly_nothing_are_no_empty_mask(tmp_path, value):
+    """As of a scale that was written twice; an empty mask would be no lesion."""
+    assert code_of(lambda: read(write(tmp_path / "a.nii", ORGAN * np.float32(value)))) == "E_MASK_UNUSABLE"
+    assert code_of(lambda: read(write(tmp_path / "a.nii", ORGAN * np.float32(0)))) == "E_MASK_EMPTY"
+
+
 def swapped(raw):
     """The other byte order, field by field of nifti1.h."""
     raw, kinds = bytearray(raw), [(0, "i"), (32, "i"), (36, "h"), (40, "8h"), (56, "3f"), (68, "4h"), (76, "8f"), (108, "3f"),

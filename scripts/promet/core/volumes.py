@@ -257,6 +257,13 @@ def _nrrd(handle: BinaryIO, path: Path) -> Stated:
             "does not say how it lies in the body (space, space directions, space origin)",
             "E_IMAGE_ORIENTATION",
         )
+    if set(re.findall(r'"([^"]*)"', fields.get("space units", "").lower())) - {
+        "mm",
+        "millimeter",
+        "millimeters",
+        "",
+    }:
+        raise geometry_error("gives its lengths in another unit than mm")
     needed = math.prod(map(int, sizes)) * NRRD_BYTES[kind]
     lies = None if attached else _beside(path)
     if attached and {"data file", "datafile"} & set(fields):
@@ -292,6 +299,8 @@ def _meta(handle: BinaryIO, path: Path) -> Stated:
         )
     needed = math.prod(map(int, sizes)) * kind * int(fields.get("ElementNumberOfChannels", "1") or 1)
     local = fields["ElementDataFile"].upper() == "LOCAL"
+    if local and skip not in ("0", "-1"):  # from which byte on it counts is read in two ways
+        raise _format("leaves bytes out before voxels in the same file (HeaderSize)", "no HeaderSize")
     if not local and not path.name.lower().endswith(HEADERS):
         raise _format("names another file for its voxels", "the suffix .mhd for such a header")
     lies = None if local else _beside(path)

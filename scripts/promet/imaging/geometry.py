@@ -345,7 +345,10 @@ def _check_geometry(image: sitk.Image) -> None:
     if not np.isfinite(numbers).all() or min(image.GetSpacing()) <= 0:
         raise volumes.geometry_error("has no finite orientation and spacing")
     axes = np.reshape(image.GetDirection(), (3, 3))
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4:
+    apart = np.abs(axes.T @ axes - np.eye(3)).max()
+    if apart > volumes.SHEAR:
+        raise volumes.geometry_error("has axes that are not perpendicular", "E_IMAGE_SHEARED")
+    if apart > 1e-4:
         left, _, right = np.linalg.svd(axes)
         axes = left @ right
         image.SetDirection(axes.ravel().tolist())

@@ -154,6 +154,8 @@ def _from_volume(
     kinds = np.unique(sitk.GetArrayViewFromImage(image)).astype(np.float64)
     nearest = np.round(kinds)
     if (np.abs(kinds - nearest) <= WHOLE_NUMBER * np.maximum(1, np.abs(kinds))).all():
+        if kinds.any() and not nearest.any():
+            raise unusable(f"its values reach no more than {np.abs(kinds).max():.2g}")
         return _labelled(image, np.unique(nearest[nearest != 0]), choose, by_name)
     if by_name and not choose.label:
         raise missing(len(kinds), "labels")
