@@ -113,6 +113,16 @@ def test_convert_reads_what_the_registry_counts(tmp_path):
     assert sorted(files_of(tmp_path)) == list_files(tmp_path) == [tmp_path / "1.dcm", tmp_path / "sub/2.dcm"]
 
 
+def test_what_intake_does_not_count_as_a_file_is_none_for_check_either(paper):
+    for name in ("link", "pipe"):
+        (paper.folder / name).mkdir()
+    (paper.folder / "link/1").symlink_to("nowhere")
+    os.mkfifo(paper.folder / "pipe/1")
+    paper.put("D0", pet="link")
+    paper.put("D1", pet="pipe")
+    assert [fault.found for fault in check("cohort.tsv")] == ["no file in it"] * 2
+
+
 def test_a_folder_of_nothing_but_leftovers_is_empty(paper):
     for name in ("left/.DS_Store", "left/@eaDir/1"):
         put(paper.folder / name)
@@ -126,7 +136,11 @@ def test_a_folder_of_nothing_but_leftovers_is_empty(paper):
     ["site", "tracer", "role", "ct", "lesions", "psa", "clinical_t", "months", "synchronous_metastasis"],
 )
 @pytest.mark.parametrize(
-    "word", ["NA", "n/a", "-", "unknown", "#N/A", "#NV", "Unbekannt", "?", "NULL", " – "]
+    "word",
+    [
+        *("NA", "n/a", "-", "unknown", "#N/A", "#NV", "Unbekannt", "?", "NULL", " – ", "#WERT!", "——", "…"),
+        *("(blank)", "[unknown]", "<leer>", "N. A.", "n\\a", "not reported", "Nicht erhoben"),
+    ],
 )
 def test_a_word_for_nothing_is_told_to_be_an_empty_cell(paper, column, word):
     paper.put("P0", **{column: word})

@@ -122,6 +122,21 @@ def test_spreadsheet_noise_changes_nothing(write, tmp_path):
     assert [row["patient"] for row in rows] == ["P1", "P2"]
 
 
+@pytest.mark.parametrize(
+    "site", ["Sankt  Jörg", " Sankt\u00a0Jörg", "Sankt Jo\u0308rg", "Sankt\u2009Jörg\u3000"]
+)
+def test_one_hospital_however_its_blanks_and_umlauts_are_composed(write, site):
+    """Also for the stages, which read the table themselves: two hospitals that look the same would be compared."""
+    from promet.evaluation.tables import read_cohort
+    from promet.report.read import study
+
+    path = write({"patient": "P1", "site": "Sankt Jörg"}, {"patient": "P2", "site": site})
+    assert {row["site"] for row in read(path)} == {"Sankt Jörg"}
+    assert {row["site"] for row in read_cohort(path).values()} == {"Sankt Jörg"}
+    told = study(path.parent / "none", path, path.parent / "no ledger", "{}")
+    assert {row["site"] for row in told.rows} == {"Sankt Jörg"}
+
+
 def test_normalise():
     assert normalise("psa", " 7.500 ") == "7.5"
     assert normalise("psa", "1e1") == "10"

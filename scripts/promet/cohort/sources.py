@@ -80,7 +80,7 @@ def _holds(folder: Path) -> tuple[bool, int]:
     for here, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not left_behind(name)]
         links += sum(os.path.islink(os.path.join(here, name)) for name in folders)
-        if any(not left_behind(name) for name in names):
+        if any(not left_behind(name) and os.path.isfile(os.path.join(here, name)) for name in names):
             return True, links
     return False, links
 

@@ -15,59 +15,24 @@ from pathlib import Path
 from promet.cohort.sources import lacking, source
 from promet.core import tnm
 from promet.core.errors import UsageError
-from promet.core.rows import MISSING, Damage, Table, instead, parse, scan, shown, whole
+from promet.core.rows import MISSING, Damage, Table, instead, parse, scan, shown, tidy, whole
 
 Row = dict[str, str]
 
 # What other tables write for a missing number.
 SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
-# What people write for a value that is not there; as a site they would be a hospital. #N/A and the like are Excel's.
-ABSENT = MISSING | {
-    *(
-        "-",
-        "--",
-        "---",
-        "–",
-        "—",
-        "?",
-        "??",
-        "..",
-        "...",
-        "*",
-        "n.a.",
-        "na.",
-        "n.a",
-        "nd",
-        "n.d.",
-        "nil",
-        "<na>",
-        "(null)",
-    ),
-    *(
-        "unknown",
-        "unk",
-        "unkn",
-        "missing",
-        "not available",
-        "not applicable",
-        "not known",
-        "not done",
-        "tbd",
-        "none given",
-    ),
-    *(
-        "unbekannt",
-        "keine angabe",
-        "k.a.",
-        "k. a.",
-        "fehlt",
-        "fehlend",
-        "nicht bekannt",
-        "entfällt",
-        "inconnu",
-        "desconocido",
-    ),
+# What people write for a value that is not there, without its signs ("n.a.", "n/a" and "(N/A)" are "n a"); as a site they
+# would be a hospital.
+ABSENT = {
+    *(word for word in MISSING if word.isalpha()),
+    *("n a", "nd", "n d", "nil", "unk", "unkn", "blank", "empty", "undefined", "pending", "missing", "tbd"),
+    *("unknown", "not available", "not applicable", "not known", "not done", "not reported", "not recorded"),
+    *("not documented", "not specified", "no data", "none given"),
+    *("unbekannt", "keine angabe", "ohne angabe", "k a", "fehlt", "fehlend", "leer", "nicht bekannt"),
+    *("nicht erhoben", "entfällt", "inconnu", "desconocido", "sconosciuto", "onbekend"),
+    *("non disponible", "no disponible", "non disponibile"),
 }
+EXCEL_ERROR = re.compile(r"#.{0,7}[!?/va]", re.IGNORECASE)  # #N/A, #NV, #REF!, #WERT!, #NAME?
 ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -182,13 +147,13 @@ class Fault:
 
 @lru_cache(maxsize=1 << 16)  # most cells of a large table repeat
 def normalise(column: str, text: str | None) -> str:
-    """Make a cell canonical: no outer or repeated blanks; 7.50 -> 7.5, so that re-saving changes nothing.
+    """Make a cell canonical: ``tidy``, and 7.50 -> 7.5, so that re-saving changes nothing.
 
     Paths stay as they are, since every blank may be part of a name.
     """
     if column in SOURCES:
         return text if text and text.strip() else ""
-    text = " ".join((text or "").split())
+    text = tidy(text or "")
     if text and column in COLUMNS and COLUMNS[column].numeric:
         value = parse(text)
         return text if value is None else f"{value:.12g}"
@@ -354,8 +319,9 @@ def _instead(column: Column, value: str) -> str:
 
 
 def _absent(value: str) -> bool:
-    text = value.strip().lower()
-    return bool(text) and (text in ABSENT or (text[0] == "#" and text[-1] in "!?/va" and len(text) < 10))
+    text = value.strip()
+    words = " ".join(re.sub(r"[\W_]+", " ", text).lower().split())
+    return bool(text) and (not words or words in ABSENT or bool(EXCEL_ERROR.fullmatch(text)))
 
 
 def _check_source(line: int, name: str, value: str, base: Path) -> Iterable[Fault]:

@@ -160,6 +160,11 @@ def read_table(path: str | Path, delimiter: str = "\t") -> list[dict[str, str]]:
     return [dict(zip(table.names, (cell.strip() for cell in cells), strict=True)) for _, cells in table.rows]
 
 
+def tidy(text: str) -> str:
+    """A cell without what nobody sees: blanks at its ends, repeated or of another kind, letters composed another way."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def whole(path: str | Path, delimiter: str = "\t", known: Collection[str] = ()) -> Table:
     """``scan`` of a file without any damage.
 

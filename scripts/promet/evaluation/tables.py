@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import UsageError
-from promet.core.rows import MISSING, instead, parse, read_table, shown, whole
+from promet.core.rows import MISSING, instead, parse, read_table, shown, tidy, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +18,8 @@ FLAGS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
 def read_cohort(path: str | Path) -> dict[str, dict[str, str]]:
-    """Patient -> row of the cohort table, cells stripped."""
-    return {row["patient"]: row for row in read_table(path)}
+    """Patient -> row of the cohort table, cells ``tidy``: no hospital is two."""
+    return {row["patient"]: {name: tidy(cell) for name, cell in row.items()} for row in read_table(path)}
 
 
 def read_any(path: str | Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
 from promet.core.parts import holds
-from promet.core.rows import read_table
+from promet.core.rows import read_table, tidy
 from promet.core.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -213,7 +213,8 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         values = json.loads(config)
     except ValueError as error:
         raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
-    rows = sorted(table(cohort), key=lambda row: row.get("patient", ""))
+    rows = [{name: tidy(cell) for name, cell in row.items()} for row in table(cohort)]
+    rows.sort(key=lambda row: row.get("patient", ""))
     if not rows or any(not row.get("patient") for row in rows):
         raise UsageError("E_TABLE_EMPTY", "The cohort table is missing, or a row has no patient")
     known = {row["patient"]: row for row in rows}
