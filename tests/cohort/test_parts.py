@@ -174,6 +174,26 @@ def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
     study.intake()
 
 
+def test_nor_does_the_row_return_for_another_study_of_the_registry(study):
+    commands.freeze(study.configfiles, "v1", "")
+    name = one_of("training")
+    row = study.rows[name]
+    study.drop(name)
+    ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+    commands.freeze(study.configfiles, "v2", "next")
+    study.config["study"] = "next"
+    for again in (row | {"patient": "new-name"}, row):
+        study.rows = {patient: r for patient, r in study.rows.items() if r["pet"] != row["pet"]}
+        study.rows[again["patient"]] = again
+        study.save()
+        with pytest.raises(UsageError) as error:
+            commands.intake(study.configfiles, False, False)
+        assert error.value.code == "E_WITHDRAWN_RETURNS"
+    with pytest.raises(UsageError) as error:
+        study.plan()
+    assert error.value.code == "E_WITHDRAWN_RETURNS"
+
+
 @pytest.mark.parametrize("labels", ["0" * 12, "1" * 12, "0" * 11 + "1"])
 def test_labels_that_cannot_train_are_said_by_check_and_intake(paper, capsys, labels):
     paper.rows = {}

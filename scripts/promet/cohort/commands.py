@@ -56,7 +56,7 @@ def intake(
         say(f"{count(len(names), 'patient')} renamed: ledger, registry and results go by the new name")
     if ledger.mend(path):
         say("the split ledger had lost rows; they are back from its copy")
-    waived = ledger.waivers(config.registry, config.study)
+    waived = ledger.withdrawn(config.registry)
     if back := ledger.come_back(waived, {row["patient"] for row in rows}):
         raise back
     split = config.split

@@ -127,6 +127,12 @@ def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
     return _freeze(registry, study).get("waivers", {})
 
 
+def withdrawn(registry: str | Path) -> dict[str, dict[str, str]]:
+    """The waivers of every study of a registry: who withdrew from one is processed for none."""
+    studies = sorted(path.parent.name for path in Path(registry).glob("*/freeze.json"))
+    return {patient: entry for study in studies for patient, entry in waivers(registry, study).items()}
+
+
 def come_back(waived: dict[str, dict[str, str]], named: Container[str]) -> UsageError | None:
     """Why nothing may go on while somebody whom a waiver withdrew stands in the table again; None when nobody does."""
     back = sorted(patient for patient in waived if patient in named)

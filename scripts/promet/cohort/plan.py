@@ -60,7 +60,7 @@ class Plan:
         self._first = first_names(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)
-        back = ledger.come_back(self.waived, self.rows)
+        back = ledger.come_back(ledger.withdrawn(config["registry"]), self.rows)
         self.problems = [
             problem
             for problem in (back, self._intake_needed(), self._withdrawn(), self._emptied())

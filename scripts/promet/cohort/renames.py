@@ -110,7 +110,7 @@ def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
         taken = new in known or new in held or (patients / new).exists()
         if taken and new not in renamed:
             raise _other(f"{new} has been registered as another patient")
-        if any(old in ledger.waivers(at.registry, path.parent.name) for path in ledgers):
+        if old in ledger.withdrawn(at.registry):
             raise _other(f"{old} was withdrawn by a waiver")
     base = at.table
     pets = {new: source(base, here[new]["pet"]) for new in renamed.values() if here[new]["pet"]}
