@@ -35,8 +35,13 @@ TOLD = (
     errno.ENAMETOOLONG,
     errno.EMFILE,
     errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
 )
-TOLD += (errno.ENOMEM, errno.EAGAIN, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP)
 # What a run ends with whose job said so: exit code 75 or 2.
 CODES: dict[str, type[PrometError]] = {
     **dict.fromkeys(

@@ -13,8 +13,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def shift(one: np.ndarray, other: np.ndarray, size: tuple[int, ...]) -> tuple[fl
     return float(np.linalg.norm(apart, axis=1).max()), float(np.linalg.norm(voxels, axis=1).max())
 
 
-def _nifti(handle: BinaryIO, name: str) -> Stated:
+def _nifti(handle: BufferedIOBase, name: str) -> Stated:
     header = handle.read(352)
     if len(header) < 348:
         raise _cut()
@@ -147,7 +147,8 @@ def _nifti(handle: BinaryIO, name: str) -> Stated:
     for _ in _blocks(handle):  # to its checksum
         pass
     if len(stated.places) == 2:
-        mm, voxels = shift(*stated.places, size)
+        one, other = stated.places
+        mm, voxels = shift(one, other, size)
         if voxels > APART:
             raise DataError(
                 "E_IMAGE_PLACES",
@@ -231,7 +232,7 @@ def _places(header: bytes, order: str) -> list[np.ndarray]:
     return places
 
 
-def _nrrd(handle: BinaryIO, path: Path) -> Stated:
+def _nrrd(handle: BufferedIOBase, path: Path) -> Stated:
     fields: dict[str, str] = {}
     for line in _lines(handle, attached := not path.name.lower().endswith(HEADERS)):
         if not line:
@@ -269,13 +270,13 @@ def _nrrd(handle: BinaryIO, path: Path) -> Stated:
     if attached and {"data file", "datafile"} & set(fields):
         raise _format("names another file for its voxels", "the suffix .nhdr for such a header")
     with open(lies, "rb") if lies else handle as data, gzip.open(data) if coded != "raw" else data as plain:
-        there = sum(map(len, _blocks(plain)))
+        there = sum(len(block) for block in _blocks(plain))
     if there < needed or (skip != "-1" and there != needed + int(skip)):
         raise _cut(there - max(int(skip), 0), needed)
     return Stated(f"volume{'.nrrd' if attached else '.nhdr'}", lies)
 
 
-def _meta(handle: BinaryIO, path: Path) -> Stated:
+def _meta(handle: BufferedIOBase, path: Path) -> Stated:
     fields: dict[str, str] = {}
     for line in _lines(handle, True):
         key, found, value = line.partition("=")
@@ -326,7 +327,7 @@ def _beside(path: Path) -> Path:
     return found
 
 
-def _lines(handle: BinaryIO, ends: bool) -> Iterator[str]:
+def _lines(handle: BufferedIOBase, ends: bool) -> Iterator[str]:
     """Lines of a header in text; one that ``ends`` before its voxels must not end with the file."""
     read = 0
     while line := handle.readline(LONGEST):
@@ -338,7 +339,7 @@ def _lines(handle: BinaryIO, ends: bool) -> Iterator[str]:
         raise _cut()
 
 
-def _blocks(handle: BinaryIO) -> Iterator[bytes]:
+def _blocks(handle: BufferedIOBase) -> Iterator[bytes]:
     while block := handle.read(BLOCK):
         yield block
 

@@ -117,7 +117,7 @@ def floored(fused: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
     Args:
         fused: naive_bayes.json.
     """
-    found = {}
+    found: dict[str, dict[str, list[str]]] = {}
     for model, told in fused["models"].items():
         mine = {
             name: [word for word, floor in zip(("without", "with"), entry["floored"], strict=True) if floor]

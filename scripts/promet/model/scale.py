@@ -62,11 +62,11 @@ def judge(found: dict[str, float | None], training: dict[str, Any], trusted: boo
     if entry and value is not None and value <= 0:
         raise _off(f"SUV {value:.2g}", entry)
     outside, factor, least = beyond(value, entry, TOLD)
-    if beyond(value, entry, REFUSED)[0] and not 1 / LEAST_FACTOR < factor < LEAST_FACTOR:
+    if entry and beyond(value, entry, REFUSED)[0] and not 1 / LEAST_FACTOR < factor < LEAST_FACTOR:
         raise _off(
             f"SUV {value:.2g}, {factor:.2g} times the mean of the fitted patients{_likely(factor)}", entry
         )
-    if outside:
+    if entry and outside:
         told.append(
             f"The uptake around the prostate (SUV {value:.2g}) is {factor:.2g} times the mean of the {entry['n']} fitted patients, "
             f"outside of where 99 of 100 like them would lie{_likely(factor)}: check units, dose and weight."
