@@ -1,5 +1,6 @@
 """How tests are spread over processes, and what one leaves to the next."""
 
+import logging
 import os
 import sys
 
@@ -31,3 +32,11 @@ def _tiny_numbers():
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """A prediction in the test's own process keeps the log silent: not for the next test."""
+    level = logging.getLogger("promet").level
+    yield
+    logging.getLogger("promet").setLevel(level)

@@ -18,7 +18,8 @@ DOOR = SCRIPTS / "promet/cli.py"  # the commands behind it are imported when the
 RUN = {
     "imaging": ["imaging/*.py"],
     "network": ["network/*.py"],
-    "analysis": ["fusion/*.py", "evaluation/*.py", "report/*.py", "model/bundle.py"],
+    "analysis": ["fusion/*.py", "evaluation/*.py", "report/*.py"],
+    "model": ["model/bundle.py"],
 }
 
 

@@ -96,7 +96,8 @@ def test_a_right_volume_says_what_would_have_shown(model, study, tmp_path):
 
 def phantoms(folder, number=24):
     """What around.measure says of phantoms at full size, as drawn and with the array flipped along z under its masks."""
-    Sidecar("segment", "").write(folder / "segment.json")
+    for stage in ("convert", "segment"):
+        Sidecar(stage, "").write(folder / f"{stage}.json")
     found = []
     for index in range(number):
         suv, spacing, gland, lesions = body.pet_suv(patient_truth(5, index, "development", 1.0))

@@ -246,7 +246,9 @@ def every(patients: str, stages=None) -> list[str]:
 
 
 @pytest.fixture
-def job(tmp_path):
+def job(tmp_path, monkeypatch):
+    # The stand-ins have no images; that sources are held against the registry is tested in tests/cohort/test_registry.py.
+    monkeypatch.setattr(bucket, "_as_planned", lambda make, *_: make)
     lines = ["patient\tsource\tpath\tdigest\tfiles\tbytes"]
     lines += [f"{name}\tpet\tx\t{name}\t1\t1" for name in "ABC"]
     (tmp_path / "images.tsv").write_text("\n".join(lines) + "\n")
@@ -263,7 +265,7 @@ def job(tmp_path):
                 Imaging().model_dump(mode="json"),
                 tmp_path / name / "bucket.json",
                 pin,
-                stages,
+                make=stages,
             )
         return stages.ran
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import snakemake_executor_plugin_slurm as slurm
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards
@@ -70,6 +70,13 @@ class Executor(slurm.Executor):
                 self.told.add(text)
                 self.logger.warning(text)
             self.ending.wait(TRIES if alone else site.number("POLL", 20))
+
+    def get_account_arg(self, job) -> Iterator[str]:
+        """The option of sbatch; none where the profile names no account: SLURM then takes the user's own."""
+        if job.resources.get("slurm_account") == "none":
+            yield ""
+        else:
+            yield from super().get_account_arg(job)
 
     def _refused(self, job) -> str:
         """Submit; what was said against it, or nothing."""
