@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TARGET ?= training
 
-.PHONY: env demo quick test test-slurm lint docs bench clean
+.PHONY: env demo test test-slurm lint docs bench clean
 
 env: .venv/ready
 
