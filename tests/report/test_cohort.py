@@ -29,7 +29,7 @@ def test_flow_holds_every_patient_once(full):
 
 
 def test_flow_and_table_1_count_alike(full, tmp_path):
-    """Also a development patient who came after the freeze, and one who was cured after it."""
+    """Also a development patient who came after the freeze, and one whose data were mended after it."""
     ledger = tmp_path / "ledger.tsv"
     lines = full.ledger.read_text().splitlines()
     late, cured, still = lines[1].split("\t")[1], lines[5].split("\t")[1], "PH002"
