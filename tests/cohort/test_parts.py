@@ -1,14 +1,17 @@
 """Role or label emptied, a withdrawn patient's row again, labels that cannot train: each is said before any image is worked on."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from promet.cohort import commands, ledger
 from promet.cohort.check import check
+from promet.core import parts
 from promet.core.errors import UsageError
-from promet.core.parts import holds
+from promet.core.rows import read_table
+from promet.core.sidecar import Sidecar
 
 
 @pytest.fixture
@@ -25,9 +28,15 @@ def one_of(part):
 
 def test_who_keeps_a_part():
     full = {"role": "development", "synchronous_metastasis": "0"}
-    assert holds("training", full) and holds("test", {}) and holds("metachronous", {"role": ""})
+    assert (
+        parts.holds("training", full)
+        and parts.holds("test", {})
+        and parts.holds("metachronous", {"role": ""})
+    )
     for column in full:
-        assert not holds("validation", {**full, column: " "}) and holds("prospective", {**full, column: ""})
+        assert not parts.holds("validation", {**full, column: " "}) and parts.holds(
+            "prospective", {**full, column: ""}
+        )
 
 
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
@@ -109,45 +118,89 @@ def test_emptied_of_a_test_patient_the_model_stays(study, column):
     assert not {"dataset", "train", "select"} & set(study.why())
 
 
-def test_the_stages_count_as_the_plan_does(study, tmp_path):
-    """dataset, fuse, table 1, buckets and report read the ledger themselves: the same rule in each."""
+def as_the_stages_count(split, names, tmp_path):
+    """Patient -> part, as fuse, report and table 1 have it; and who is in the fit set, as buckets and dataset have it."""
     import pandas as pd
 
     from promet.evaluation import table1
     from promet.fusion import inputs
     from promet.imaging.bucket import members
+    from promet.network.data import read_members
+    from promet.network.dataset import dataset
+    from promet.network.settings import Dataset
     from promet.report import read as report
 
-    emptied = {one_of("training"): "role", one_of("validation"): "synchronous_metastasis"}
-    for name, column in emptied.items():
-        study.put(name, **{column: ""})
+    book, cohort = Path("registry/s/ledger.tsv"), Path("cohort.tsv")
+    rows = {row["patient"]: row for row in read_table(cohort)}
+    measures = pd.DataFrame({"patient": names, "status": "ok", "tensor_digest": "", "suv_peak": 1.0})
+    scores = pd.DataFrame(columns=["patient", "tensor_digest", "cnn_score"])
+    fused, _ = inputs.gather(rows.values(), parts.current(book, rows).get(split, {}), scores, measures)
+    told = report.study(
+        Path("results/s"), cohort, book, json.dumps({"study": "s", "split": {"repeats": 2}})
+    ).splits[split]
+    counted = [
+        dict(zip(fused["patient"], fused["part"], strict=True)),
+        {name: told.part(name) for name in names},
+    ]
+    first = parts.current(book, rows, set())[0]
+    groups = table1.frame(rows, measures, None, 48.0, first)
+    late = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
+    fits = [{name for k in range(4) for name in members(f"fit-{k}", 4, cohort, book, 2)}]
+    try:
+        dataset(Path("results/patients"), book, cohort, split, tmp_path / "d/dataset.json", "", Dataset())
+        fits.append({member.patient for member in read_members(tmp_path / "d/fit.json")[1]})
+    except UsageError as error:
+        fits.append(error.code)
+    return counted, late, fits
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_the_stages_count_as_the_plan_does(study, tmp_path, monkeypatch, seed):
+    """Roles and labels emptied, rows gone, a freeze, exclusions at it, waivers: one rule for plan and stages."""
+    monkeypatch.setattr("promet.network.dataset.require_both_labels", lambda members: None)
+    draw = random.Random(seed)
+    study.config["split"] = {"repeats": 2}
+    study.save()
     study.intake()
-    plan, book, cohort = study.plan(), Path("registry/s/ledger.tsv"), Path("cohort.tsv")
-    measures = pd.DataFrame(
-        {"patient": list(plan.rows), "status": "ok", "tensor_digest": "", "suv_peak": 1.0}
-    )
-    fused, _ = inputs.gather(
-        inputs.read_table(cohort),
-        inputs.parts(book, 0),
-        pd.DataFrame(columns=["patient", "tensor_digest", "cnn_score"]),
-        measures,
-    )
-    wanted = {name: plan.part("00", name) for name in plan.rows}
-    assert dict(zip(fused["patient"], fused["part"], strict=True)) == wanted
-    config = json.dumps({"study": "s", "split": {"repeats": 1}})
-    told = report.study(Path("results/s"), cohort, book, config)
-    assert {name: told.splits[0].part(name) for name in plan.rows} == wanted
-    groups = table1.frame(
-        {row["patient"]: row for row in inputs.read_table(cohort)},
-        measures,
-        None,
-        48.0,
-        inputs.parts(book, 0),
-    )
-    scored = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
-    assert scored == {name for name, part in wanted.items() if part == "prospective"}
-    fit = {name for k in range(4) for name in members(f"fit-{k}", 4, cohort, book, 1)}
-    assert fit == set(plan.fit_members("00"))
+    everyone = sorted(study.rows)
+    for name in everyone:
+        folder = Path("results/patients", name)
+        Sidecar("normalise", "", digest=name, products={"tensor.npy": name}).write(folder / "normalise.json")
+        if name.startswith("D") and draw.random() < 0.3:
+            study.put(name, **{draw.choice(["role", "synchronous_metastasis"]): ""})
+        elif draw.random() < 0.15:
+            study.drop(name)
+    if frozen := seed % 3 > 0:
+        out = [name for name in everyone if draw.random() < 0.3]
+        gone = {name: {"reason": "", "date": ""} for name in everyone if name not in study.rows and seed % 2}
+        freeze = {"name": "v1", "date": "", "excluded": out, **({"waivers": gone} if gone else {})}
+        Path("registry/s/freeze.json").write_text(json.dumps(freeze))
+    plan = study.plan(lenient=True)
+    assert set(plan.rows) == set(study.rows)
+    fitted = {name for split in plan.splits for name in plan.fit_members(split)}
+    for split in (0, 1):
+        counted, late, fits = as_the_stages_count(split, list(plan.rows), tmp_path)
+        wanted = {name: plan.part(f"{split:02d}", name) for name in plan.rows}
+        assert counted == [wanted, wanted]
+        assert split or late == {name for name, part in wanted.items() if part == "prospective"}
+        assert fits[0] == fitted
+        blocked = any(problem.code == "E_MODEL_LOCKED" for problem in plan.problems)
+        refused = blocked and fits[1] == "E_MODEL_LOCKED"
+        assert refused or fits[1] == set(plan.fit_members(f"{split:02d}"))
+    if frozen:
+        assert not fitted & set(out)
+
+
+def test_who_was_excluded_at_the_freeze_and_comes_back_is_in_no_part(study):
+    name, row = (found := one_of("training")), study.rows[found]
+    study.drop(name)
+    study.intake()
+    commands.freeze(study.configfiles, "v1", "")
+    study.rows[name] = row
+    study.save()
+    study.intake()
+    plan = study.plan()
+    assert plan.part("00", name) == "prospective" and name not in plan.fit_members("00")
 
 
 def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):

@@ -94,7 +94,7 @@ def test_men_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
     measures.loc[2, "status"] = "quarantined"
 
     def counts() -> tuple[int, int]:
-        parts = table1.members(ledger, measures)
+        parts = table1.members(ledger, rows, measures)
         made = table1.study(table1.frame(rows, measures, None, 48.0, parts))
         by = {g["name"]: g["n"] for g in made["groups"]}
         return by["Development, no metastasis"], by["Prospective"]

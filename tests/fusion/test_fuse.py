@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sklearn.naive_bayes import GaussianNB
 from typer.testing import CliRunner
 
+from promet.core import parts
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
@@ -213,11 +214,11 @@ def test_ledger_is_read_by_split(study) -> None:
     patient = study.of("training")[0]
     study.ledger.append({"split": "1", "patient": patient, "part": "test", "freeze": "one"})
     paths = study.write()
-    assert inputs.parts(paths["ledger"], 0)[patient] == "training"
-    assert inputs.parts(paths["ledger"], 1) == {patient: "test"}
+    assert parts.dealt(paths["ledger"])[0][patient] == "training"
+    assert parts.dealt(paths["ledger"])[1] == {patient: "test"}
     study.ledger.append({"split": "0", "patient": patient, "part": "test", "freeze": "two"})
     with pytest.raises(IntegrityError, match="two parts"):
-        inputs.parts(study.write()["ledger"], 0)
+        parts.dealt(study.write()["ledger"])
 
 
 @pytest.mark.parametrize(
@@ -258,6 +259,8 @@ def test_command_line_is_light() -> None:
 def test_who_was_quarantined_at_the_freeze_is_prospective(tmp_path) -> None:
     rows = ["split\tpatient\tpart", "0\tP1\ttraining", "0\tP2\ttraining", ""]
     (tmp_path / "ledger.tsv").write_text("\n".join(rows))
-    assert inputs.parts(tmp_path / "ledger.tsv", 0) == {"P1": "training", "P2": "training"}
+    ledger, table = tmp_path / "ledger.tsv", {"P1": {}, "P2": {}}
+    assert parts.current(ledger, table)[0] == {"P1": "training", "P2": "training"}
     (tmp_path / "freeze.json").write_text('{"name": "v1", "excluded": ["P2"]}')
-    assert inputs.parts(tmp_path / "ledger.tsv", 0) == {"P1": "training"}
+    assert parts.current(ledger, table)[0] == {"P1": "training", "P2": "prospective"}
+    assert parts.current(ledger, table, {"P2"})[0]["P2"] == "training"

@@ -42,7 +42,8 @@ def test_flow_and_table_1_count_alike(full, tmp_path):
     for box in flow.count_flow(study, split).boxes:
         boxes["Development" if box.part in flow.DEVELOPMENT else box.part.capitalize()] += box.total
     measures = pd.read_parquet(full.study / "gather/patients.parquet")
-    rows = table1.frame(read_cohort(full.cohort), measures, None, 48.0, table1.members(ledger, measures))
+    table = read_cohort(full.cohort)
+    rows = table1.frame(table, measures, None, 48.0, table1.members(ledger, table, measures))
     assert Counter(name.split(",")[0] for name in rows["group"]) == boxes
     assert boxes["Prospective"] == 4
     caption = draw(study, split, tmp_path / "figures", patient_level=False).drawn["flow"].caption

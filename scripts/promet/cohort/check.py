@@ -118,7 +118,8 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
         found += [problem for problem in plan.problems if problem.code != "E_INTAKE_NEEDED"]
         if not plan.problems and (problem := locked.problem(plan)):
             found.append(problem)
-        if plan.frozen and (members := _members(plan) & lost):
+        fitted = {man for split in plan.splits for man in plan.fit_members(split)}
+        if plan.frozen and (members := fitted & lost):
             found.append(
                 UsageError(
                     "E_FROZEN_MEMBER",
@@ -146,12 +147,6 @@ def _cannot_train(config: Config, rows: list[table.Row], lost: set[str]) -> str:
     )
     out = ledger.excluded(config.registry, config.study)
     return ledger.cannot_train([*entries, *added], rows, out | lost)
-
-
-def _members(plan: Plan) -> set[str]:
-    """On whom the model of a frozen study is fitted."""
-    fitted = {man for split in plan.splits for man in plan.fit_members(split)}
-    return fitted - ledger.excluded(plan.config["registry"], plan.study)
 
 
 def same_images(twins: list[list[str]]) -> UsageError:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from promet.cohort.table import Row
+from promet.core import parts
 from promet.core.errors import UsageError
-from promet.core.files import read_json, write_json, write_text
-from promet.core.parts import holds
+from promet.core.files import write_json, write_text
+from promet.core.parts import DEALT as PARTS
+from promet.core.parts import PROSPECTIVE, holds
 from promet.core.reads import content
 
-PARTS = ("training", "validation", "test")
-METACHRONOUS, PROSPECTIVE = "metachronous", "prospective"
+METACHRONOUS = "metachronous"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def ledger_path(registry: str | Path, study: str) -> Path:
 
 def freeze_path(registry: str | Path, study: str) -> Path:
     """Path of the file that says the study's split is closed."""
-    return Path(registry) / study / "freeze.json"
+    return Path(registry) / study / parts.FREEZE
 
 
 def sealed_path(registry: str | Path, study: str) -> Path:
@@ -73,11 +74,6 @@ def mend(path: str | Path) -> bool:
         return False
     write_text(ledger, kept.decode())
     return True
-
-
-def part_now(entry: Entry, row: Row) -> str:
-    """The part that an entry stands for with this row of the table."""
-    return entry.part if holds(entry.part, row) else PROSPECTIVE
 
 
 def read(path: str | Path) -> list[Entry]:
@@ -119,7 +115,7 @@ def freeze_name(registry: str | Path, study: str) -> str:
 
 def excluded(registry: str | Path, study: str) -> set[str]:
     """Members of the fit parts who stay out of a frozen model, since they could not be fitted on at the freeze."""
-    return set(_freeze(registry, study).get("excluded", []))
+    return parts.excluded(ledger_path(registry, study))
 
 
 def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
@@ -129,7 +125,7 @@ def waivers(registry: str | Path, study: str) -> dict[str, dict[str, str]]:
 
 def withdrawn(registry: str | Path) -> dict[str, dict[str, str]]:
     """The waivers of every study of a registry: who withdrew from one is processed for none."""
-    studies = sorted(path.parent.name for path in Path(registry).glob("*/freeze.json"))
+    studies = sorted(path.parent.name for path in Path(registry).glob(f"*/{parts.FREEZE}"))
     return {patient: entry for study in studies for patient, entry in waivers(registry, study).items()}
 
 
@@ -176,18 +172,7 @@ def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[
 
 
 def _freeze(registry: str | Path, study: str) -> dict[str, Any]:
-    path = freeze_path(registry, study)
-    if not path.exists():
-        return {}
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise UsageError(
-            "E_FREEZE_BROKEN",
-            "The file freeze.json of this study is damaged",
-            "the JSON that promet freeze wrote",
-            f"Delete it and freeze again: rm {path} && promet freeze NAME; then promet waive for each waiver there was",
-        ) from error
+    return parts.freeze(freeze_path(registry, study))
 
 
 def _order(patient: str, split: int, salt: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promet.cohort import ledger
 from promet.cohort.concerns import CLINICAL, OUTCOME, flat, stage_settings
 from promet.cohort.plan import LOCKED_SPLIT as SPLIT
 from promet.cohort.words import Reasons
@@ -27,8 +26,7 @@ def made_from(plan: Plan) -> dict[str, str]:
 
     Images are not in it: another file may give the same tensor.
     """
-    out = ledger.excluded(plan.config["registry"], plan.study)
-    men = [man for man in plan.fit_members(SPLIT) if man not in out]
+    men = plan.fit_members(SPLIT)
     inputs = {name for chosen in plan.config["fusion"]["models"].values() for name in chosen}
     columns = [*OUTCOME[:1], *(name for name in CLINICAL if INPUT.get(name, name) in inputs)]
     settings = {"network.seeds": plan.config["network"]["seeds"]}

@@ -17,6 +17,7 @@ from promet.cohort.concerns import FIT, USED, flat, stage_settings, table_uses
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.parts import holds
+from promet.core.parts import now as part_now
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.renamed import first_names
@@ -60,6 +61,7 @@ class Plan:
         self._first = first_names(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)
+        self._excluded = ledger.excluded(config["registry"], self.study)
         back = ledger.come_back(ledger.withdrawn(config["registry"]), self.rows)
         self.problems = [
             problem
@@ -106,7 +108,8 @@ class Plan:
         parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
         for entry in self._entries:
             if entry.split in parts and entry.patient in self.rows:
-                parts[entry.split][entry.patient] = ledger.part_now(entry, self.rows[entry.patient])
+                row, out = self.rows[entry.patient], entry.patient in self._excluded
+                parts[entry.split][entry.patient] = part_now(entry.part, row, out)
         return parts
 
     def part(self, split: str, patient: str) -> str:
@@ -210,8 +213,7 @@ class Plan:
     def _withdrawn(self) -> UsageError | None:
         """A frozen study cannot lose a fitted patient in silence: it would be another model."""
         fitted = {entry.patient for entry in self._entries if entry.part in FIT}
-        out = ledger.excluded(self.config["registry"], self.study)
-        gone = sorted(fitted - set(self.rows) - set(self.waived) - out)
+        gone = sorted(fitted - set(self.rows) - set(self.waived) - self._excluded)
         if not (self.frozen and gone):
             return None
         return UsageError(
@@ -225,12 +227,11 @@ class Plan:
 
     def _emptied(self) -> UsageError | None:
         """Nor can one of them lose role or label: that patient would be only scored, and the model another one."""
-        out = ledger.excluded(self.config["registry"], self.study)
         emptied = sorted(
             {
                 entry.patient
                 for entry in self._entries
-                if entry.part in FIT and entry.patient not in out and entry.patient in self.rows
+                if entry.part in FIT and entry.patient not in self._excluded and entry.patient in self.rows
                 if not holds(entry.part, self.rows[entry.patient])
             }
         )

@@ -21,6 +21,8 @@ from promet.cohort.sources import source as located
 from promet.cohort.table import Row
 from promet.core import reads
 from promet.core.errors import IntegrityError
+from promet.core.parts import excluded
+from promet.core.parts import now as part_now
 from promet.core.pin import pin as digest_of
 
 if TYPE_CHECKING:
@@ -113,9 +115,9 @@ class Tables:
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
         here = [entry for entry in entries if entry.split == self.split and entry.patient in rows]
-        parts |= (
-            {entry.patient: ledger.part_now(entry, rows[entry.patient]) for entry in here} if parts else {}
-        )
+        if parts:
+            out = excluded(self.ledger)
+            parts |= {e.patient: part_now(e.part, rows[e.patient], e.patient in out) for e in here}
         for what, planned, found in (
             ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
             ("split ledger", self.dealt, _dealt(rows, entries)),

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.errors import IntegrityError
-from promet.core.files import read_json, write_json
-from promet.core.parts import holds
-from promet.core.rows import number, read_table
+from promet.core.files import write_json
+from promet.core.parts import DEALT as DEVELOPMENT
+from promet.core.parts import current
+from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.labels import outcome
@@ -76,7 +77,6 @@ MISSABLE = (
     "primary_score",
     "psma_expression",
 )
-DEVELOPMENT = ("training", "validation", "test")
 GROUPS = (
     "Development, no metastasis",
     "Development, metastasis",
@@ -98,7 +98,7 @@ def frame(
 ) -> pd.DataFrame:
     """One row per patient: patient, group, label (of the development cohort, else NaN) and every variable.
 
-    ``parts``: patient -> part of the ledger, who is not in it is prospective whatever the role; without it the role counts.
+    ``parts``: patient -> part, who is not in it is prospective whatever the role; without it the role counts.
     """
     import pandas as pd
 
@@ -108,7 +108,6 @@ def frame(
         role = given.get("role", "")
         if parts is not None:
             part = parts.get(patient, "")
-            part = part if holds(part, given) else ""
             role = "development" if part in DEVELOPMENT else part
         group, label = _group(role, given, horizon)
         row: dict[str, Any] = {"patient": patient, "group": group, "label": label}
@@ -298,8 +297,9 @@ def table1(
         import pandas as pd
 
         measured = pd.read_parquet(measures)
-        parts = members(ledger, measured) if ledger else None
-        table = frame(read_cohort(cohort), measured, patients, settings.horizon_months, parts)
+        rows = read_cohort(cohort)
+        parts = members(ledger, rows, measured) if ledger else None
+        table = frame(rows, measured, patients, settings.horizon_months, parts)
         found = study(table)
         product = out.with_name(PRODUCT)
         write_json(product, found)
@@ -331,18 +331,11 @@ def table1(
     )
 
 
-def members(ledger: Path, measures: pd.DataFrame) -> dict[str, str]:
-    """Patient -> part of the first split; who was quarantined at the freeze and is usable now is in none, as in fusion."""
-    rows = read_table(ledger)
-    first = min((row["split"] for row in rows), default="")
-    freeze = ledger.with_name("freeze.json")
-    out = set(read_json(freeze).get("excluded", [])) if freeze.exists() else set()
-    usable = set(measures.loc[measures["status"] != "quarantined", "patient"]) if out else set()
-    return {
-        row["patient"]: row["part"]
-        for row in rows
-        if row["split"] == first and row["patient"] not in out & usable
-    }
+def members(ledger: Path, rows: dict[str, dict[str, str]], measures: pd.DataFrame) -> dict[str, str]:
+    """Patient -> part of the first split; a quarantined patient is counted in the part in which they were lost."""
+    lost = set(measures.loc[measures["status"] == "quarantined", "patient"])
+    found = current(ledger, rows, lost)
+    return found[min(found)] if found else {}
 
 
 def _group(role: str, row: dict[str, str], horizon: float) -> tuple[str, float]:

@@ -9,7 +9,9 @@ import numpy as np
 
 from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
+from promet.core.parts import current
 from promet.core.renamed import first_names
+from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -144,9 +146,10 @@ def fuse(
     def work() -> Outcome:
         import pandas as pd
 
+        rows = read_table(cohort)
         table, warnings = inputs.gather(
-            inputs.read_table(cohort),
-            inputs.parts(ledger, split),
+            rows,
+            current(ledger, {row["patient"]: row for row in rows}).get(split, {}),
             pd.read_parquet(scores),
             pd.read_parquet(measures),
             first_names(ledger),

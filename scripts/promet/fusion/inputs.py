@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
-from promet.core.files import read_json
-from promet.core.parts import holds
-from promet.core.rows import number, read_table
+from promet.core.parts import PROSPECTIVE
+from promet.core.rows import number
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import Input
@@ -26,24 +24,6 @@ CLINICAL = ("psa", "grade_group", "positive_cores_percent", "primary_score", "ps
 FIT_PARTS = ("training", "validation")
 
 
-def parts(ledger: str | Path, split: int) -> dict[str, str]:
-    """Patient -> part of one split, from the ledger; who was quarantined when the study was frozen is prospective."""
-    found: dict[str, str] = {}
-    for row in read_table(ledger):
-        if int(row["split"]) != split:
-            continue
-        if found.setdefault(row["patient"], row["part"]) != row["part"]:
-            raise IntegrityError(
-                "E_LEDGER_TWICE",
-                f"Patient {row['patient']} is in two parts of split {split}",
-                "one part per patient and split",
-                "Restore the ledger; it is append-only",
-            )
-    freeze = Path(ledger).with_name("freeze.json")
-    out = set(read_json(freeze).get("excluded", [])) if freeze.exists() else set()
-    return {patient: part for patient, part in found.items() if patient not in out}
-
-
 def gather(
     cohort: Iterable[dict[str, str]],
     part_of: dict[str, str],
@@ -53,14 +33,14 @@ def gather(
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
 
-    Columns: patient, part (``prospective`` when the ledger does not know the patient, or role or label is empty by now), label
+    Columns: patient, part (``prospective`` when ``part_of`` does not know the patient), label
     (``synchronous_metastasis``, NaN unknown), the seven inputs as float64 (NaN = missing), and
     suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
     measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
 
     Args:
         cohort: rows of the cohort table.
-        part_of: patient -> part, from the ledger.
+        part_of: patient -> part as it counts now (core.parts.current).
         scores: patient, tensor_digest, cnn_score (logit).
         measures: gathered table: patient, status, tensor_digest, suv_peak, ...
         first: name -> name of the assignment, of those who were renamed: the rows are sorted by it.
@@ -88,7 +68,7 @@ def gather(
             continue
         row = {
             "patient": patient,
-            "part": part if holds(part := part_of.get(patient, "prospective"), given) else "prospective",
+            "part": part_of.get(patient, PROSPECTIVE),
             "label": number(given, "synchronous_metastasis"),
             "cnn_score": _cnn_score(patient, image, scored.get(patient)),
             **{name: number(given, name) for name in CLINICAL},

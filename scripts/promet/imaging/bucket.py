@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import ledger, registry
+from promet.cohort import registry
 from promet.cohort.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
+from promet.cohort.concerns import FIT
 from promet.cohort.planned import sources
 from promet.cohort.table import SOURCES, Row
 from promet.cohort.table import read as read_table
 from promet.core.bucket import TABLE, entry
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_text
-from promet.core.parts import holds
+from promet.core.parts import current
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.reads import planned
@@ -133,10 +134,10 @@ def members(bucket: str, number: int, cohort: Path, entries: Path, splits: int) 
     """
     rows = {row["patient"]: row for row in read_table(cohort)}
     fitted = {
-        e.patient
-        for e in ledger.read(entries)
-        if e.part in ("training", "validation") and int(e.split) < splits and e.patient in rows
-        if holds(e.part, rows[e.patient])
+        name
+        for split, parts in current(entries, rows).items()
+        for name, part in parts.items()
+        if split < splits and part in FIT
     }
     dealt = deal(list(rows), fitted, number)
     if bucket not in dealt:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from promet.core import bucket
+from promet.core import bucket, parts
 from promet.core.errors import UsageError
-from promet.core.files import read_json, write_json
-from promet.core.parts import holds
+from promet.core.files import write_json
 from promet.core.renamed import first_names
 from promet.core.rows import parse, read_table, shown
 from promet.core.sidecar import QUARANTINED, Sidecar
@@ -19,7 +18,6 @@ from promet.network.settings import Dataset
 
 log = logging.getLogger("promet")
 LABEL = "synchronous_metastasis"
-FREEZE = "freeze.json"  # beside the ledger, once the study is frozen
 
 
 def _label(patient: str, text: str | None) -> int:
@@ -32,12 +30,6 @@ def _label(patient: str, text: str | None) -> int:
             "Correct the cohort table",
         )
     return int(value)
-
-
-def _excluded_at_freeze(ledger: Path) -> set[str]:
-    """Members whose images could not be used when the study was frozen; they stay out."""
-    path = ledger.with_name(FREEZE)
-    return set(read_json(path).get("excluded", [])) if path.exists() else set()
 
 
 def dataset(
@@ -76,31 +68,30 @@ def dataset(
     def work() -> Outcome:
         rows = {row["patient"]: row for row in read_table(cohort)}
         labels = {patient: row.get(LABEL) for patient, row in rows.items()}
-        dealt = {
-            row["patient"]: row["part"]
-            for row in read_table(ledger)
-            if int(row["split"]) == split and row["part"] in PARTS
+        dealt = {name: part for name, part in parts.dealt(ledger).get(split, {}).items() if part in PARTS}
+        fit = {
+            name: part for name, part in parts.current(ledger, rows).get(split, {}).items() if part in PARTS
         }
-        parts = {name: part for name, part in dealt.items() if holds(part, rows.get(name, {}))}
-        _refuse_emptied(dealt.keys() - parts.keys(), ledger)
+        excluded = parts.excluded(ledger) & dealt.keys() & rows.keys()
+        emptied = (dealt.keys() & rows.keys()) - fit.keys() - excluded
+        if emptied and ledger.with_name(parts.FREEZE).exists():
+            raise _emptied(min(emptied))
         shared = bucket.table(buckets) if buckets else {}
-        members, lost = [], {}
-        excluded, first = _excluded_at_freeze(ledger), first_names(ledger)
-        for patient in sorted(parts.keys() & labels.keys()):
+        members, lost = [], dict.fromkeys(sorted(excluded), "out since the study was frozen")
+        first = first_names(ledger)
+        for patient in sorted(fit):
             if patient in shared:
                 record = bucket.sidecars(shared[patient])["normalise"]
             else:
                 record = Sidecar.read(Path(patients) / patient / "normalise.json")
-            if record.ok and patient in excluded:
-                lost[patient] = "usable now, but was not when the study was frozen"
-            elif record.ok:
+            if record.ok:
                 label = _label(patient, labels[patient])
                 tensor = record.products["tensor.npy"]
-                members.append(Member(patient, parts[patient], label, tensor, first.get(patient, "")))
+                members.append(Member(patient, fit[patient], label, tensor, first.get(patient, "")))
             else:
                 lost[patient] = record.status
         bad = {patient for patient, status in lost.items() if status == QUARANTINED}
-        _refuse_losses(bad, parts, ledger, settings)
+        _refuse_losses(bad, fit, ledger, settings)
         require_both_labels(members)
 
         digest = fit_digest(members)
@@ -112,51 +103,48 @@ def dataset(
                 "Undo the change; or promet freeze NAME --into NEWSTUDY for a new model",
             )
         sizes = {part: sum(member.part == part for member in members) for part in PARTS}
-        fit = Path(out).with_name("fit.json")
-        table = write_members(fit.with_name("members.parquet"), members)
-        write_json(fit, {"digest": digest, **sizes})
+        product = Path(out).with_name("fit.json")
+        table = write_members(product.with_name("members.parquet"), members)
+        write_json(product, {"digest": digest, **sizes})
         log.info("dataset: %s", ", ".join(f"{count} {part}" for part, count in sizes.items()))
         warnings = [
-            f"{patient} ({parts[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
+            f"{patient} ({dealt[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
         ]
         warnings += [
             f"{patient} ({dealt[patient]}) is only scored: role or {LABEL} is empty"
-            for patient in sorted(dealt.keys() - parts.keys())
+            for patient in sorted(emptied)
         ]
-        gone = parts.keys() - labels.keys()
         warnings += [
-            f"{patient} ({parts[patient]}) is in the ledger but no longer in the cohort table"
-            for patient in sorted(gone)
+            f"{patient} ({dealt[patient]}) is in the ledger but no longer in the cohort table"
+            for patient in sorted(dealt.keys() - rows.keys())
         ]
         positive = {f"{part}_positive": sum(m.label for m in members if m.part == part) for part in PARTS}
         values = {"fit": digest, **sizes, **positive, "lost": len(lost), "quarantined": len(bad)}
-        return Outcome({"members": table, "fit": fit}, values, warnings)
+        return Outcome({"members": table, "fit": product}, values, warnings)
 
     return run_stage("dataset", out, pin, work, packages=("pyarrow",))
 
 
-def _refuse_emptied(emptied: set[str], ledger: Path) -> None:
+def _emptied(patient: str) -> UsageError:
     """The plan refuses it first; here the table was edited while a run went on."""
-    if ledger.with_name(FREEZE).exists() and (bad := sorted(emptied - _excluded_at_freeze(ledger))):
-        raise UsageError(
-            "E_MODEL_LOCKED",
-            f"Role or {LABEL} of {bad[0]} is empty, whom the frozen study is fitted on",
-            "roles and labels of the training and validation parts as they were at the freeze",
-            "Put it back, or begin a new study: promet freeze NAME --into NEWSTUDY",
-        )
+    return UsageError(
+        "E_MODEL_LOCKED",
+        f"Role or {LABEL} of {patient} is empty, whom the frozen study is fitted on",
+        "roles and labels of the training and validation parts as they were at the freeze",
+        "Put it back, or begin a new study: promet freeze NAME --into NEWSTUDY",
+    )
 
 
-def _refuse_losses(bad: set[str], parts: dict[str, str], ledger: Path, settings: Dataset) -> None:
-    frozen = sorted(bad - _excluded_at_freeze(ledger)) if ledger.with_name(FREEZE).exists() else []
-    if frozen:
+def _refuse_losses(bad: set[str], fit: dict[str, str], ledger: Path, settings: Dataset) -> None:
+    if bad and ledger.with_name(parts.FREEZE).exists():
         raise UsageError(
             "E_FROZEN_MEMBER",
-            f"Quarantined: {count(len(frozen), 'member')} of the frozen fit set, the first is {frozen[0]}",
+            f"Quarantined: {count(len(bad), 'member')} of the frozen fit set, the first is {min(bad)}",
             "a frozen fit set as it was",
             "Cure their images (promet status says why), or begin a new study",
         )
     for part in PARTS:
-        whole = [patient for patient in parts if parts[patient] == part]
+        whole = [patient for patient in fit if fit[patient] == part]
         share = len(bad.intersection(whole)) / max(len(whole), 1)
         if share > settings.max_quarantine:
             raise UsageError(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
-from promet.core.parts import holds
+from promet.core.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
 from promet.core.rows import read_table, tidy
-from promet.core.sidecar import Sidecar
+from promet.core.sidecar import QUARANTINED, Sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,6 @@ WHOLE = {
     "checklist": ("evaluation", "tripod.json", "checklist.json"),
 }
 PICTURE = ("picture.png", "excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
-PROSPECTIVE = "prospective"
 
 
 @dataclass
@@ -218,11 +217,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
     if not rows or any(not row.get("patient") for row in rows):
         raise UsageError("E_TABLE_EMPTY", "The cohort table is missing, or a row has no patient")
     known = {row["patient"]: row for row in rows}
-    parts: dict[str, dict[str, str]] = {}
-    for entry in table(ledger):
-        if entry["patient"] in known and holds(entry["part"], known[entry["patient"]]):
-            parts.setdefault(entry["split"], {})[entry["patient"]] = entry["part"]
-    numbers = sorted(parts) or ["00"]
+    numbers = [f"{number:02d}" for number in sorted(dealt(ledger))] or ["00"]
     if repeats := (values.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
     found = Study(str(values.get("study") or folder.name), values, rows, [])
@@ -233,22 +228,15 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         found.measures = load(product(gathered, found.gather, "patients.parquet"))
         path = product(gathered, found.gather, "exclusions.tsv")
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
-    if (closed := ledger.with_name("freeze.json")).exists():
-        found.freeze = read_json(closed)
-        # As fusion counts: who was quarantined then and is usable now is in no part and only scored.
-        mended = {
-            patient for patient in found.freeze.get("excluded", []) if found.status(patient) != "quarantined"
-        }
-        parts = {
-            n: {patient: part for patient, part in p.items() if patient not in mended}
-            for n, p in parts.items()
-        }
+    found.freeze = freeze(ledger.with_name(FREEZE))
+    lost = {row["patient"] for row in found.exclusions if row["status"] == QUARANTINED}
+    parts = current(ledger, known, lost)
     _whole(found, folder)
     if (bundle := _record(folder / "model" / "bundle.json")) is not None:
         found.bundle = bundle.values
         found.upstream["bundle"] = folder / "model" / "bundle.json"
         found.records.append(("", bundle))
-    found.splits = [_split(folder, n, parts.get(n, {}), found.upstream) for n in numbers]
+    found.splits = [_split(folder, n, parts.get(int(n), {}), found.upstream) for n in numbers]
     found.folder = folder.parent / "patients"
     _patients(found, found.folder)
     found.records += [("", found.gather)] if found.gather else []
