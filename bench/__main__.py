@@ -1,8 +1,9 @@
-"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one), coverage, all."""
+"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one), coverage, inputs
+(what a locked model notices), all."""
 
 import sys
 
-from bench import coverage, imaging, null, scale, seeds, training
+from bench import coverage, imaging, inputs, null, scale, seeds, training
 
 TARGETS = {
     "imaging": imaging.main,
@@ -11,6 +12,7 @@ TARGETS = {
     "null": null.main,
     "effect": lambda: null.main(8, 1.0),
     "coverage": coverage.main,
+    "inputs": inputs.main,
     "scale": scale.main,
 }
 

@@ -4,20 +4,16 @@ import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import SimpleITK as sitk
+from bench import inputs
 from scipy.stats import t
 
 from promet.core.errors import DataError, UsageError
-from promet.core.sidecar import Sidecar
-from promet.imaging import around
 from promet.imaging.convert import convert_source
-from promet.model import clinical, distribution, scale
+from promet.model import clinical, scale
 from promet.model.opened import load
 from promet.model.predict import predict
-from promet.phantom import body
-from promet.phantom.truth import patient_truth
 
 # A distribution as wide as in patients of one scanner, not as narrow as in phantoms.
 WIDE = {"n": 34, "mean": math.log(0.3), "sd": 0.3, "log": True}
@@ -94,38 +90,21 @@ def test_a_right_volume_says_what_would_have_shown(model, study, tmp_path):
     assert not any("would show there" in sentence for sentence in files["warnings"])
 
 
-def phantoms(folder, number=24):
-    """What around.measure says of phantoms at full size, as drawn and with the array flipped along z under its masks."""
-    for stage in ("convert", "segment"):
-        Sidecar(stage, "").write(folder / f"{stage}.json")
-    found = []
-    for index in range(number):
-        suv, spacing, gland, lesions = body.pet_suv(patient_truth(5, index, "development", 1.0))
-        if not lesions.any():
-            continue
-        each = []
-        for array in (suv, suv[::-1]):
-            for name, values in (("pet", array), ("prostate", gland), ("lesions", lesions)):
-                image = sitk.GetImageFromArray(values.astype(np.float32 if name == "pet" else np.uint8))
-                image.SetSpacing([float(step) for step in spacing[::-1]])
-                sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
-            each.append(around.measure(folder))
-        found.append(each)
-    return found
+def test_what_phantoms_on_another_scale_or_turned_under_their_masks_show():
+    """A few of those of make bench TARGET=inputs, whose figures docs/model.md quotes."""
+    found = inputs.scale_and_place(inputs.phantoms(20), draws=3, fitted=13)
+    told, refused, doubted = (found[name] for name in ("scale_told", "scale_refused", "masks_doubted"))
+    assert refused["SUV x 10"] == refused["SUV x 0.1"] == 1 and refused["SUV x 1"] == 0
+    assert told["SUV x 3"] + refused["SUV x 3"] == 1 and told["SUV x 1"] < 0.1
+    assert doubted["SUV x 1"] == 0 and doubted["flipped along z"] > 0.8
 
 
-def test_an_array_flipped_along_z_with_its_masks_left_behind(tmp_path):
-    """Of 150 phantoms 97 % of the flipped ones are told and no right one (300 draws of 34 fitted); here a few of them."""
-    found = phantoms(tmp_path)
-    fitted, new = found[:14], found[14:]
-    table = pd.DataFrame([right for right, _ in fitted])
-    training = {name: distribution.describe(table[name], True) for name in ("around_suv", "lesion_contrast")}
-
-    def told(measured):
-        return any("belong together?" in sentence for sentence in scale.judge(measured, training, False))
-
-    assert sum(told(right) for right, _ in new) == 0 and len(new) >= 6
-    assert sum(told(flipped) for _, flipped in new) >= len(new) - 1
+def test_finer_and_coarser_voxels_move_what_is_measured_little(model):
+    """SUVpeak is that of a sphere, whatever the voxels; SUVmax is not."""
+    found = inputs.voxel_sizes(model, 2, (2.0, 5.0))["sizes"]
+    assert all(math.isfinite(value) for moved in found.values() for value in moved.values())
+    assert all(abs(moved["suv_peak"]) < 0.12 for moved in found.values())
+    assert found["2"]["suv_max"] > 0.1 > abs(found["another draw of the noise"]["suv_max"])
 
 
 def test_negative_values_are_told(model, study, tmp_path):

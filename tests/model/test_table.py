@@ -220,7 +220,7 @@ def test_a_dry_run_says_that_nothing_was_scored_and_a_deleted_patient_leaves_not
 
 
 def evaluations_work_on_it_as_it_is(capfd):
-    """predictions.tsv and .parquet go into promet evaluation without a hand on them."""
+    """predictions.tsv and .parquet go into promet evaluation without a hand on them; test_validation.py has more patients."""
     frame = pd.read_csv("out/predictions.tsv", sep="\t").set_index("patient")
     assert {"role", "site", "synchronous_metastasis", "progression", "months"} <= set(frame)
     assert (
@@ -231,25 +231,7 @@ def evaluations_work_on_it_as_it_is(capfd):
     assert " | " in frame.loc["met001", "warnings"]
     missing = frame.loc["met001", "inputs_missing"].split(", ")
     assert len(missing) + frame.loc["met001", "inputs_used"] == 7 and "primary_score" in missing
-    # more rows of the same kind, since three are too few for a curve; a refused one among them
-    many = pd.concat([frame.reset_index()] * 9, ignore_index=True)
-    many["synchronous_metastasis"], many["progression"] = [0, 1, 0] * 9, [1, 0, 0] * 9
-    many["log_odds"] += range(27)
-    many["months"] = range(3, 30)
-    many.loc[26, ["log_odds", "probability"]] = None
-    many.to_csv("out/many.tsv", sep="\t", index=False)
     for words in (
-        ["auc", "out/many.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
-        ["survival", "out/many.tsv", "--time", "months", "--event", "progression", "--score", "log_odds"],
-        ["calibration", "out/many.tsv", "--label", "synchronous_metastasis", "--probability", "probability"],
-        [
-            "decision-curve",
-            "out/many.tsv",
-            "--label",
-            "synchronous_metastasis",
-            "--probability",
-            "probability",
-        ],
         ["auc", "out/predictions.tsv", "--label", "synchronous_metastasis", "--score", "log_odds"],
         ["auc", "out/predictions.parquet", "--label", "synchronous_metastasis", "--score", "log_odds"],
     ):

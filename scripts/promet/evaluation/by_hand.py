@@ -100,14 +100,39 @@ def survival_file(
 
 
 def calibration_file(
-    path: Path, label: str, probability: str, level: float, resamples: int, seed: int
+    path: Path,
+    label: str,
+    probability: str | None,
+    level: float,
+    resamples: int,
+    seed: int,
+    log_odds: str | None = None,
 ) -> dict[str, Any]:
-    """Calibration of one column of probabilities."""
+    """Calibration of one column of probabilities, or of log-odds: these are finite where a probability is rounded to 0 or 1.
+
+    Raises:
+        UsageError: both or neither, those of ``promet.evaluation.tables``.
+    """
+    from scipy.special import expit
+
     from promet.evaluation import calibration
 
+    if (probability is None) == (log_odds is None):
+        raise UsageError(
+            "E_OPTIONS",
+            "Either a probability or log-odds are needed, not both",
+            "--probability COLUMN or --log-odds COLUMN",
+        )
     table = tables.read_any(path)
-    y, p = tables.flags(table, label), tables.numbers(table, probability)
-    return calibration.record(y, p, None, level, resamples, seed)
+    y = tables.flags(table, label)
+    if log_odds is None:
+        p = tables.numbers(table, probability or "")
+        found = calibration.record(y, p, None, level, resamples, seed)
+        if np.isin(p, (0, 1)).any():
+            found["notes"].append("If the table has a column of log-odds, give it with --log-odds instead.")
+        return found
+    lp = tables.numbers(table, log_odds)
+    return calibration.record(y, expit(lp), lp, level, resamples, seed)
 
 
 def decision_file(path: Path, label: str, probability: list[str]) -> dict[str, Any]:

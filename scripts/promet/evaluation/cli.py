@@ -131,7 +131,10 @@ def calibration(
     *,
     file: Path = FILE,
     label: str = typer.Option(..., help="column of the outcome, 0 or 1"),
-    probability: str = typer.Option(..., help="column of the probability, 0 to 1"),
+    probability: str | None = typer.Option(None, help="column of the probability, 0 to 1"),
+    log_odds: str | None = typer.Option(
+        None, help="column of its log-odds instead: they tell apart what as a probability is 0 or 1"
+    ),
     level: float = LEVEL,
     bootstrap: int = typer.Option(500, min=100, help="resamples of the curve's interval"),
     seed: int = typer.Option(0, min=0, help="seed of the bootstrap"),
@@ -143,7 +146,7 @@ def calibration(
     """
     from promet.evaluation import by_hand
 
-    found = by_hand.calibration_file(file, label, probability, level, bootstrap, seed)
+    found = by_hand.calibration_file(file, label, probability, level, bootstrap, seed, log_odds)
     by_hand.show(found, as_json, "calibration")
 
 

@@ -68,6 +68,11 @@ def line(row: Row, record: Path) -> dict[str, Any]:
     return found
 
 
+def _exact(value: float) -> str:
+    """The shortest text that is read as the same number: rounded, a probability near 1 would be 1."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def _outcome(row: Row) -> tuple[dict[str, float | None], list[str]]:
     """The outcome as numbers; a cell that is none is left out with a sentence."""
     found: dict[str, float | None] = {}
@@ -98,7 +103,7 @@ def collect(patients: list[str], folder: Path, cohort: Path, out: Path) -> None:
     with atomic(out) as temporary:
         frame.to_parquet(temporary, index=False)
     with atomic(out.with_suffix(".tsv")) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, float_format="%.10g")
+        frame.to_csv(temporary, sep="\t", index=False, float_format=_exact)
     gone = forget(Path(out).parent, patients)
     if gone:
         log.info("collect: deleted the answers of %s no longer in the table", count(len(gone), "patient"))

@@ -9,6 +9,7 @@ interval of a new patient (Student's t with n - 1 degrees of freedom, sd * sqrt(
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 from promet.core.errors import DataError
@@ -37,12 +38,17 @@ def beyond(value: float | None, entry: dict[str, Any] | None, share: float) -> t
     """
     if value is None or entry is None or value <= 0:
         return False, math.nan, math.inf
-    from scipy.stats import t
-
     n = entry["n"]
-    reach = float(t.ppf(1 - share / 2, n - 1)) * entry["sd"] * math.sqrt(1 + 1 / n)
+    reach = _student(1 - share / 2, n - 1) * entry["sd"] * math.sqrt(1 + 1 / n)
     apart = math.log(value) - entry["mean"]
     return abs(apart) > reach, math.exp(apart), math.exp(reach)
+
+
+@cache
+def _student(share: float, freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(share, freedom))
 
 
 def judge(found: dict[str, float | None], training: dict[str, Any], trusted: bool) -> list[str]:

@@ -127,13 +127,21 @@ def pet_suv(truth: Truth, small: bool = False) -> tuple[np.ndarray, Vector, np.n
         SUV (z, y, x) float32 with point spread and noise; spacing in mm (z, y, x); gland mask and lesion mask (bool).
     """
     grid = grids(small).pet
+    suv, gland, lesions = measured(truth, grid, truth.stream("pet-noise"))
+    return suv, grid.spacing, gland, lesions
+
+
+def measured(
+    truth: Truth, grid: Grid, random: np.random.Generator, noise: float = NOISE
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a scanner sees on any grid: SUV, gland and lesion mask (z, y, x); ``noise``: variance of a voxel over its SUV."""
     gland, parts = gland_occupancy(truth, grid), lesion_occupancies(truth, grid)
     clean = _uptake(truth, grid, gland, parts)
     sigma = [FWHM_MM / 2.3548 / s for s in grid.spacing]
     clean = gaussian_filter(clean, sigma, mode="nearest")
-    noise = gaussian_filter(truth.stream("pet-noise").standard_normal(grid.shape, dtype=np.float32), 0.5)
-    noise *= np.sqrt(NOISE * clean) / noise.std()
-    return np.maximum(clean + noise, 0), grid.spacing, gland >= 0.5, union(gland, parts) >= 0.5
+    grain = gaussian_filter(random.standard_normal(grid.shape, dtype=np.float32), 0.5)
+    grain *= np.sqrt(noise * clean) / grain.std()
+    return np.maximum(clean + grain, 0), gland >= 0.5, union(gland, parts) >= 0.5
 
 
 def ct_hu(truth: Truth, small: bool = False) -> np.ndarray:
