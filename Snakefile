@@ -11,10 +11,10 @@ min_version("9.20")
 SOURCE = Path(workflow.basedir)
 sys.path.insert(0, str(SOURCE / "scripts"))
 
-from promet.cohort.guard import pins_decide
-from promet.cohort.plan import Plan
-from promet.cohort.planned import of_sources, of_table
-from promet.cohort.queue import be_patient
+from promet.workflow.guard import pins_decide
+from promet.workflow.plan import Plan
+from promet.workflow.planned import of_sources, of_table
+from promet.workflow.scheduler.queue import be_patient
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
 

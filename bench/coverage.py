@@ -20,7 +20,7 @@ from scipy import stats
 from promet.core.files import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
-PRODUCTS = (ROOT / "docs/coverage.json", ROOT / "scripts/promet/evaluation/coverage.json")
+PRODUCTS = (ROOT / "docs/coverage.json", ROOT / "scripts/promet/evaluation/stats/coverage.json")
 PAGE = ROOT / "docs/statistics.md"
 MARKS = ("<!-- coverage: begin -->", "<!-- coverage: end -->")
 SIZES = ((10, 13), (13, 15), (45, 49))  # with and without the outcome
@@ -28,7 +28,7 @@ AREAS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 LEVEL, ALPHA = 0.95, 0.05
 REPLICATES, RESAMPLES, SEED, BLOCK = 4000, 2000, 20260101, 50
 CORRELATION = 0.5  # of two scores within a class, for the paired test
-EXACT_PAIRS = 2500  # as in promet.evaluation.auc
+EXACT_PAIRS = 2500  # as in promet.evaluation.stats.auc
 
 
 def kernel(cases: np.ndarray, controls: np.ndarray) -> np.ndarray:

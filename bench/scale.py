@@ -23,15 +23,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import ledger, registry, table
-from promet.cohort.buckets import ABOVE, PATIENT_STAGES, stages
-from promet.cohort.plan import Plan
 from promet.config import load
 from promet.core import bucket
 from promet.core.files import write_json
 from promet.core.pin import canonical
 from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER
+from promet.study import ledger, registry, table
+from promet.workflow.buckets import ABOVE, PATIENT_STAGES, stages
+from promet.workflow.plan import Plan
 
 ROOT = Path(__file__).parents[1]
 SIZES = (100, 1000, 10_000, 50_000)

@@ -11,7 +11,7 @@ min_version("9.20")
 
 sys.path.insert(0, str(Path(workflow.basedir).parent / "scripts"))
 
-from promet.cohort.queue import be_patient
+from promet.workflow.scheduler.queue import be_patient
 from promet.core.environment import own_commands_first
 from promet.model.plan import Predictions
 

@@ -29,6 +29,8 @@ ROOMS = {
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
 
+HOME = {"cohort": "study"}  # what users type, and the room where it lives
+
 
 class Rooms(TyperGroup):
     """Loads a room's commands only when they are asked for: each room has its own heavy libraries."""
@@ -50,7 +52,9 @@ class Rooms(TyperGroup):
             return super().get_command(ctx, cmd_name)
         if not self.resolving:  # the help page: do not load every room
             return click.Command(cmd_name, help=ROOMS[cmd_name])
-        return typer.main.get_command(importlib.import_module(f"promet.{cmd_name}.cli").app)
+        return typer.main.get_command(
+            importlib.import_module(f"promet.{HOME.get(cmd_name, cmd_name)}.cli").app
+        )
 
 
 app = typer.Typer(
@@ -85,7 +89,7 @@ def check(
 
     Example: promet check --images -c config/demo.yaml
     """
-    from promet.cohort.check import check as run
+    from promet.commands.check import check as run
 
     look = None
     if images:
@@ -116,7 +120,7 @@ def intake(
 
     Example: promet intake
     """
-    from promet.cohort.commands import intake as run
+    from promet.commands.desk import intake as run
 
     raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged))
 
@@ -131,7 +135,7 @@ def status(
 
     Example: promet status dev003
     """
-    from promet.cohort.commands import status as run
+    from promet.commands.desk import status as run
 
     raise typer.Exit(run(configfile or [], patient, json))
 
@@ -151,7 +155,7 @@ def freeze(
 
     Example: promet freeze v1, and a year later promet freeze v2 --into paper2
     """
-    from promet.cohort.commands import freeze as run
+    from promet.commands.desk import freeze as run
 
     raise typer.Exit(run(configfile or [], name, into))
 
@@ -166,7 +170,7 @@ def waive(
 
     Example: promet waive dev003 --reason "ethics board, 12 May"
     """
-    from promet.cohort.commands import waive as run
+    from promet.commands.desk import waive as run
 
     raise typer.Exit(run(configfile or [], patient, reason))
 
@@ -179,7 +183,7 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 
     Example: promet run --cores 8
     """
-    from promet.cohort.commands import run as start
+    from promet.commands.desk import run as start
 
     raise typer.Exit(start(configfile or [], ctx.args))
 
@@ -198,7 +202,7 @@ def retry(
 
     Example: promet retry
     """
-    from promet.cohort.commands import retry as start
+    from promet.commands.desk import retry as start
 
     raise typer.Exit(start(configfile or [], ctx.args))
 
@@ -232,7 +236,7 @@ def verify(
             "promet verify MODEL_DIR --digest DIGEST",
             "Name the folder of the model",
         )
-    from promet.cohort.commands import verify as start
+    from promet.commands.desk import verify as start
 
     raise typer.Exit(start(configfile or []))
 
@@ -280,7 +284,7 @@ def prune(
 
     Example: promet prune --yes
     """
-    from promet.cohort.commands import prune as start
+    from promet.commands.desk import prune as start
 
     raise typer.Exit(start(configfile or [], yes))
 
@@ -290,8 +294,8 @@ def _as_planned() -> AbstractContextManager[None]:
     told = os.environ.pop("PROMET_PLANNED", "")
     if not told:
         return nullcontext()
-    from promet.cohort.planned import begin
     from promet.core.reads import planned
+    from promet.workflow.planned import begin
 
     return planned(begin(told))
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from promet.cohort.settings import Split
 from promet.core.environment import require_source
 from promet.core.errors import UsageError
 from promet.core.settings import Settings
@@ -24,6 +23,7 @@ from promet.imaging.settings import Imaging
 from promet.model.settings import Model
 from promet.network.settings import Network
 from promet.report.settings import Report
+from promet.study.settings import Split
 
 DEFAULTS = Path(__file__).parents[2] / "config" / "config.yaml"
 

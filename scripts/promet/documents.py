@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from promet.cohort.table import COLUMNS
 from promet.config import Config
 from promet.messages import page
+from promet.study.table import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110

@@ -17,7 +17,9 @@ EFFECTS = {
     "Interrupted": "the job stops with its state saved",
 }
 ROOMS = {
-    "cohort": "Table, registry, split and run",
+    "study": "Table, registry and split",
+    "workflow": "Plan, run and cluster",
+    "commands": "Commands",
     "imaging": "Images and masks",
     "network": "Training and scores",
     "fusion": "Fusion",

@@ -1,5 +1,5 @@
 """Found by Snakemake under this name: ``snakemake --logger promet`` shows a run as ``promet run`` does."""
 
-from promet.cohort.progress import LogHandler
+from promet.workflow.progress import LogHandler
 
 __all__ = ["LogHandler"]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from promet.cohort import table
 from promet.core.errors import UsageError
 from promet.messages import GAP, PACKAGE, messages, page
+from promet.study import table
 
 
 def literals() -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from promet.evaluation import auc
+from promet.evaluation.stats import auc
 
 
 def tied(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

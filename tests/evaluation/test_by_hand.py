@@ -223,7 +223,7 @@ def sentences(value: object) -> list[str]:
 @pytest.fixture
 def without_resampling(monkeypatch) -> None:
     """Seconds saved; test_dynamic looks at the intervals over time."""
-    monkeypatch.setattr("promet.evaluation.dynamic._intervals", lambda *_: None)
+    monkeypatch.setattr("promet.evaluation.stats.dynamic._intervals", lambda *_: None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

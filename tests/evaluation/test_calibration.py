@@ -10,8 +10,8 @@ import statsmodels.api as sm
 from sklearn.metrics import brier_score_loss
 from typer.testing import CliRunner
 
-from promet.evaluation import calibration, decision
 from promet.evaluation.cli import app
+from promet.evaluation.stats import calibration, decision
 
 
 def sample(seed: int = 0, n: int = 200) -> tuple[np.ndarray, np.ndarray]:

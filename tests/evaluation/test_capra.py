@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from promet.cohort import table
-from promet.evaluation.capra import capra, group
+from promet.evaluation.stats.capra import capra, group
+from promet.study import table
 
 LOWEST = {
     "psa": 5.0,

@@ -7,7 +7,7 @@ import pytest
 from bench import coverage as bench
 
 from promet.core.files import read_json
-from promet.evaluation import auc, coverage
+from promet.evaluation.stats import auc, coverage
 
 ROOT = Path(__file__).parents[2]
 

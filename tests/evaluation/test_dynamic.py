@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from promet.evaluation import concordance, dynamic, survive
+from promet.evaluation import survive
 from promet.evaluation.settings import Evaluation
+from promet.evaluation.stats import concordance, dynamic
 
 
 def cohort(seed: int, n: int = 40, censored: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

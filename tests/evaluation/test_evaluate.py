@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation import evaluate, labels
+from promet.evaluation import evaluate
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
+from promet.evaluation.stats import labels
 
 PARTS = {"training": 20, "validation": 10, "test": 14, "metachronous": 12, "prospective": 2}
 FAST = Evaluation(bootstrap=100)

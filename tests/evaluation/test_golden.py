@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from promet.core.files import read_json
-from promet.evaluation import auc, calibration, concordance, survive
+from promet.evaluation import survive
+from promet.evaluation.stats import auc, calibration, concordance
 
 HERE = Path(__file__).parent / "golden"
 GOLDEN = read_json(HERE / "golden.json")

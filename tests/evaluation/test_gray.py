@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from promet.evaluation.gray import gray
-from promet.evaluation.product_limit import cumulative_incidence
+from promet.evaluation.stats.gray import gray
+from promet.evaluation.stats.product_limit import cumulative_incidence
 
 # time:event:group of each patient, then statistic and p of cuminc for event 1
 R = [

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from promet.evaluation import calibration, concordance, dynamic, horizon, labels, product_limit, survive
-from promet.evaluation.gray import gray
+from promet.evaluation import survive
+from promet.evaluation.stats import calibration, concordance, dynamic, horizon, labels, product_limit
+from promet.evaluation.stats.gray import gray
 
 ROOT = Path(__file__).parents[2]
 ORACLES = next((p for p in (ROOT / "shared/oracles", ROOT.parent / "shared/oracles") if p.is_dir()), None)
@@ -186,7 +187,7 @@ def test_equals_fractions(seed):
 
 def test_the_papers_own_design_is_the_plain_thing():
     """Event-free patients followed exactly to the horizon: all weights 1, AUC and Brier those of two classes."""
-    from promet.evaluation import auc
+    from promet.evaluation.stats import auc
 
     random = np.random.default_rng(1)
     time = np.r_[random.integers(1, 49, 10), np.full(13, 48)].astype(float)

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation import auc, pool
+from promet.evaluation import pool
 from promet.evaluation.cli import app
+from promet.evaluation.stats import auc
 
 
 def metrics(test: tuple | None, later: tuple | None = None) -> dict:

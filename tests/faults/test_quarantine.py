@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from bad_inputs import BOX, CASES, MARK, organ, series, volume
 
-from promet.cohort.registry import MISSING
-from promet.cohort.table import read
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
-from promet.imaging import crop, dicom, gather, measure, normalise, segment
+from promet.imaging import crop, gather, measure, normalise, segment
 from promet.imaging.check import check_images
 from promet.imaging.convert import convert
+from promet.imaging.dicom import files as dicom
 from promet.imaging.settings import Imaging, Measure, Normalise, Segment
+from promet.study.registry import MISSING
+from promet.study.table import read
 
 ORDER = ("convert", "segment", "crop", "normalise", "measure")
 BAD = [name for name, case in CASES.items() if case.code]

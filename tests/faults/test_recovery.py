@@ -18,13 +18,13 @@ from pathlib import Path
 import pytest
 from promet_plan_study import IMAGES, Study, build
 
-from promet.cohort import commands
-from promet.cohort import run as runs
-from promet.cohort.lock import Holder, held
-from promet.cohort.plan import Plan
-from promet.cohort.status import inspect
+from promet.commands import desk as commands
 from promet.config import load
 from promet.core.errors import UsageError
+from promet.workflow import run as runs
+from promet.workflow.lock import Holder, held
+from promet.workflow.plan import Plan
+from promet.workflow.status import inspect
 
 RUN = ("run", "--cores", "2")
 TRAINING = {"train paper/split-00/seed-00", "train paper/split-00/seed-01"}

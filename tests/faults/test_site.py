@@ -101,7 +101,7 @@ def test_the_group_may_write_what_the_umask_lets_it(run):
 
 
 def test_another_member_may_take_the_lock(tmp_path):
-    from promet.cohort.lock import held
+    from promet.workflow.lock import held
 
     before = os.umask(0o002)
     try:
@@ -247,8 +247,8 @@ def test_what_belongs_to_a_colleague_is_refused_with_a_sentence(copy, what, word
 def test_a_run_ends_with_the_exit_code_of_what_its_jobs_met(tmp_path, monkeypatch, words, code):
     from types import SimpleNamespace
 
-    from promet.cohort.care import cause
     from promet.core.errors import Interrupted
+    from promet.workflow.care import cause
 
     monkeypatch.chdir(tmp_path)
     plan = SimpleNamespace(results="results", logs="logs")
@@ -261,9 +261,9 @@ def test_a_run_ends_with_the_exit_code_of_what_its_jobs_met(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("gone", environment.PARTS)
 def test_a_copy_without_the_source_tree_says_what_is_missing(tmp_path, monkeypatch, gone):
-    from promet.cohort.run import Snakemake
     from promet.config import load
     from promet.core.errors import UsageError
+    from promet.workflow.run import Snakemake
 
     for part in environment.PARTS:
         if part != gone:

@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from sklearn.naive_bayes import GaussianNB
 from typer.testing import CliRunner
 
-from promet.core import parts
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 from promet.fusion import fuse, inputs
 from promet.fusion.cli import app
 from promet.fusion.settings import Fusion
+from promet.study import parts
 
 
 def run(study, name="study", **settings):

@@ -8,15 +8,15 @@ import pytest
 import SimpleITK as sitk
 from typer.testing import CliRunner
 
-from promet.cohort import registry
-from promet.cohort.buckets import PATIENT_STAGES, ImagePins, deal, with_tracers
-from promet.cohort.planned import sources
-from promet.cohort.table import SOURCES
 from promet.core.pin import canonical
 from promet.core.reads import planned
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
+from promet.study import registry
+from promet.study.table import SOURCES
+from promet.workflow.buckets import PATIENT_STAGES, ImagePins, deal, with_tracers
+from promet.workflow.planned import sources
 
 IMAGING = Imaging(crop=Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))).model_dump(mode="json")
 TRACERS = {"A": "18F-DCFPyL", "C": "68Ga-PSMA-11"}

@@ -12,8 +12,8 @@ from pydicom import dcmread
 from shapes import grid, millilitres
 
 from promet.core.errors import DataError
-from promet.imaging.contours import fill, once
-from promet.imaging.masks import read_mask
+from promet.imaging.masks.contours import fill, once
+from promet.imaging.masks.read import read_mask
 
 Z = np.arange(-15, 15.1, 3.0)  # 11 planes, 33 mm
 REFERENCE = grid((2.0, 2.0, 3.0), (60, 60, 41))

@@ -18,7 +18,7 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging.convert import check_source, convert, convert_source
 from promet.imaging.ct import convert_ct
 from promet.imaging.geometry import read_image, read_pet
-from promet.imaging.masks import read_mask
+from promet.imaging.masks.read import read_mask
 
 GRID = sitk.Image([13, 9, 12], sitk.sitkFloat32)
 GRID.SetSpacing((1.5, 2.0, 3.0))

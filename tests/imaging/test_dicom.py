@@ -9,9 +9,10 @@ from dicom_series import CT_CLASS, SHARED_DATA, frames, make, pixels, save, stor
 from pydicom.uid import RLELossless
 
 from promet.core.errors import DataError
-from promet.imaging import clock, dicom
 from promet.imaging.convert import check_source, convert_source
 from promet.imaging.ct import choose
+from promet.imaging.dicom import clock
+from promet.imaging.dicom import files as dicom
 from promet.imaging.inspect import inspect
 
 SMALL = SHARED_DATA / "small_dicom"

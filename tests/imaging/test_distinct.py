@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from promet.cohort import registry
 from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging import convert, geometry, segment
 from promet.imaging.settings import Segment
+from promet.study import registry
 
 
 def ball(radius, shape=(40, 40, 40), spacing=(2.0, 2.0, 2.0), centre=(40.0, 40.0, 40.0)):

@@ -11,9 +11,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
 from promet.core.errors import DataError
-from promet.imaging import maps, suv
 from promet.imaging.convert import check_source, convert_source
-from promet.imaging.dicom import Header
+from promet.imaging.dicom import maps, suv
+from promet.imaging.dicom.files import Header
 
 PER_BQ = 80e3 / (3e8 * 2 ** (-3600 / 6586.2))
 VALUES = np.stack([stored(i) for i in (3, 2, 1, 0)]).astype(float)  # 1000 to 4255

@@ -13,10 +13,12 @@ from shapes import grid, millilitres
 from skimage.draw import polygon2mask
 
 from promet.core.errors import DataError, UsageError
-from promet.imaging import contours, dicom, geometry, seg
+from promet.imaging import geometry
 from promet.imaging.convert import convert_source
-from promet.imaging.masks import read_mask
-from promet.imaging.roi import Chooser
+from promet.imaging.dicom import files as dicom
+from promet.imaging.masks import contours, seg
+from promet.imaging.masks.read import read_mask
+from promet.imaging.masks.roi import Chooser
 
 SMALL = SHARED_DATA / "small_dicom"
 GE, SARCOMA = SHARED_DATA / "ge_wholebody_pelvis", SHARED_DATA / "sarcoma_fdg_cohort/nifti"

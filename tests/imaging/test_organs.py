@@ -12,8 +12,6 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import CT_CLASS, circle, write, write_rtstruct
 
-from promet.cohort.buckets import PATIENT_STAGES, ImagePins
-from promet.cohort.public import write_table
 from promet.config import load
 from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
@@ -21,6 +19,8 @@ from promet.imaging import crop, measure, organs, segment
 from promet.imaging.convert import convert
 from promet.imaging.ct import convert_ct
 from promet.imaging.settings import Convert, Crop, Measure, Organs, Segment
+from promet.study.public import write_table
+from promet.workflow.buckets import PATIENT_STAGES, ImagePins
 
 # Boxes (z, y, x) of whole CT voxels, which the stand-in writes.
 BOXES = {

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from promet.imaging.convert import convert_source
 from promet.imaging.crop import centroid_mm, crop
 from promet.imaging.geometry import canonical, to_grid
-from promet.imaging.masks import read_mask
+from promet.imaging.masks.read import read_mask
 from promet.imaging.settings import Crop
 
 BOX = Crop()  # 14 x 54 x 54 voxels of 5 x 1.37 x 1.37 mm

@@ -19,7 +19,7 @@ from promet.core.sidecar import Sidecar
 from promet.imaging import crop, gather, measure, normalise, picture, segment
 from promet.imaging.convert import convert, convert_by_hand
 from promet.imaging.inspect import inspect, text
-from promet.imaging.masks import mask_by_hand
+from promet.imaging.masks.read import mask_by_hand
 from promet.imaging.settings import Convert, Crop, Measure, Normalise, Picture, Segment
 
 MARK, DATE, UID, CLOCK = "ZQXMARK", "19331224", "1.2.777", "031415.926535"

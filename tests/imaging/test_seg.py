@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence
 from test_masks import segmentation
 
 from promet.core.errors import DataError
-from promet.imaging.masks import read_mask
+from promet.imaging.masks.read import read_mask
 
 ROWS, COLUMNS, PLANES = 9, 13, 12
 PET = sitk.Image([COLUMNS, ROWS, PLANES], sitk.sitkFloat32)

@@ -16,12 +16,12 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from promet.core.errors import DataError
-from promet.imaging import scan, series, suv
-from promet.imaging.clock import known, moment_of, zone_of
 from promet.imaging.convert import check_source, convert_source
-from promet.imaging.dicom import Header, files_of
+from promet.imaging.dicom import scan, series, suv
+from promet.imaging.dicom.clock import known, moment_of, zone_of
+from promet.imaging.dicom.files import Header, files_of
+from promet.imaging.dicom.nuclides import NUCLIDES, mentioned
 from promet.imaging.inspect import inspect
-from promet.imaging.nuclides import NUCLIDES, mentioned
 
 F18, GA68, CU64, ZR89, I124 = 6586.2, 4062.6, 45721.0, 282276.0, 360806.0
 CODES = {

@@ -6,14 +6,15 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from promet.cohort import registry
 from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED
-from promet.imaging import convert, tracers
+from promet.imaging import convert
 from promet.imaging.check import check_images
-from promet.imaging.dicom import Header
+from promet.imaging.dicom import tracers
+from promet.imaging.dicom.files import Header
 from promet.imaging.settings import Imaging
 from promet.phantom import reference
+from promet.study import registry
 
 # Names as vendors, agencies and DICOM (CID 4021) write them.
 SPELLED = {

@@ -7,13 +7,13 @@ import pytest
 import SimpleITK as sitk
 from shapes import grid, millilitres
 
-from promet.cohort import registry
 from promet.core import volumes
 from promet.core.detached import data_file
 from promet.core.errors import DataError
 from promet.imaging import geometry
 from promet.imaging.convert import convert_source
-from promet.imaging.masks import read_mask
+from promet.imaging.masks.read import read_mask
+from promet.study import registry
 
 PET = grid((4.0, 4.0, 3.0), (30, 31, 32), (5.0, -7.0, 40.0))
 ORGAN = np.zeros((32, 31, 30), np.uint8)

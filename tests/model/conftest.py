@@ -69,7 +69,6 @@ def _network(folder: Path, architecture: dict, seed: int) -> None:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
-    from promet.cohort import registry, table
     from promet.core.files import write_json
     from promet.evaluation.evaluate import evaluate
     from promet.evaluation.settings import Evaluation
@@ -82,6 +81,7 @@ def study(tmp_path_factory) -> Study:
     from promet.network.score import score
     from promet.network.select import select
     from promet.phantom.cohort import write_cohort
+    from promet.study import registry, table
 
     folder = tmp_path_factory.mktemp("a study with spaces")
     write_cohort(

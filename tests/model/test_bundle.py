@@ -252,7 +252,7 @@ def test_a_freeze_with_waivers_tells_no_name(model, study):
 
 def test_verifying_the_study_reads_the_whole_bundle(model, tmp_path):
     """promet verify without a folder: the record names SHA256SUMS, and that every file."""
-    from promet.cohort import care
+    from promet.workflow import care
 
     class Plan:
         def jobs(self):

@@ -3,9 +3,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from promet.network import batched, transforms
-from promet.network.augmentation import SPATIAL, Monai, augmenter
-from promet.network.batched import MATRICES, Batched, _turns
+from promet.network.augment import batched, transforms
+from promet.network.augment.augmentation import SPATIAL, Monai, augmenter
+from promet.network.augment.batched import MATRICES, Batched, _turns
 from promet.network.settings import TRANSFORMS, Augmentation
 
 SHAPE = (14, 54, 54)

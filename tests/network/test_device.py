@@ -8,7 +8,7 @@ import torch
 
 from promet.network import train as training
 from promet.network.architecture import build
-from promet.network.batched import Batched
+from promet.network.augment.batched import Batched
 from promet.network.settings import TRANSFORMS, Architecture, Augmentation, Variant
 from promet.network.train import Trainer
 
@@ -27,7 +27,7 @@ GENERATOR = torch.Generator
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_augmentation_stays_on_the_device(name: str, monkeypatch) -> None:
-    monkeypatch.setattr("promet.network.batched.torch.Generator", AnyGenerator)
+    monkeypatch.setattr("promet.network.augment.batched.torch.Generator", AnyGenerator)
     augment = Batched(Augmentation(count=1, transforms=(name,)), 0, SHAPE)
     out = augment(torch.empty(3, 2, *SHAPE, device="meta"), 1, range(3))
     assert (out.device.type, out.shape, out.dtype) == ("meta", (3, 2, *SHAPE), torch.float32)

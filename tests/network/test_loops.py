@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from promet.network import norm_loops, pool_loops
-from promet.network.cube import CubeConvolution
-from promet.network.stem import Stem
+from promet.network.cpu import norm_loops, pool_loops
+from promet.network.cpu.cube import CubeConvolution
+from promet.network.cpu.stem import Stem
 
 
 def map_of(*shape: int, seed: int = 0) -> torch.Tensor:

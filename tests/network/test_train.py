@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_json
-from promet.network import filter_loops
+from promet.network.augment import filter_loops
 from promet.network.data import Member, fit_digest, read_members, write_members
 from promet.network.settings import Variant
 from promet.network.train import Trainer, prepare_torch, train

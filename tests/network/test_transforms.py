@@ -13,10 +13,10 @@ import pytest
 import torch
 from scipy import stats
 
-from promet.network import math_loops, random_loops
-from promet.network import transforms as t
-from promet.network.augmentation import monai_transforms
-from promet.network.batched import Batched
+from promet.network.augment import math_loops, random_loops
+from promet.network.augment import transforms as t
+from promet.network.augment.augmentation import monai_transforms
+from promet.network.augment.batched import Batched
 from promet.network.settings import TRANSFORMS, Augmentation
 
 SHAPE = (14, 54, 54)

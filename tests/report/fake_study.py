@@ -12,11 +12,11 @@ import pandas as pd
 
 from promet.core.files import digest_file, write_json
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
+from promet.evaluation.checklists.tripod import tripod
 from promet.evaluation.evaluate import evaluate
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.survive import survive
 from promet.evaluation.table1 import table1
-from promet.evaluation.tripod import tripod
 from promet.fusion.explain import explain
 from promet.fusion.fuse import fuse
 from promet.fusion.permute import permute

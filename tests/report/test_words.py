@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from promet.core.sidecar import Sidecar
-from promet.evaluation.auc import paired as paired_test
-from promet.evaluation.auc import record as auc_record
-from promet.evaluation.calibration import record as calibration_record
+from promet.evaluation.stats.auc import paired as paired_test
+from promet.evaluation.stats.auc import record as auc_record
+from promet.evaluation.stats.calibration import record as calibration_record
 from promet.report import calibrated, cohort_tables, doubts, result_tables, verdict, words
 from promet.report.read import Split, Study
 from promet.report.text import NBSP

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
-from promet.cohort.submit import Executor
+from promet.workflow.scheduler.submit import Executor
 Executor.stand_in()
 rule all:
     input: "one", "two"

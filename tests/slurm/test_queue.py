@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from promet.cohort import queue, refusals, site
-from promet.cohort.run import Snakemake
 from promet.core.errors import UsageError
+from promet.workflow.run import Snakemake
+from promet.workflow.scheduler import queue, refusals, site
 
 SLURM = ["--workflow-profile", "profiles/slurm"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promet.cohort.table import COLUMNS
+from promet.study.table import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PATIENTS = 100

@@ -1,7 +1,7 @@
 # The locked model of a frozen study: everything a clinic needs to score a patient, and nothing about the patients it was
 # fitted on. Of several splits the first is locked: it was fixed before any result was seen.
 
-from promet.cohort.locked import made_from
+from promet.workflow.locked import made_from
 from promet.core.pin import canonical
 
 

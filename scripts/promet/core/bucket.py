@@ -1,4 +1,4 @@
-"""What a bucket (cohort/buckets.py) records of its patients, so that followers read a few tables instead of all records."""
+"""What a bucket (workflow/buckets.py) records of its patients, so that followers read a few tables instead of all records."""
 
 from __future__ import annotations
 

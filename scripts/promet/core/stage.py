@@ -19,7 +19,7 @@ from promet.core.sidecar import OK, QUARANTINED, Sidecar
 
 log = logging.getLogger("promet")
 
-# Raised by hand when a stage's results change; tests/plan/test_stages.py compares the source of each
+# Raised by hand when a stage's results change; tests/workflow/test_stages.py compares the source of each
 # stage with stages.lock, so that neither a forgotten raise nor a needless rebuild passes.
 STAGES: dict[str, int] = {
     "convert": 2,

@@ -26,7 +26,7 @@ def auc_file(
     Raises:
         UsageError: a score named twice, an unknown column, a cell that is no number, a file that cannot be read.
     """
-    from promet.evaluation import auc
+    from promet.evaluation.stats import auc
 
     names = [score, *compare]
     if len(set(names)) < len(names):
@@ -58,7 +58,8 @@ def survival_file(
     With ``horizon`` the figures over time look that far, with ``probability`` (of an event by then) also the Brier
     score; nothing else changes.
     """
-    from promet.evaluation import dynamic, survive
+    from promet.evaluation import survive
+    from promet.evaluation.stats import dynamic
 
     if (group is None) == (score is None):
         raise UsageError(
@@ -115,7 +116,7 @@ def calibration_file(
     """
     from scipy.special import expit
 
-    from promet.evaluation import calibration
+    from promet.evaluation.stats import calibration
 
     if (probability is None) == (log_odds is None):
         raise UsageError(
@@ -137,7 +138,7 @@ def calibration_file(
 
 def decision_file(path: Path, label: str, probability: list[str]) -> dict[str, Any]:
     """Decision curves of one or more columns of probabilities."""
-    from promet.evaluation import decision
+    from promet.evaluation.stats import decision
 
     table = tables.read_any(path)
     y = tables.flags(table, label)
@@ -146,7 +147,7 @@ def decision_file(path: Path, label: str, probability: list[str]) -> dict[str, A
 
 def capra_file(path: Path) -> list[dict[str, Any]]:
     """CAPRA of each row; columns as in the cohort table, absent columns count as missing."""
-    from promet.evaluation.capra import COLUMNS, capra
+    from promet.evaluation.stats.capra import COLUMNS, capra
 
     table = tables.read_any(path)
     known = [column for column in COLUMNS if column in table]

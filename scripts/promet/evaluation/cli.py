@@ -240,7 +240,7 @@ def tripod(
     import json
 
     from promet.core.errors import UsageError
-    from promet.evaluation import tripod as module
+    from promet.evaluation.checklists import tripod as module
 
     try:
         told = json.loads(config)

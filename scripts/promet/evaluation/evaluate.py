@@ -34,14 +34,14 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
              interval_advice: ADVICE | null    which interval of the multimodal score's AUC to quote; null when empty
              notes: [sentence, ...]
 
-    ADVICE: see promet.evaluation.coverage.advice: prefer, coverage, size, areas, mann_whitney_size, delong_size, sentence
-    CALIBRATION: see promet.evaluation.calibration.record
-    DECISION: see promet.evaluation.decision.curves
-    RECORD: see promet.evaluation.auc.record: n, positives, negatives, missing, auc, delong{variance, se, low, high, z, p},
+    ADVICE: see promet.evaluation.stats.coverage.advice: prefer, coverage, size, areas, mann_whitney_size, delong_size, sentence
+    CALIBRATION: see promet.evaluation.stats.calibration.record
+    DECISION: see promet.evaluation.stats.decision.curves
+    RECORD: see promet.evaluation.stats.auc.record: n, positives, negatives, missing, auc, delong{variance, se, low, high, z, p},
             logit{low, high}, bootstrap{low, high, resamples, seed}, hanley_mcneil{se},
             mann_whitney{u, z, p, p_ties, p_exact}, youden{j, threshold, sensitivity, specificity},
             roc{fpr, tpr, threshold}, notes
-    PAIRED: see promet.evaluation.auc.paired: n, positives, negatives, missing, auc_a, auc_b, difference, se, low, high,
+    PAIRED: see promet.evaluation.stats.auc.paired: n, positives, negatives, missing, auc_a, auc_b, difference, se, low, high,
             z, p, notes
 
 capra.parquet: patient, part, capra (float64, NaN = not computable), group (low | intermediate | high | ""), one column
@@ -61,10 +61,10 @@ from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.evaluation import auc, calibration, coverage, decision
-from promet.evaluation.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
-from promet.evaluation.labels import Cohort, labelled, left_early
 from promet.evaluation.settings import Evaluation, UclaPsma
+from promet.evaluation.stats import auc, calibration, coverage, decision
+from promet.evaluation.stats.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
+from promet.evaluation.stats.labels import Cohort, labelled, left_early
 from promet.evaluation.tables import read_cohort
 
 if TYPE_CHECKING:

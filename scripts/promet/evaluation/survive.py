@@ -16,7 +16,7 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
     dynamic: DYNAMIC | null         AUC over time, Uno's C, Brier score; the follow-up as given, not cut at the horizon
     notes: [sentence, ...]          about cox, concordance, few events
 
-    DYNAMIC: see promet.evaluation.dynamic.record: horizon, auc [{time, auc, low, high, se, logit, cases, controls}], uno
+    DYNAMIC: see promet.evaluation.stats.dynamic.record: horizon, auc [{time, auc, low, high, se, logit, cases, controls}], uno
              {value, low, high}, brier {time, value, reference, scaled}, calibration, resamples, seed, censoring, competing
              (sentences), notes
 
@@ -51,9 +51,9 @@ from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.evaluation import dynamic, product_limit
-from promet.evaluation.concordance import harrell
 from promet.evaluation.settings import Evaluation
+from promet.evaluation.stats import dynamic, product_limit
+from promet.evaluation.stats.concordance import harrell
 from promet.evaluation.tables import read_cohort
 
 PRODUCT = "survival.json"

@@ -30,14 +30,14 @@ import numpy as np
 
 from promet.core.errors import IntegrityError
 from promet.core.files import write_json
-from promet.core.parts import DEALT as DEVELOPMENT
-from promet.core.parts import current
 from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.evaluation.labels import outcome
 from promet.evaluation.settings import Evaluation
+from promet.evaluation.stats.labels import outcome
 from promet.evaluation.tables import read_cohort
+from promet.study.parts import DEALT as DEVELOPMENT
+from promet.study.parts import current
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,6 @@ import numpy as np
 
 from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
-from promet.core.parts import current
-from promet.core.renamed import first_names
 from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
@@ -18,6 +16,8 @@ from promet.core.words import count
 from promet.fusion import inputs
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
+from promet.study.parts import current
+from promet.study.renamed import first_names
 
 if TYPE_CHECKING:
     import pandas as pd

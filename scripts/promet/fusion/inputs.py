@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
-from promet.core.parts import PROSPECTIVE
 from promet.core.rows import number
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import Input
+from promet.study.parts import PROSPECTIVE
 
 if TYPE_CHECKING:
     import pandas as pd

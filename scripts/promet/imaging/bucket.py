@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import registry
-from promet.cohort.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
-from promet.cohort.concerns import FIT
-from promet.cohort.planned import sources
-from promet.cohort.table import SOURCES, Row
-from promet.cohort.table import read as read_table
 from promet.core.bucket import TABLE, entry
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_text
-from promet.core.parts import current
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.reads import planned
 from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER, STAGES, Outcome, run_stage
+from promet.study import registry
+from promet.study.parts import current
+from promet.study.table import SOURCES, Row
+from promet.study.table import read as read_table
+from promet.workflow.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
+from promet.workflow.planned import sources
+from promet.workflow.uses import FIT
 
 log = logging.getLogger("promet")
 

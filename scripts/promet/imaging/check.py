@@ -12,13 +12,15 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from promet.cohort.sources import source
-from promet.cohort.table import read
 from promet.core.errors import DataError
-from promet.imaging import convert, dicom, masks
+from promet.imaging import convert
 from promet.imaging.ct import choose, convert_ct
+from promet.imaging.dicom import files as dicom
+from promet.imaging.masks import read as masks
 from promet.imaging.segment import how, limit
 from promet.imaging.settings import Imaging
+from promet.study.sources import source
+from promet.study.table import read
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def mask(
 
     Example: promet imaging mask rtstruct.dcm --reference pet.nii.gz --roi Prostate --out prostate.nii.gz --json
     """
-    from promet.imaging.masks import mask_by_hand
+    from promet.imaging.masks.read import mask_by_hand
 
     _one_thread()
     found = mask_by_hand(source, reference, roi, out, ct, pet)
@@ -303,9 +303,9 @@ def bucket(
 
     Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
     """
-    from promet.cohort.table import read
     from promet.imaging.bucket import members, run
     from promet.imaging.settings import Imaging
+    from promet.study.table import read
 
     chosen = from_json(Imaging, settings).model_dump(mode="json")
     ids = list(members(name, number, cohort, ledger, splits))
@@ -326,8 +326,8 @@ def gather(
 
     Example: promet imaging gather --patients results/patients --cohort config/cohort.tsv --out results/paper/gather/gather.json
     """
-    from promet.cohort.table import read
     from promet.imaging.gather import run
+    from promet.study.table import read
 
     run(
         patients,

@@ -15,9 +15,11 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.volumes import is_volume
-from promet.imaging import dicom, geometry, likeness, maps, series, stacking, suv, tracers
+from promet.imaging import geometry, likeness
+from promet.imaging.dicom import files as dicom
+from promet.imaging.dicom import maps, series, stacking, suv, tracers
+from promet.imaging.dicom.whole import is_whole
 from promet.imaging.settings import Convert
-from promet.imaging.whole import is_whole
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
 NEVER_PLACED = (
@@ -113,7 +115,7 @@ def convert(
 
     When the PET is not kept, a digest of its voxels stands for the file, so that followers notice a change.
     """
-    from promet.cohort.registry import sources
+    from promet.study.registry import sources
 
     kept = settings or Convert()
 

@@ -11,10 +11,12 @@ from pydicom.dataset import Dataset
 from promet.core.errors import DataError
 from promet.core.volumes import is_volume
 from promet.core.words import count
-from promet.imaging import dicom, geometry, series, stacking
-from promet.imaging.dicom import Header
-from promet.imaging.scans import Images
-from promet.imaging.whole import is_whole
+from promet.imaging import geometry
+from promet.imaging.dicom import files as dicom
+from promet.imaging.dicom import series, stacking
+from promet.imaging.dicom.files import Header
+from promet.imaging.dicom.whole import is_whole
+from promet.imaging.masks.scans import Images
 
 RANGE = (-32768, 32767)
 

@@ -105,7 +105,7 @@ def by_hand(
     Raises:
         DataError: as ``read_mask`` and ``psma_expression``.
     """
-    from promet.imaging.masks import read_mask
+    from promet.imaging.masks.read import read_mask
 
     image = geometry.canonical(geometry.read_image(pet))
     suv = sitk.GetArrayFromImage(image)

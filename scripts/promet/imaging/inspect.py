@@ -10,8 +10,9 @@ from pydicom.dataset import Dataset
 
 from promet.core.errors import DataError
 from promet.core.words import count
-from promet.imaging import dicom, series
-from promet.imaging.dicom import Header
+from promet.imaging.dicom import files as dicom
+from promet.imaging.dicom import series
+from promet.imaging.dicom.files import Header
 
 PIN = (
     "To pin one, put the folder that holds only it (or its file, if it is one file) into the column pet or ct of the "

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from promet.cohort.registry import sources
 from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging import geometry
 from promet.imaging.settings import Organs
+from promet.study.registry import sources
 
 PROGRAM = "TotalSegmentator"
 PRODUCT = "organs.nii.gz"

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from promet.cohort.registry import sources
 from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, OK, Sidecar, product
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, read_pet, to_grid, write_nifti
-from promet.imaging.masks import NOTHING_MARKED, names_in, read_mask
+from promet.imaging.masks.read import NOTHING_MARKED, names_in, read_mask
+from promet.imaging.masks.roi import Chooser
 from promet.imaging.measure import count, surroundings
 from promet.imaging.organs import NAMES
 from promet.imaging.organs import PRODUCT as ORGANS
-from promet.imaging.roi import Chooser
 from promet.imaging.settings import Lesions, Segment
+from promet.study.registry import sources
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
 LEAST_INSIDE = 0.5  # of the volume of a prostate mask; the prostate lies in the middle of a PET

@@ -62,7 +62,7 @@ def bundle(
     """Write the bundle into the folder of ``out``.
 
     Args:
-        made_from: digests of columns and settings by name, for the record (promet.cohort.locked).
+        made_from: digests of columns and settings by name, for the record (promet.workflow.locked).
 
     Raises:
         IntegrityError: weights, or the parameters of the fusion, are not the recorded ones.

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promet.cohort.table import COLUMNS
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.model import thresholds
 from promet.model.contract import READER_PEAK
+from promet.study.table import COLUMNS
 
 Span = tuple[float, float]
 ANYTHING: Span = (-math.inf, math.inf)

@@ -7,9 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import registry, table
-from promet.cohort.forecast import Step
-from promet.cohort.run import SNAKEFILE, Snakemake
 from promet.core import checksums
 from promet.core.environment import own_commands_first
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, UsageError
@@ -23,6 +20,9 @@ from promet.model.opened import RECORD, litter, load, recorded, what_to_do
 from promet.model.opened import verify as faults_of
 from promet.model.plan import Predictions, registry_folder
 from promet.model.predict import predict
+from promet.study import registry, table
+from promet.workflow.forecast import Step
+from promet.workflow.run import SNAKEFILE, Snakemake
 
 NEEDED = ("patient", "pet", "prostate")
 

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from promet.cohort.table import COLUMNS, cell_faults, grade_group, normalise
 from promet.core.errors import UsageError
 from promet.core.rows import instead, parse, shown
+from promet.study.table import COLUMNS, cell_faults, grade_group, normalise
 
 MARKS = {
     codecs.BOM_UTF8: "UTF-8 with a byte order mark (BOM)",

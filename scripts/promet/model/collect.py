@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from promet.cohort.table import COLUMNS, Row
-from promet.cohort.table import read as read_cohort
 from promet.core.files import atomic, read_json
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.model.answers import ANSWER, RECORD, forget
 from promet.model.parts import MULTIMODAL
+from promet.study.table import COLUMNS, Row
+from promet.study.table import read as read_cohort
 
 log = logging.getLogger("promet")
 # Of the table: who, and what happened. Nothing else of it goes on.

@@ -7,11 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from promet.cohort.table import COLUMNS
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.stage import STAGES
 from promet.fusion import inputs
 from promet.model.settings import Preprocessing
+from promet.study.table import COLUMNS
 
 READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
 USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
@@ -237,12 +237,12 @@ def tracer(contract: dict[str, Any], names: set[str]) -> list[str]:
     """Warnings on the tracer of a PET, after the refusals.
 
     Args:
-        names: what header or table call it, see promet.imaging.tracers.
+        names: what header or table call it, see promet.imaging.dicom.tracers.
 
     Raises:
         DataError: E_TRACER of another class than in training, E_TRACER_TWO when two are named.
     """
-    from promet.imaging import tracers
+    from promet.imaging.dicom import tracers
 
     fitted = set(contract["pet"].get("tracers") or {}) - {UNKNOWN}
     # A contract that holds none is of a model for PSMA PET, as its card says.

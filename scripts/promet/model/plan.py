@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promet.cohort import registry, table
-from promet.cohort.concerns import CLINICAL
 from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.pin import pin as make_pin
 from promet.core.words import count
 from promet.model.answers import RECORD, SCHEMA, require_own
 from promet.model.identity import require_digest
+from promet.study import registry, table
+from promet.workflow.uses import CLINICAL
 
 
 def registry_folder(out: str | Path) -> Path:

@@ -27,8 +27,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from promet.cohort import registry
-from promet.cohort.table import normalise
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.files import write_json
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
@@ -49,6 +47,8 @@ from promet.model.answers import ANSWER, SCHEMA, require_same_model
 from promet.model.opened import Bundle, load, verify
 from promet.model.parts import MULTIMODAL
 from promet.model.settings import Preprocessing
+from promet.study import registry
+from promet.study.table import normalise
 
 __all__ = ["Bundle", "load", "predict", "run", "verify"]
 
@@ -178,7 +178,8 @@ def _fuse(
     import pandas as pd
 
     from promet.fusion import fuse, inputs
-    from promet.imaging import gather, tracers
+    from promet.imaging import gather
+    from promet.imaging.dicom import tracers
 
     line = gather.row(PATIENT, records)
     scored = [] if score is None else [(PATIENT, line["tensor_digest"], score)]
@@ -285,7 +286,7 @@ def run(
     require_same_model(path, opened.digest)
 
     def work() -> Outcome:
-        from promet.fusion.inputs import read_table
+        from promet.core.rows import read_table
 
         row = next(row for row in read_table(cohort) if row["patient"] == patient)
         try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from promet.core import bucket, parts
+from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import write_json
-from promet.core.renamed import first_names
 from promet.core.rows import parse, read_table, shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
 from promet.network.settings import Dataset
+from promet.study import parts
+from promet.study.renamed import first_names
 
 log = logging.getLogger("promet")
 LABEL = "synchronous_metastasis"

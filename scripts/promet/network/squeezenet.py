@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promet.network import fused
+from promet.network.cpu import fused
 
 
 class Pointwise(nn.Conv3d):

@@ -19,7 +19,7 @@ def sensitivity(
     Source: the bootstrap of sensitivity at given specificity, Carpenter & Bithell, Stat Med 2000;19:1141; pROC's ci.se.
 
     Args:
-        roc: {fpr, tpr} from (0, 0) to (1, 1), ``promet.evaluation.auc.roc``.
+        roc: {fpr, tpr} from (0, 0) to (1, 1), ``promet.evaluation.stats.auc.roc``.
         level: 0.95 for 95 %.
 
     Returns:

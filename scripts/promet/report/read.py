@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
-from promet.core.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
 from promet.core.rows import read_table, tidy
 from promet.core.sidecar import QUARANTINED, Sidecar
+from promet.study.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
 
 if TYPE_CHECKING:
     import pandas as pd

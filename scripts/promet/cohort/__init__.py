@@ -1,1 +1,0 @@
-"""Who is here, what bytes they have, which part of the split they are in."""

@@ -1,0 +1,108 @@
+"""TRIPOD+AI checklist and model card, filled from a study's own records; what promet cannot know it says.
+
+checklist.json (written by ``promet evaluation tripod``)::
+
+    schema: 1
+    standard: sentence with the source
+    items: [{item, section, asks, status, where, text}]     52 lines of 27 numbered items, in their order
+              asks: the item in short, in own words; status: "answered" (from the records) | "partly" (the records tell one
+              side, the rest is the authors') | "authors" (promet does not know); where: place in the report or file,
+              "" when nowhere; text: sentences
+    counts: {answered, partly, authors}
+    model_card: [{title, sentences: [sentence, ...]}]
+    notes: [sentence, ...]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from promet.core.errors import UsageError
+from promet.core.files import write_json
+from promet.core.sidecar import Sidecar
+from promet.core.stage import Outcome, run_stage
+from promet.evaluation.checklists.answers import answers
+from promet.evaluation.checklists.card import card
+from promet.evaluation.checklists.facts import Facts, facts
+from promet.evaluation.checklists.items import ITEMS
+
+PRODUCT = "checklist.json"
+STANDARD = "TRIPOD+AI, 27 items: Collins et al., BMJ 2024;385:e078378. The items are paraphrased; the published checklist is binding."
+UNKNOWN = "promet does not know: "
+RECORDS = {
+    "gather": "gather/gather.json",
+    "dataset": "dataset/{}/dataset.json",
+    "select": "select/{}/select.json",
+    "fuse": "fusion/{}/fuse.json",
+    "explain": "fusion/{}/explain.json",
+    "permute": "fusion/{}/permute.json",
+    "evaluate": "evaluation/{}/evaluate.json",
+    "survive": "evaluation/{}/survive.json",
+    "pool": "evaluation/pool.json",
+    "table1": "evaluation/table1.json",
+}
+
+
+def checklist(known: Facts) -> list[dict[str, str]]:
+    """All lines of the checklist."""
+    given = answers(known)
+    rows = []
+    for item, section, asks, missing in ITEMS:
+        where, text = given.get(item, ("", ""))
+        status = "authors" if not text else "partly" if missing else "answered"
+        said = " ".join(part for part in (text, UNKNOWN + missing + "." if missing else "") if part)
+        if not said:
+            status, said = (
+                "authors",
+                UNKNOWN + "the records this needs are not there (the run is not finished).",
+            )
+        rows.append(
+            {"item": item, "section": section, "asks": asks, "status": status, "where": where, "text": said}
+        )
+    return rows
+
+
+def model_card(known: Facts) -> list[dict[str, Any]]:
+    """Model card in the order of Mitchell et al. (FAT* 2019): what it is, for whom, how good, what it cannot do."""
+    return [{"title": title, "sentences": sentences} for title, sentences in card(known)]
+
+
+def tripod(study: Path, config: dict[str, Any], out: Path, pin: str) -> Sidecar:
+    """Write checklist.json beside ``out``, and the sidecar ``out`` last."""
+    if not study.is_dir():
+        raise UsageError("E_STUDY_MISSING", "The study folder does not exist", "results/<study> of a run")
+
+    def work() -> Outcome:
+        known = facts(study, config)
+        items = checklist(known)
+        counts = {
+            status: sum(row["status"] == status for row in items)
+            for status in ("answered", "partly", "authors")
+        }
+        product = out.with_name(PRODUCT)
+        write_json(
+            product,
+            {
+                "schema": 1,
+                "standard": STANDARD,
+                "items": items,
+                "counts": counts,
+                "model_card": model_card(known),
+                "notes": [
+                    "Every sentence comes from the records of the first split; the authors must read and complete them."
+                ],
+            },
+        )
+        return Outcome(products={"tripod": product}, values=counts)
+
+    first = next((p.name for p in sorted(study.glob("fusion/split-*"))), "split-00")
+    paths = {name: study / where.format(first) for name, where in RECORDS.items()}
+    return run_stage(
+        "tripod",
+        out,
+        pin,
+        work,
+        upstream={name: path for name, path in paths.items() if path.exists()},
+        makes=(PRODUCT,),
+    )

@@ -1,0 +1,1 @@
+"""A PET series of DICOM files to values in SUV."""

@@ -1,0 +1,1 @@
+"""Masks from NIfTI, DICOM SEG and RTSTRUCT."""

@@ -1,0 +1,1 @@
+"""Random transforms of the training part; reference and batched engine."""

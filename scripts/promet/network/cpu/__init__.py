@@ -1,0 +1,1 @@
+"""SqueezeNet's layers and gradients on CPU, compiled."""

@@ -1,0 +1,1 @@
+"""Which jobs there are, what each uses, what is stale, and how they run."""

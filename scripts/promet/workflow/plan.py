@@ -1,0 +1,474 @@
+"""The plan: which jobs a study has, what each one uses (its pin) and where its record lies.
+
+The Snakefile, ``promet status`` and the guard of ``promet run`` all ask this one object. It reads three small
+files, runs nothing, and imports the standard library only, since every cluster job parses the Snakefile again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from promet.core import checksums
+from promet.core.errors import IntegrityError, UsageError
+from promet.core.pin import canonical
+from promet.core.pin import pin as make_pin
+from promet.core.settings import Settings
+from promet.core.sidecar import Sidecar
+from promet.core.stage import STAGES
+from promet.core.words import count
+from promet.study import ledger, registry, table
+from promet.study.parts import holds
+from promet.study.parts import now as part_now
+from promet.study.renamed import first_names
+from promet.workflow import buckets
+from promet.workflow.buckets import ORGANS, PATIENT_STAGES
+from promet.workflow.uses import FIT, USED, flat, stage_settings, table_uses
+
+STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
+LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
+
+
+class Plan:
+    """Jobs, pins and paths of one study.
+
+    Args:
+        settings: the validated configuration. Pins are made from its dump, so that 5 and 5.0 are the same.
+        lenient: keep what forbids a run in ``problems`` instead of raising it, and leave out patients who are not
+            in the registry (promet status).
+    """
+
+    def __init__(self, settings: Settings, lenient: bool = False) -> None:
+        self.config = config = settings.model_dump(mode="json")
+        self.study = config["study"]
+        self.cohort = config["cohort"]
+        self.results = config["results"]
+        self.logs = config["logs"]
+        self.images = str(registry.images_path(config["registry"]))
+        self.ledger = str(ledger.ledger_path(config["registry"], self.study))
+        self.freeze = str(ledger.freeze_path(config["registry"], self.study))
+        self.study_dir = f"{self.results}/{self.study}"
+        self.patients_dir = f"{self.results}/patients"
+        self._pins: dict[tuple[str, ...], str] = {}
+        self._columns: dict[str, str] = {}
+        self._image_pins = buckets.ImagePins(config["imaging"])
+        self.rows = {row["patient"]: row for row in table.read(self.cohort)}
+        self.named = frozenset(self.rows)  # everyone in the table
+        tracers = {name: row["tracer"] for name, row in self.rows.items()}
+        self._images = buckets.with_tracers(registry.read(self.images), tracers)
+        self._entries = ledger.read(self.ledger)
+        self._first = first_names(self.ledger)
+        self.frozen = ledger.freeze_name(config["registry"], self.study)
+        self.waived = ledger.waivers(config["registry"], self.study)
+        self._excluded = ledger.excluded(config["registry"], self.study)
+        back = ledger.come_back(ledger.withdrawn(config["registry"]), self.rows)
+        self.problems = [
+            problem
+            for problem in (back, self._intake_needed(), self._withdrawn(), self._emptied())
+            if problem
+        ]
+        if self.problems and not lenient:
+            raise self.problems[0]
+        if lenient:
+            self.rows = {name: row for name, row in self.rows.items() if name in self._images}
+            self.__dict__.pop("_parts", None)  # to be read again, without them
+        root = Path(self.study_dir, "buckets")
+        number = config["buckets"]
+        if number == "auto":
+            number = buckets.NUMBER if len(self.rows) > buckets.ABOVE or root.is_dir() else 0
+        self.bucket_number = number
+        # Where image jobs are shared by many patients, else ''.
+        self.buckets_dir = str(root / str(number)) if number else ""
+
+    # Who --------------------------------------------------------------------------------------------------
+
+    @property
+    def patients(self) -> list[str]:
+        """Every patient of the table, sorted."""
+        return list(self.rows)
+
+    @property
+    def splits(self) -> list[str]:
+        """Split numbers as they stand in paths."""
+        return [f"{number:02d}" for number in range(self.config["split"]["repeats"])]
+
+    @property
+    def seeds(self) -> list[str]:
+        """Seed numbers as they stand in paths."""
+        return [f"{number:02d}" for number in range(self.config["network"]["seeds"])]
+
+    @property
+    def variants(self) -> list[str]:
+        """Names of the network variants."""
+        return sorted(self.config["network"]["variants"])
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[str, str]]:
+        parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
+        for entry in self._entries:
+            if entry.split in parts and entry.patient in self.rows:
+                row, out = self.rows[entry.patient], entry.patient in self._excluded
+                parts[entry.split][entry.patient] = part_now(entry.part, row, out)
+        return parts
+
+    def part(self, split: str, patient: str) -> str:
+        """Part of a patient in a split; who is not in the ledger is prospective."""
+        return self._parts[split].get(patient, ledger.PROSPECTIVE)
+
+    def fit_members(self, split: str) -> list[str]:
+        """Patients of the training and validation parts, sorted by the names under which they were assigned."""
+        found = (name for name, part in self._parts[split].items() if part in FIT)
+        return sorted(found, key=lambda name: self._first.get(name, name))
+
+    @property
+    def looks_back(self) -> bool:
+        """True when every trained network scores every patient after the choice."""
+        return self.config["network"]["hindsight"] and not self.sealed
+
+    def attended(self, split: str) -> list[str]:
+        """Patients of whom attention maps are asked for in a split, sorted."""
+        chosen = self.config["network"]["attention"]
+        if isinstance(chosen["patients"], list):
+            return sorted(chosen["patients"])
+        of_part = [name for name in self.patients if self.part(split, name) == chosen["patients"]]
+        return sorted(of_part)[: chosen["limit"]]
+
+    @cached_property
+    def buckets(self) -> dict[str, list[str]]:
+        """Bucket -> its patients; empty when every patient has own jobs."""
+        if not self.bucket_number:
+            return {}
+        fitted = {name for split in self.splits for name in self.fit_members(split)}
+        return buckets.deal(self.patients, fitted, self.bucket_number)
+
+    @property
+    def shared(self) -> list[str]:
+        """Options that say where the tables of the buckets lie; none when every patient has own jobs."""
+        return ["--buckets", self.buckets_dir] if self.buckets_dir else []
+
+    @property
+    def sealed(self) -> bool:
+        """True when a waiver keeps a frozen model as it is: nothing may fit it again (``promet waive``)."""
+        return bool(self.waived)
+
+    @property
+    def bundled(self) -> bool:
+        """True when a frozen study leaves a locked model; one that a waiver keeps is not made again."""
+        return bool(self.frozen) and not self.sealed
+
+    @cached_property
+    def model_locked(self) -> bool:
+        """True when the model of a frozen study is made: nothing may be trained for it any more, whatever was lost."""
+        record = Path(self.sidecar("bundle"))
+        if not self.bundled or not (record.exists() or record.with_name(checksums.NAME).exists()):
+            return False
+        try:
+            freeze = Sidecar.read(record).values.get("freeze", self.frozen)
+        except IntegrityError:
+            return True
+        return freeze == self.frozen
+
+    def locked_fit(self, split: str) -> list[str]:
+        """Options that hold dataset to the fit set a locked model was trained on; none otherwise."""
+        if not self.model_locked or split != LOCKED_SPLIT:
+            return []
+        try:
+            fit = Sidecar.read(self.sidecar("bundle")).values.get("fit", "")
+        except IntegrityError:
+            return []
+        return ["--locked-fit", fit] if fit else []
+
+    def locked(self, split: str) -> list[str]:
+        """Options that keep a sealed study's fusion as it was fitted; none otherwise."""
+        folder = ledger.sealed_path(self.config["registry"], self.study)
+        return ["--locked", str(folder / f"split-{split}.json")] if self.sealed else []
+
+    @cached_property
+    def unregistered(self) -> list[str]:
+        """Patients of the table whom intake has not (wholly) seen, sorted."""
+        return sorted(
+            name
+            for name, row in self.rows.items()
+            if any(row[source] and source not in self._images.get(name, {}) for source in table.SOURCES)
+            or (
+                (
+                    row["role"] == "metachronous"
+                    or (row["role"] == "development" and row["synchronous_metastasis"])
+                )
+                and any(name not in self._parts[split] for split in self.splits)
+            )
+        )
+
+    def _intake_needed(self) -> UsageError | None:
+        if not self.unregistered:
+            return None
+        return UsageError(
+            "E_INTAKE_NEEDED",
+            f"Not (wholly) in the registry: {len(self.unregistered)} of {count(len(self.rows), 'patient')} in the table, the "
+            f"first is {self.unregistered[0]}",
+            remedy="Run promet intake",
+        )
+
+    def _withdrawn(self) -> UsageError | None:
+        """A frozen study cannot lose a fitted patient in silence: it would be another model."""
+        fitted = {entry.patient for entry in self._entries if entry.part in FIT}
+        gone = sorted(fitted - set(self.rows) - set(self.waived) - self._excluded)
+        if not (self.frozen and gone):
+            return None
+        return UsageError(
+            "E_WITHDRAWN",
+            f"No longer in the table: {count(len(gone), 'patient')} whom the frozen study {self.study} ({self.frozen}) was "
+            f"fitted on, the first is {gone[0]}",
+            "every patient of the training and validation parts",
+            f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
+            "or train without this patient with promet freeze NAME --into NEWSTUDY",
+        )
+
+    def _emptied(self) -> UsageError | None:
+        """Nor can one of them lose role or label: that patient would be only scored, and the model another one."""
+        emptied = sorted(
+            {
+                entry.patient
+                for entry in self._entries
+                if entry.part in FIT and entry.patient not in self._excluded and entry.patient in self.rows
+                if not holds(entry.part, self.rows[entry.patient])
+            }
+        )
+        if not (self.frozen and emptied):
+            return None
+        column = "synchronous_metastasis" if self.rows[emptied[0]]["role"] else "role"
+        return UsageError(
+            "E_MODEL_LOCKED",
+            f"The column {column} of {emptied[0]} is empty, whom the frozen study {self.study} ({self.frozen}) is fitted on"
+            + (f", and {count(len(emptied) - 1, 'more row')} like it" if len(emptied) > 1 else ""),
+            "roles and labels of the training and validation parts as they were at the freeze",
+            "Put it back; if the patient withdrew, delete the row and see promet waive; "
+            "or train without the patient in a new study: promet freeze NAME --into NEWSTUDY",
+        )
+
+    # Where ------------------------------------------------------------------------------------------------
+
+    def sidecar(self, stage: str, **at: str) -> str:
+        """Path of a job's record; without wildcard values, the pattern that Snakemake fills in."""
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return f"{self.patients_dir}/{at.get('patient', '{patient}')}/{stage}.json"
+        if stage == "bucket":
+            return f"{self.buckets_dir or self.study_dir + '/buckets/0'}/{at.get('bucket', '{bucket}')}/bucket.json"
+        get = {name: at.get(name, f"{{{name}}}") for name in ("split", "variant", "seed")}
+        if stage == "gather":
+            return f"{self.study_dir}/gather/gather.json"
+        if stage == "report":
+            return f"{self.study_dir}/report/report.json"
+        if stage == "bundle":
+            return f"{self.study_dir}/model/bundle.json"
+        if stage in STUDY_STAGES:
+            return f"{self.study_dir}/evaluation/{stage}.json"
+        if stage == "train":
+            return f"{self.study_dir}/network/{get['variant']}/split-{get['split']}/seed-{get['seed']}/train.json"
+        folder = dict.fromkeys(("fuse", "explain", "permute"), "fusion")
+        folder |= dict.fromkeys(("evaluate", "survive"), "evaluation")
+        return f"{self.study_dir}/{folder.get(stage, stage)}/split-{get['split']}/{stage}.json"
+
+    def beside(self, stage: str, name: str, **at: str) -> str:
+        """Path of a product beside a job's record."""
+        return str(Path(self.sidecar(stage, **at)).with_name(name))
+
+    # What -------------------------------------------------------------------------------------------------
+
+    def settings(self, stage: str, variant: str = "", bucket: str = "") -> str:
+        """The part of the configuration that a stage uses, as canonical JSON."""
+        return canonical(stage_settings(self.config, stage, variant, bucket))
+
+    def pin(self, stage: str, **at: str) -> str:
+        """Hash of exactly what a job uses beyond its declared inputs."""
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return self._image_pins.pin(stage, self._images.get(at["patient"], {}))
+        job = (stage, *at.values())
+        if job not in self._pins:
+            settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
+            self._pins[job] = make_pin([STAGES[stage], settings, self._uses(stage, **at)])
+        return self._pins[job]
+
+    def pins_by_version(self, stage: str, **at: str) -> set[str]:
+        """A job's pin as this promet and every earlier one would have it."""
+        settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
+        uses = self._uses(stage, **at)
+        return {make_pin([version, settings, uses]) for version in range(1, STAGES[stage] + 1)}
+
+    def shared_parts(self, stage: str, **at: str) -> dict[str, Any]:
+        """What the pins of a stage have in common, by name: its version and each of its settings."""
+        settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
+        return {"version": STAGES[stage], **flat(settings, "setting ")}
+
+    def own_parts(self, stage: str, **at: str) -> dict[str, Any]:
+        """What else a job's pin is made of, by name: sources, columns and lists."""
+        return self._uses(stage, **at)
+
+    def _uses(
+        self,
+        stage: str,
+        patient: str = "",
+        split: str = "",
+        variant: str = "",
+        seed: str = "",
+        bucket: str = "",
+    ) -> dict[str, Any]:
+        if stage in (*PATIENT_STAGES, ORGANS):
+            return self._image_pins.uses(stage, self._images.get(patient, {}))
+        if stage == "bucket":
+            return self._image_pins.bucket(bucket, self.buckets[bucket], self._images)
+        if stage == "gather":
+            return {"patients": self.patients} | self._layout()
+        if stage == "train":
+            return {"variant": variant, "seed": int(seed)}
+        if stage in ("select", "hindsight"):
+            return {"variants": self.variants, "seeds": self.seeds}
+        if stage == "attention":
+            return {"patients": self.attended(split)}
+        if stage in ("pool", "tripod"):
+            return {"splits": self.splits}
+        if stage == "bundle":
+            return {"freeze": self.frozen}
+        used = self.table_uses(stage, split) if stage in USED else {}
+        if stage == "dataset":
+            return used | self._layout()
+        return used | ({"configuration": self.report_config()} if stage == "report" else {})
+
+    def table_uses(self, stage: str, split: str = "") -> dict[str, str]:
+        """What a stage uses of the table and the ledger, by name."""
+        dealt = self.dealt_in(stage, split)
+        parts = {name: self.part(dealt, name) for name in self.rows} if dealt else {}
+        return table_uses(stage, self.rows, parts, self._column)
+
+    def dealt_in(self, stage: str, split: str = "") -> str:
+        """The split whose parts a stage uses; table1 groups everyone by that of the first."""
+        return self.splits[0] if stage == "table1" else split
+
+    def lacks_a_source(self, patient: str) -> bool:
+        """True when the table names a source that was not there at intake."""
+        return any(row["digest"] == registry.MISSING for row in self.registered(patient).values())
+
+    @property
+    def entries(self) -> list[ledger.Entry]:
+        """The study's ledger."""
+        return self._entries
+
+    def registered(self, patient: str) -> dict[str, dict[str, str]]:
+        """The registry's rows of a patient, by source."""
+        return self._images.get(patient, {})
+
+    def _column(self, name: str, patients: list[str]) -> str:
+        # Several stages use a column of everyone.
+        everyone = len(patients) == len(self.rows)
+        if not everyone or name not in self._columns:
+            made = make_pin([self.rows[man][name] for man in patients])
+            if not everyone:
+                return made
+            self._columns[name] = made
+        return self._columns[name]
+
+    def _layout(self) -> dict[str, int]:
+        """So that what reads the images' records runs when others stand for them, in the phase that can stop there."""
+        return {"buckets": self.bucket_number} if self.buckets else {}
+
+    def report_config(self) -> str:
+        """The whole configuration without its paths, as JSON, for the report's provenance."""
+        return canonical(
+            {key: value for key, value in self.config.items() if key == "study" or isinstance(value, dict)}
+        )
+
+    # Jobs -------------------------------------------------------------------------------------------------
+
+    def image_records(self, *stages: str, split: str = "") -> list[str]:
+        """What waits for these stages of everyone, or of those a split's networks are fitted on, has to read."""
+        if self.buckets:
+            return self.bucket_records(
+                name
+                for name in self.buckets
+                if set(stages) & set(buckets.stages(name)) and (not split or name.startswith("fit-"))
+            )
+        patients = self.fit_members(split) if split else self.patients
+        return [self.sidecar(stage, patient=name) for stage in stages for name in patients]
+
+    def before(self, bucket: str) -> list[str]:
+        """The buckets that a bucket waits for."""
+        return buckets.before(bucket)
+
+    def bucket_records(self, names: Iterable[str]) -> list[str]:
+        """The records of these buckets."""
+        return [self.sidecar("bucket", bucket=name) for name in names]
+
+    def output(self, stage: str, **at: str) -> str:
+        """The record that Snakemake knows: a patient's own, or that of the bucket."""
+        if self.buckets and stage in PATIENT_STAGES:
+            return self.sidecar("bucket", bucket=self._bucket_of[stage in buckets.VIEW, at["patient"]])
+        return self.sidecar(stage, **at)
+
+    @cached_property
+    def _bucket_of(self) -> dict[tuple[bool, str], str]:
+        return {
+            (buckets.stages(bucket) == buckets.VIEW, patient): bucket
+            for bucket, patients in self.buckets.items()
+            for patient in patients
+        }
+
+    def organ_records(self, patients: list[str]) -> list[str]:
+        """Records of TotalSegmentator's jobs among these patients; none unless the configuration asks for it."""
+        wanted = (name for name in patients if self._image_pins.wants_organs(self._images.get(name, {})))
+        return [self.sidecar(ORGANS, patient=name) for name in wanted]
+
+    def trained(self, split: str) -> list[str]:
+        """The records of every network of a split."""
+        return [
+            self.sidecar("train", variant=variant, split=split, seed=seed)
+            for variant in self.variants
+            for seed in self.seeds
+        ]
+
+    def targets(self, phase: str) -> list[str]:
+        """The records that a phase (prepare, lock, all) is there to make; none without patients."""
+        if not self.patients:
+            return []
+        pictures = self.image_records("picture")
+        per_split = {"prepare": "dataset", "lock": "select"}.get(phase)
+        splits = [] if self.sealed else self.splits
+        last = (
+            [self.sidecar(per_split, split=name) for name in splits]
+            if per_split
+            else [self.sidecar("report"), *([self.sidecar("bundle")] if self.bundled else [])]
+        )
+        return (
+            last
+            if phase == "lock"
+            else [*last, *pictures, *([self.sidecar("gather")] if phase == "prepare" else [])]
+        )
+
+    def jobs(self, phase: str = "all") -> Iterator[tuple[str, dict[str, str]]]:
+        """(stage, wildcards) of every job up to a phase: prepare, lock or all."""
+        for patient in self.patients:
+            for stage in (*([ORGANS] if self.organ_records([patient]) else []), *PATIENT_STAGES):
+                yield stage, {"patient": patient}
+        for bucket in self.buckets:
+            yield "bucket", {"bucket": bucket}
+        yield "gather", {}
+        fitted = [] if self.sealed else self.splits
+        for split in fitted:
+            yield "dataset", {"split": split}
+        if phase == "prepare":
+            return
+        for split in fitted:
+            for variant in self.variants:
+                for seed in self.seeds:
+                    yield "train", {"variant": variant, "split": split, "seed": seed}
+            yield "select", {"split": split}
+        if phase == "lock":
+            return
+        for split in self.splits:
+            asked = ["hindsight"] * self.looks_back + ["attention"] * bool(self.attended(split))
+            for stage in ("score", *asked, "fuse", "explain", "permute", "evaluate", "survive"):
+                yield stage, {"split": split}
+        for stage in STUDY_STAGES:
+            yield stage, {}
+        yield from [("report", {}), *([("bundle", {})] if self.bundled else [])]

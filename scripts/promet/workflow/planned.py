@@ -1,0 +1,131 @@
+"""What the rules tell their jobs of the plan, and how the jobs hold what they read against it.
+
+The plan is made when a run begins; a job may read hours later. A rule hands over (``PROMET_PLANNED``) what the pin of the
+job holds of the table, the ledger and the registry. A job that finds something else fails and leaves no record, so that
+no record ever says less than what was read; a source that is not there is the disk's fault and not the patient's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promet.core import reads
+from promet.core.errors import IntegrityError
+from promet.core.pin import pin as digest_of
+from promet.study import ledger, registry, table
+from promet.study.parts import excluded
+from promet.study.parts import now as part_now
+from promet.study.sources import source as located
+from promet.study.table import Row
+from promet.workflow.buckets import ImagePins
+from promet.workflow.uses import table_uses
+
+if TYPE_CHECKING:
+    from promet.workflow.plan import Plan
+
+VARIABLE = "PROMET_PLANNED"
+
+
+def of_table(plan: Plan, stage: str, split: str = "") -> str:
+    """What a job uses of the table and the ledger, for its rule."""
+    used = digest_of(plan.table_uses(stage, split))
+    told = {"stage": stage, "split": plan.dealt_in(stage, split), "table": plan.cohort, "digest": used}
+    return json.dumps(told | {"ledger": plan.ledger, "dealt": _dealt(plan.rows, plan.entries)})
+
+
+def of_sources(plan: Plan, stage: str, patient: str) -> str:
+    """Where the sources that a job reads lie and what they are, for its rule."""
+    return json.dumps(
+        {
+            "sources": sources(
+                plan.config["imaging"], stage, plan.registered(patient), plan.rows[patient], plan.cohort
+            )
+        }
+    )
+
+
+def sources(
+    imaging: dict[str, Any], stage: str, rows: dict[str, Row], row: Row, cohort: str | Path
+) -> dict[str, dict[str, Any]]:
+    """Name -> path, digest, number of files and bytes of the sources that a stage reads.
+
+    Args:
+        imaging: the section ``imaging`` of the configuration.
+        stage: its name.
+        rows: the registry's rows of the patient, by source.
+        row: the patient's row of the table: it says where the files are now, an old registry may not.
+        cohort: the table.
+    """
+    names = {
+        name.partition(" ")[2] for name in ImagePins(imaging).uses(stage, rows) if name.startswith("source ")
+    }
+    if stage == "segment" and not imaging["convert"]["keep_pet"]:
+        names.add("pet")  # which is converted again
+    return {
+        name: {
+            "path": str(located(Path(cohort).parent, row[name])) if row[name] else rows[name]["path"],
+            **{what: rows[name][what] for what in ("digest", "files", "bytes")},
+        }
+        for name in sorted(names & rows.keys())
+    }
+
+
+def begin(text: str) -> reads.Reads:
+    """What a job was told it reads."""
+    told = json.loads(text)
+    if "sources" in told:
+        return registry.Registered(told["sources"])
+    return Tables(**told)
+
+
+def _dealt(patients: Iterable[str], entries: list[ledger.Entry]) -> str:
+    known = set(patients)
+    return digest_of(sorted([e.split, e.patient, e.part] for e in entries if e.patient in known))
+
+
+@dataclass
+class Tables:
+    """The table and the ledger, read once when this is made."""
+
+    stage: str
+    split: str
+    table: str
+    digest: str
+    ledger: str
+    dealt: str
+
+    def __post_init__(self) -> None:
+        """Hold both files."""
+        for path in (self.table, self.ledger):
+            if os.path.exists(path):
+                reads.hold(path)
+
+    def digests(self) -> dict[str, str]:
+        """What the job uses of both."""
+        return {"table": self.digest, "ledger": self.dealt}
+
+    def check(self, thorough: bool = False) -> None:
+        """Once is enough: nothing is read again."""
+        rows = {row["patient"]: row for row in table.read(self.table)}
+        entries = ledger.read(self.ledger)
+        parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
+        here = [entry for entry in entries if entry.split == self.split and entry.patient in rows]
+        if parts:
+            out = excluded(self.ledger)
+            parts |= {e.patient: part_now(e.part, rows[e.patient], e.patient in out) for e in here}
+        for what, planned, found in (
+            ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
+            ("split ledger", self.dealt, _dealt(rows, entries)),
+        ):
+            if planned != found:
+                raise IntegrityError(
+                    "E_PLAN_CHANGED",
+                    f"The {what} changed while the run was going on, in what {self.stage} uses of it",
+                    "what was there when the run began",
+                    "Start it again",
+                )

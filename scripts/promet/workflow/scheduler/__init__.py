@@ -1,0 +1,1 @@
+"""Before and while jobs go to SLURM."""

@@ -1,0 +1,40 @@
+"""No stage's code changes without somebody saying whether its results do."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from promet.core.stage import STAGES
+
+_spec = importlib.util.spec_from_file_location("stage_lock", Path(__file__).with_name("stage_lock.py"))
+stage_lock = importlib.util.module_from_spec(_spec)
+sys.modules["stage_lock"] = stage_lock
+_spec.loader.exec_module(stage_lock)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_is_acknowledged(stage):
+    locked, now = json.loads(stage_lock.LOCK.read_text())[stage], stage_lock.current()[stage]
+    assert now == locked, (
+        f"the code of {stage} changed: raise STAGES['{stage}'] in scripts/promet/core/stage.py if its results do, "
+        "then run python tests/workflow/stage_lock.py"
+    )
+
+
+def test_comments_do_not_count_and_code_does():
+    source = 'a = "#1"  # one\n\n\nb = 2\n'
+    assert stage_lock.bare(source) == stage_lock.bare('# more\na = "#1"\nb = 2  # two\n') == 'a = "#1"\nb = 2'
+    assert stage_lock.bare(source) != stage_lock.bare(source.replace("#1", "#2"))
+
+
+def test_the_closure_follows_imports_within_functions():
+    reached = stage_lock.closure("promet.network.train")
+    assert {
+        "promet.network.augment.augmentation",
+        "promet.network.squeezenet",
+        "promet.core.files",
+    } <= reached
+    assert not any(name.startswith("promet.imaging") for name in reached)
