@@ -79,3 +79,37 @@ def test_nothing_unsafe_to_load(path):
         "yaml.load(",
     ):
         assert word not in text, word
+
+
+def bound(path):
+    """Names that a module binds at its top, under an if or a try, too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)) and node.col_offset == 0:
+            found |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    return found
+
+
+def test_what_a_function_imports_late_is_there():
+    """An import inside of a function fails for a user, not when the module is read."""
+    known = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("promet"):
+                continue
+            module = PACKAGE.parent / node.module.replace(".", "/")
+            file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+            assert file.is_file(), f"{name_of(path)}:{node.lineno}: there is no {node.module}"
+            if file not in known:
+                known[file] = bound(file)
+            for alias in node.names:
+                there = (
+                    alias.name in known[file]
+                    or (module / f"{alias.name}.py").is_file()
+                    or (module / alias.name).is_dir()
+                )
+                assert there, f"{name_of(path)}:{node.lineno}: {node.module} has no {alias.name}"
