@@ -47,7 +47,7 @@ def _lines(model: type[BaseModel], values: dict[str, Any], indent: int = 0) -> I
             yield f"{pad}{name}:"
             yield from _lines(kind, values[name], indent + 2)
         else:
-            yield f"{pad}{name}: {_inline(values[name])}"
+            yield f"{pad}{name}: {_inline(values.get(name, field.default))}"
 
 
 def default_yaml() -> str:
@@ -91,7 +91,7 @@ def _keys(model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> I
             yield from _keys(kind, values[name], f"{prefix}{name}.")
         else:
             text = (field.description or "").replace("|", "\\|")
-            yield f"| `{prefix}{name}` | `{_inline(values[name])}` | {text} |"
+            yield f"| `{prefix}{name}` | `{_inline(values.get(name, field.default))}` | {text} |"
 
 
 def readme() -> str:

@@ -1,5 +1,7 @@
 """Lesions that are the prostate are a fault, on any grid and in any format; large lesions are not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,6 +11,8 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging import convert, geometry, segment
 from promet.imaging.settings import Segment
 from promet.study import registry
+
+ROOT = Path(__file__).parents[2]
 
 
 def ball(radius, shape=(40, 40, 40), spacing=(2.0, 2.0, 2.0), centre=(40.0, 40.0, 40.0)):
@@ -57,3 +61,28 @@ def test_in_the_pipeline_the_patient_is_quarantined(tmp_path):
     segment.run("A", images, tmp_path / "A/segment.json", "", Segment())
     record = Sidecar.read(tmp_path / "A/segment.json")
     assert record.status == QUARANTINED and record.code == "E_MASKS_ALIKE"
+
+
+def test_where_the_organ_is_the_lesion_the_configuration_says_so():
+    """As in the public sarcoma set, where the tumour plays the prostate."""
+    organ = ball(20)
+    pet = sitk.Cast(organ, sitk.sitkFloat32) * 5 + 0.3
+    with pytest.raises(DataError, match="is that of the prostate"):
+        segment.segment(pet, organ, organ, Segment())
+    lesions, values, _ = segment.segment(pet, organ, organ, Segment(organ_is_lesion=True))
+    assert sitk.Hash(lesions) == sitk.Hash(organ)
+    assert values["lesion_ml"] == values["organ_ml"]
+
+
+def test_the_key_is_in_no_record_of_a_study_that_does_not_use_it():
+    """Otherwise everything made before there was such a key would be made again."""
+    assert "organ_is_lesion" not in Segment().model_dump()
+    assert Segment(organ_is_lesion=True).model_dump()["organ_is_lesion"] is True
+    assert Segment.model_validate(Segment(organ_is_lesion=True).model_dump()).organ_is_lesion
+
+
+def test_the_public_sarcoma_set_says_so():
+    from promet.config import load
+
+    config = load([ROOT / "config/sarcoma.yaml"])
+    assert config.imaging.segment.organ_is_lesion

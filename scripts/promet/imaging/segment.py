@@ -197,7 +197,7 @@ def segment(
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
         )
-        warnings += distinct(given, organ)
+        warnings += [] if settings.organ_is_lesion else distinct(given, organ)
         values["lesion_source"] = "given"
     values["lesion_ml"] = millilitres(lesions)
     values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)

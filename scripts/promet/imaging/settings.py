@@ -1,8 +1,8 @@
 """Settings of the imaging room."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from promet.core.settings import Settings
 
@@ -97,6 +97,16 @@ class Segment(Settings):
         60.0, gt=0, description="what is kept of the PET around the organ when convert.keep_pet is false"
     )
     lesions: Lesions = Lesions()
+    organ_is_lesion: bool = Field(
+        False,
+        description="a lesion mask that is the organ mask is meant so (a primary tumour that plays the prostate); otherwise it "
+        "is taken for a mistake and refused",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``organ_is_lesion`` where it is off: records made before there was such a key stay as they are."""
+        return {key: value for key, value in standard(self).items() if key != "organ_is_lesion" or value}
 
 
 class Crop(Settings):
