@@ -114,6 +114,9 @@ def readme() -> str:
         '- quoting is read strictly (Python\'s `csv` with `strict=True`): quotes enclose a whole cell, a quote inside of it is doubled (`""`),\n'
         "  a cell without quotes around it holds none, and no cell holds a tab or a line break;\n"
         "- a number is written with a decimal point, in the digits 0 to 9, with an exponent at most (`7.5`, `1e-05`); not `7,5`, `1 234`, `1_5`, `<0.1`.\n"
+        "- every command and stage reads a cell in one way, so its spelling changes no result and computes nothing again: `1`, `1.0` and `+1e0`\n"
+        "  are one number, `T2a`, `cT2a` and `2a` one category, blanks at the ends, doubled or of another kind and umlauts composed another way are\n"
+        "  one text; a number that `promet check` refuses is refused by the stages (`E_TABLE_NUMBER`);\n"
         "- no value is an empty cell: `NA`, `n/a`, `-`, `unknown` and the like are refused, since as a site they would be a hospital;\n"
         "- in a path every blank counts; `~` and `$NAME` are not replaced, folders are parted by `/`, umlauts are found however the disk\n"
         "  composes them; links to folders inside of a patient's folder are not followed; hidden files and what systems leave (`.DS_Store`,\n"

@@ -156,7 +156,7 @@ def test_biopsy_missing_only_in_the_metastatic_does_not_separate_them(study) -> 
     """A clinical model of two inputs that exist in no metastatic man is the prior for everyone."""
     for row in study.cohort:
         if row["synchronous_metastasis"] == "1":
-            row.update(grade_group="", positive_cores_percent="NA")
+            row.update(grade_group="", positive_cores_percent=" ")
     models = {"multimodal": list(inputs.INPUTS), "biopsy": ["grade_group", "positive_cores_percent"]}
     record, table, _ = run(study, models=models)
     assert len(set(table["biopsy"])) == 1
@@ -168,7 +168,7 @@ def test_biopsy_missing_only_in_the_metastatic_does_not_separate_them(study) -> 
     ("column", "cell", "message"),
     [
         ("psa", "0", "psa of patient P000"),
-        ("psa", "-1", "zero or negative"),
+        ("psa", "-1", "psa of patient P000"),
         ("grade_group", "3+4", "grade_group"),
     ],
 )
@@ -204,9 +204,10 @@ def test_a_renamed_patient_leaves_the_model_as_it_is_to_the_bit(study) -> None:
     assert after["multimodal"].tolist() == before["multimodal"].tolist()
 
 
-def test_label_missing_in_training_is_refused(study) -> None:
+def test_label_in_words_is_refused(study) -> None:
+    """An empty cell only takes the patient out of training; a word is no label, here as in promet check."""
     study.row(study.of("training")[0])["synchronous_metastasis"] = "na"
-    with pytest.raises(UsageError, match="1 training or validation patient without a label"):
+    with pytest.raises(UsageError, match="synchronous_metastasis of patient"):
         run(study)
 
 

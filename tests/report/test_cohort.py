@@ -6,9 +6,9 @@ from collections import Counter
 import pandas as pd
 
 from promet.evaluation import table1
-from promet.evaluation.tables import read_cohort
 from promet.report import flow, read
 from promet.report.draw import draw
+from promet.study.table import by_patient
 
 
 def test_flow_holds_every_patient_once(full):
@@ -42,7 +42,7 @@ def test_flow_and_table_1_count_alike(full, tmp_path):
     for box in flow.count_flow(study, split).boxes:
         boxes["Development" if box.part in flow.DEVELOPMENT else box.part.capitalize()] += box.total
     measures = pd.read_parquet(full.study / "gather/patients.parquet")
-    table = read_cohort(full.cohort)
+    table = by_patient(full.cohort)
     rows = table1.frame(table, measures, None, 48.0, table1.members(ledger, table, measures))
     assert Counter(name.split(",")[0] for name in rows["group"]) == boxes
     assert boxes["Prospective"] == 4

@@ -7,8 +7,9 @@ from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
 from promet.study.cli import app
+from promet.study.faults import check
 from promet.study.nnunet import pseudonym
-from promet.study.table import check, read
+from promet.study.table import read
 
 SHAPE, SPACING = (24, 30, 30), (4.0, 4.0, 3.0)
 

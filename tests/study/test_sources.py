@@ -7,8 +7,9 @@ import pytest
 
 from promet.commands import desk as commands
 from promet.study import registry
+from promet.study.faults import ABSENT, check
 from promet.study.sources import lacking, list_files, source
-from promet.study.table import ABSENT, check, read
+from promet.study.table import read
 
 
 def put(path, text="x"):

@@ -14,6 +14,8 @@ from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.words import count, say
 from promet.study import ledger, registry, table
+from promet.study.faults import Fault
+from promet.study.faults import check as table_faults
 from promet.workflow import locked
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import named
@@ -44,7 +46,7 @@ def check(
         look: what looks into the images (``imaging.check.check_images``); without it only the table is checked.
     """
     config = load(configfiles)
-    faults = table.check(config.cohort)
+    faults = table_faults(config.cohort)
     away = _away(config, faults)
     faults = [_only_away(fault) if (fault.patient, fault.column) in away else fault for fault in faults]
     number = Counter(fault.severity for fault in faults)
@@ -87,20 +89,20 @@ def check(
     return EXIT_OK
 
 
-def _away(config: Config, faults: list[table.Fault]) -> set[tuple[str, str]]:
+def _away(config: Config, faults: list[Fault]) -> set[tuple[str, str]]:
     """(patient, column) of registered sources that are not there now."""
     if not any(fault.severity == "quarantine" for fault in faults):
         return set()
     return registry.away(table.read(config.cohort), Path(config.cohort).parent, config.registry)
 
 
-def _only_away(fault: table.Fault) -> table.Fault:
+def _only_away(fault: Fault) -> Fault:
     """A registered source stays registered: jobs that need it fail until it is back, and nobody is quarantined."""
     expected = f"{fault.expected}; it is registered, so is the disk mounted?"
     return replace(fault, severity="warning", expected=expected)
 
 
-def _told(fault: table.Fault) -> dict[str, Any]:
+def _told(fault: Fault) -> dict[str, Any]:
     """A fault for ``--json``, without the text of a cell."""
     found = {key: value for key, value in asdict(fault).items() if key not in ("value", "words")}
     return found | {"found": fault.found}
@@ -201,7 +203,7 @@ def require_sound_table(config: Config) -> None:
     Raises:
         UsageError: E_COHORT_FAULTS.
     """
-    faults = [fault for fault in table.check(config.cohort) if fault.severity == "error"]
+    faults = [fault for fault in table_faults(config.cohort) if fault.severity == "error"]
     if faults:
         first = faults[0]
         raise UsageError(

@@ -177,22 +177,6 @@ def whole(path: str | Path, delimiter: str = "\t", known: Collection[str] = ()) 
     return table
 
 
-def number(row: dict[str, str], column: str) -> float:
-    """A cell as a number, NaN when empty or the column is absent; ``UsageError`` when it is neither."""
-    cell = row.get(column, "")
-    if cell.lower() in MISSING:
-        return math.nan
-    value = parse(cell)
-    if value is None:
-        raise UsageError(
-            "E_TABLE_NUMBER",
-            f"Column {column} of patient {row.get('patient', '?')} is not a number",
-            "a number with a decimal point, or an empty cell for a missing value",
-            "Correct the cohort table; promet check lists every such cell",
-        )
-    return value
-
-
 def _refused(path: str | Path, damage: Damage) -> UsageError:
     where = f"line {damage.line}" + (f", column {damage.column}" if damage.column else "")
     return UsageError(

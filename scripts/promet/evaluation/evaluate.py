@@ -57,7 +57,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.files import atomic, write_json
-from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -65,7 +64,7 @@ from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.stats import auc, calibration, coverage, decision
 from promet.evaluation.stats.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
 from promet.evaluation.stats.labels import Cohort, labelled, left_early
-from promet.evaluation.tables import read_cohort
+from promet.study.table import by_patient, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,7 +337,7 @@ def evaluate(
         import pandas as pd
 
         metrics, points = study(
-            read_cohort(cohort), pd.read_parquet(predictions), pd.read_parquet(measures), settings
+            by_patient(cohort), pd.read_parquet(predictions), pd.read_parquet(measures), settings
         )
         metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)
         write_json(metrics_file, metrics)

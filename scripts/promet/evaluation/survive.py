@@ -47,14 +47,13 @@ from typing import Any
 import numpy as np
 
 from promet.core.files import write_json
-from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats import dynamic, product_limit
 from promet.evaluation.stats.concordance import harrell
-from promet.evaluation.tables import read_cohort
+from promet.study.table import by_patient, number
 
 PRODUCT = "survival.json"
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
@@ -299,7 +298,7 @@ def survive(
 
         table = pd.read_parquet(predictions, columns=["patient", "part", "multimodal"])
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
-        result = study(read_cohort(cohort), scores, settings)
+        result = study(by_patient(cohort), scores, settings)
         product = out.with_name(PRODUCT)
         write_json(product, result)
         values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}

@@ -30,14 +30,13 @@ import numpy as np
 
 from promet.core.errors import IntegrityError
 from promet.core.files import write_json
-from promet.core.rows import number
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats.labels import outcome
-from promet.evaluation.tables import read_cohort
 from promet.study.parts import DEALT as DEVELOPMENT
 from promet.study.parts import current
+from promet.study.table import by_patient, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,7 +296,7 @@ def table1(
         import pandas as pd
 
         measured = pd.read_parquet(measures)
-        rows = read_cohort(cohort)
+        rows = by_patient(cohort)
         parts = members(ledger, rows, measured) if ledger else None
         table = frame(rows, measured, patients, settings.horizon_months, parts)
         found = study(table)

@@ -1,4 +1,4 @@
-"""Reads tables: the cohort's TSV, and any CSV, TSV or Parquet of the stand-alone commands."""
+"""Reads any CSV, TSV or Parquet table for the stand-alone commands."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import UsageError
-from promet.core.rows import MISSING, instead, parse, read_table, shown, tidy, whole
+from promet.core.rows import MISSING, instead, parse, shown, whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FLAGS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
-
-
-def read_cohort(path: str | Path) -> dict[str, dict[str, str]]:
-    """Patient -> row of the cohort table, cells ``tidy``: no hospital is two."""
-    return {row["patient"]: {name: tidy(cell) for name, cell in row.items()} for row in read_table(path)}
 
 
 def read_any(path: str | Path) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import numpy as np
 
 from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
-from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -18,6 +17,7 @@ from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
 from promet.study.parts import current
 from promet.study.renamed import first_names
+from promet.study.table import by_patient
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,10 +146,10 @@ def fuse(
     def work() -> Outcome:
         import pandas as pd
 
-        rows = read_table(cohort)
+        rows = by_patient(cohort)
         table, warnings = inputs.gather(
-            rows,
-            current(ledger, {row["patient"]: row for row in rows}).get(split, {}),
+            rows.values(),
+            current(ledger, rows).get(split, {}),
             pd.read_parquet(scores),
             pd.read_parquet(measures),
             first_names(ledger),

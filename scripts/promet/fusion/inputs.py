@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from promet.core.errors import IntegrityError, UsageError
-from promet.core.rows import number
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import Input
 from promet.study.parts import PROSPECTIVE
+from promet.study.table import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,8 @@ def gather(
     measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
 
     Args:
-        cohort: rows of the cohort table.
-        part_of: patient -> part as it counts now (core.parts.current).
+        cohort: rows of the cohort table (study.table.read).
+        part_of: patient -> part as it counts now (study.parts.current).
         scores: patient, tensor_digest, cnn_score (logit).
         measures: gathered table: patient, status, tensor_digest, suv_peak, ...
         first: name -> name of the assignment, of those who were renamed: the rows are sorted by it.
@@ -59,8 +59,6 @@ def gather(
     names = first or {}
     for given in sorted(cohort, key=lambda row: names.get(row["patient"], row["patient"])):
         patient = given["patient"]
-        if not patient:  # an empty line
-            continue
         image = measured.get(patient)
         if image is None or image.get("status") == QUARANTINED:
             unknown += image is None

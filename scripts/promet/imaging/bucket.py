@@ -17,8 +17,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER, STAGES, Outcome, run_stage
 from promet.study import registry
 from promet.study.parts import current
-from promet.study.table import SOURCES, Row
-from promet.study.table import read as read_table
+from promet.study.table import SOURCES, Row, by_patient
 from promet.workflow.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
 from promet.workflow.planned import sources
 from promet.workflow.uses import FIT
@@ -63,7 +62,7 @@ def _as_planned(
     make: Maker, imaging: dict[str, Any], known: dict[str, dict[str, Row]], cohort: Path | None
 ) -> Maker:
     """Each stage reads what is registered, or fails."""
-    rows = {row["patient"]: row for row in read_table(cohort)} if cohort else {}
+    rows = by_patient(cohort) if cohort else {}
 
     def made(stage: str, patient: str, out: Path, pin: str) -> None:
         if stage not in SOURCES_OF:
@@ -132,7 +131,7 @@ def members(bucket: str, number: int, cohort: Path, entries: Path, splits: int) 
     Raises:
         UsageError: there is no such bucket.
     """
-    rows = {row["patient"]: row for row in read_table(cohort)}
+    rows = by_patient(cohort)
     fitted = {
         name
         for split, parts in current(entries, rows).items()

@@ -21,6 +21,8 @@ from promet.model.opened import verify as faults_of
 from promet.model.plan import Predictions, registry_folder
 from promet.model.predict import predict
 from promet.study import registry, table
+from promet.study.faults import Fault
+from promet.study.faults import check as table_faults
 from promet.workflow.forecast import Step
 from promet.workflow.run import SNAKEFILE, Snakemake
 
@@ -153,7 +155,7 @@ def predict_table(
         IntegrityError: the model is damaged or another one.
     """
     opened = load(model, digest)
-    faults = [fault for fault in table.check(cohort) if fault.severity == "error" and _of_all(fault)]
+    faults = [fault for fault in table_faults(cohort) if fault.severity == "error" and _of_all(fault)]
     if faults:
         raise UsageError(
             "E_COHORT_FAULTS",
@@ -183,7 +185,7 @@ def predict_table(
     return code, len(rows), refused
 
 
-def _of_all(fault: table.Fault) -> bool:
+def _of_all(fault: Fault) -> bool:
     """Does a fault of the table concern more than one patient's answer? An absent column holds missing values."""
     if fault.line == 1:
         return bool(fault.value or fault.words) or fault.column in NEEDED

@@ -11,7 +11,8 @@ from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.rows import instead, parse, shown
-from promet.study.table import COLUMNS, cell_faults, grade_group, normalise
+from promet.study.faults import cell_faults, grade_group
+from promet.study.table import COLUMNS
 
 MARKS = {
     codecs.BOM_UTF8: "UTF-8 with a byte order mark (BOM)",
@@ -64,15 +65,14 @@ def values(contract: dict[str, Any], given: Any) -> dict[str, str]:
 
 
 def of_table(contract: dict[str, Any], row: dict[str, str]) -> tuple[dict[str, str | None], list[str]]:
-    """The clinical values of a row of a table for ``values``, and warnings.
+    """The clinical values of a row of the cohort table, as ``study.table`` reads it, for ``values``, and warnings.
 
     Raises:
         UsageError: E_CLINICAL_VALUE, two cells contradict each other.
     """
     known = contract["clinical"]
-    canonical = {name: normalise(name, row.get(name)) for name in COLUMNS}
     warnings = []
-    for fault in cell_faults(canonical):
+    for fault in cell_faults(row):
         if fault.column not in known:
             continue
         if fault.severity == "warning":
@@ -84,7 +84,7 @@ def of_table(contract: dict[str, Any], row: dict[str, str]) -> tuple[dict[str, s
                 fault.expected,
                 "Correct the row; promet does not guess",
             )
-    return {name: row[name] or None for name in known if name in row}, warnings
+    return {name: row[name] or None for name in known}, warnings
 
 
 def _key(name: str) -> str:

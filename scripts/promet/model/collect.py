@@ -11,8 +11,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.model.answers import ANSWER, RECORD, forget
 from promet.model.parts import MULTIMODAL
-from promet.study.table import COLUMNS, Row
-from promet.study.table import read as read_cohort
+from promet.study.table import COLUMNS, Row, by_patient
 
 log = logging.getLogger("promet")
 # Of the table: who, and what happened. Nothing else of it goes on.
@@ -92,7 +91,7 @@ def collect(patients: list[str], folder: Path, cohort: Path, out: Path) -> None:
     """
     import pandas as pd
 
-    rows = {row["patient"]: row for row in read_cohort(cohort)}
+    rows = by_patient(cohort)
     frame = pd.DataFrame([line(rows[name], folder / name / RECORD) for name in sorted(patients)])
     numbers = [
         *OUTCOME,

@@ -41,7 +41,7 @@ class Predictions:
                 "--config model=FOLDER cohort=TABLE out=FOLDER",
             )
         self.model, self.cohort, self.out = (str(config[name]) for name in ("model", "cohort", "out"))
-        self.rows = {row["patient"]: row for row in table.read(self.cohort)}
+        self.rows = table.by_patient(self.cohort)
         self.images = str(registry.images_path(registry_folder(self.out)))
         self._sources = registry.read(self.images)
         if not (Path(self.model) / checksums.NAME).is_file():

@@ -48,7 +48,7 @@ from promet.model.opened import Bundle, load, verify
 from promet.model.parts import MULTIMODAL
 from promet.model.settings import Preprocessing
 from promet.study import registry
-from promet.study.table import normalise
+from promet.study.table import by_patient
 
 __all__ = ["Bundle", "load", "predict", "run", "verify"]
 
@@ -286,12 +286,10 @@ def run(
     require_same_model(path, opened.digest)
 
     def work() -> Outcome:
-        from promet.core.rows import read_table
-
-        row = next(row for row in read_table(cohort) if row["patient"] == patient)
+        row = by_patient(cohort)[patient]
         try:
             cells, told = clinical.of_table(opened.contract, row)
-            tracer = normalise("tracer", row.get("tracer"))
+            tracer = row["tracer"]
             answer = predict(opened, registry.sources(images, patient), cells, tracer)
             answer["warnings"] = told + answer["warnings"]
         except (UsageError, DataError) as error:  # in a table it is this patient's fault alone

@@ -8,7 +8,7 @@ from pathlib import Path
 from promet.core import bucket
 from promet.core.errors import UsageError
 from promet.core.files import write_json
-from promet.core.rows import parse, read_table, shown
+from promet.core.rows import shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -16,21 +16,21 @@ from promet.network.data import PARTS, Member, fit_digest, require_both_labels, 
 from promet.network.settings import Dataset
 from promet.study import parts
 from promet.study.renamed import first_names
+from promet.study.table import by_patient
 
 log = logging.getLogger("promet")
 LABEL = "synchronous_metastasis"
 
 
-def _label(patient: str, text: str | None) -> int:
-    value = parse(text or "")
-    if value not in (0, 1):
+def _label(patient: str, text: str) -> int:
+    if text not in ("0", "1"):
         raise UsageError(
             "E_FIT_LABEL",
-            f"Patient {patient} is in the fit set and has {shown(text or '')} as {LABEL}",
+            f"Patient {patient} is in the fit set and has {shown(text)} as {LABEL}",
             "0 or 1",
             "Correct the cohort table",
         )
-    return int(value)
+    return int(text)
 
 
 def dataset(
@@ -67,8 +67,7 @@ def dataset(
     settings = settings or Dataset()
 
     def work() -> Outcome:
-        rows = {row["patient"]: row for row in read_table(cohort)}
-        labels = {patient: row.get(LABEL) for patient, row in rows.items()}
+        rows = by_patient(cohort)
         dealt = {name: part for name, part in parts.dealt(ledger).get(split, {}).items() if part in PARTS}
         fit = {
             name: part for name, part in parts.current(ledger, rows).get(split, {}).items() if part in PARTS
@@ -86,7 +85,7 @@ def dataset(
             else:
                 record = Sidecar.read(Path(patients) / patient / "normalise.json")
             if record.ok:
-                label = _label(patient, labels[patient])
+                label = _label(patient, rows[patient][LABEL])
                 tensor = record.products["tensor.npy"]
                 members.append(Member(patient, fit[patient], label, tensor, first.get(patient, "")))
             else:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
-from promet.core.rows import read_table, tidy
+from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.study.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
+from promet.study.table import by_patient
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,15 +213,13 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         values = json.loads(config)
     except ValueError as error:
         raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
-    rows = [{name: tidy(cell) for name, cell in row.items()} for row in table(cohort)]
-    rows.sort(key=lambda row: row.get("patient", ""))
-    if not rows or any(not row.get("patient") for row in rows):
-        raise UsageError("E_TABLE_EMPTY", "The cohort table is missing, or a row has no patient")
-    known = {row["patient"]: row for row in rows}
+    known = by_patient(cohort)
+    if not known:
+        raise UsageError("E_TABLE_EMPTY", "The cohort table has no patient")
     numbers = [f"{number:02d}" for number in sorted(dealt(ledger))] or ["00"]
     if repeats := (values.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
-    found = Study(str(values.get("study") or folder.name), values, rows, [])
+    found = Study(str(values.get("study") or folder.name), values, list(known.values()), [])
     gathered = folder / "gather" / "gather.json"
     found.gather = _record(gathered)
     if found.gather is not None:

@@ -1,38 +1,24 @@
-"""The cohort table: its columns, its text made canonical, and every fault of it at once.
+"""The cohort table: its columns, and the one reader of it, which makes the text of each cell canonical.
 
-Standard library only: the Snakefile reads the table each time it is parsed.
+What a cell says does not depend on how it is spelled: every command and stage reads through this, and pins are made from
+the same text. Standard library only: the Snakefile reads the table each time it is parsed.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from promet.core.errors import UsageError
-from promet.core.rows import MISSING, Damage, Table, instead, parse, scan, shown, tidy, whole
+from promet.core.rows import Table, parse, shown, tidy, whole
 from promet.study import tnm
-from promet.study.sources import lacking, source
 
 Row = dict[str, str]
 
-# What other tables write for a missing number.
-SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
-# What people write for a value that is not there, without its signs ("n.a.", "n/a" and "(N/A)" are "n a"); as a site they
-# would be a hospital.
-ABSENT = {
-    *(word for word in MISSING if word.isalpha()),
-    *("n a", "nd", "n d", "nil", "unk", "unkn", "blank", "empty", "undefined", "pending", "missing", "tbd"),
-    *("unknown", "not available", "not applicable", "not known", "not done", "not reported", "not recorded"),
-    *("not documented", "not specified", "no data", "none given"),
-    *("unbekannt", "keine angabe", "ohne angabe", "k a", "fehlt", "fehlend", "leer", "nicht bekannt"),
-    *("nicht erhoben", "entfällt", "inconnu", "desconocido", "sconosciuto", "onbekend"),
-    *("non disponible", "no disponible", "non disponibile"),
-}
-EXCEL_ERROR = re.compile(r"#.{0,7}[!?/va]", re.IGNORECASE)  # #N/A, #NV, #REF!, #WERT!, #NAME?
 ROLES = ("development", "metachronous", "")
 SOURCES = ("pet", "ct", "prostate", "lesions")
 PATIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -125,26 +111,6 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One fault: line of the file (1 = header), column, value found, what was expected."""
-
-    line: int
-    column: str
-    value: str
-    expected: str
-    # or "quarantine": this patient will be left out, the others go on; or "warning": the row is of less use
-    severity: str = "error"
-    patient: str = ""
-    words: str = ""  # what was found, where it is no value of a cell
-
-    @property
-    def found(self) -> str:
-        """What was found, as a message may say it."""
-        named = self.line == 1 or (self.column == "patient" and PATIENT_ID.fullmatch(self.value))
-        return self.words or (f"'{self.value}'" if self.value and named else shown(self.value))
-
-
 @lru_cache(maxsize=1 << 16)  # most cells of a large table repeat
 def normalise(column: str, text: str | None) -> str:
     """Make a cell canonical: ``tidy``, and 7.50 -> 7.5, so that re-saving changes nothing.
@@ -156,13 +122,13 @@ def normalise(column: str, text: str | None) -> str:
     text = tidy(text or "")
     if text and column in COLUMNS and COLUMNS[column].numeric:
         value = parse(text)
-        return text if value is None else f"{value:.12g}"
+        return text if value is None else f"{value + 0.0:.12g}"  # -0 is 0
     if column == "clinical_t" and text:
         return tnm.clinical_t(text) or text
     return text
 
 
-def _cells(path: Path, cut: Callable[..., Table]) -> tuple[Table, list[tuple[int, Row]]]:
+def cells_of(path: Path, cut: Callable[..., Table]) -> tuple[Table, list[tuple[int, Row]]]:
     """The table as ``cut`` (``scan`` or ``whole``) gives it, and each line's cells by column, as they stand there."""
     try:
         table = cut(path, known=COLUMNS)
@@ -182,11 +148,13 @@ def read(path: str | Path) -> list[Row]:
     Rows without any value are skipped. Nothing is checked here beyond what makes rows ambiguous:
     a damaged line, a missing or a doubled patient id raises ``UsageError``.
     """
-    _, raw = _cells(Path(path), whole)
+    _, raw = cells_of(Path(path), whole)
     rows = [{name: normalise(name, row.get(name)) for name in COLUMNS} for _, row in raw]
     rows = sorted((row for row in rows if any(row.values())), key=lambda row: row["patient"])
     seen = [row["patient"] for row in rows]
-    if len(set(seen)) != len(seen) or not all(COLUMNS["patient"].valid(name) for name in seen):
+    if len({name.lower() for name in seen}) != len(seen) or not all(
+        COLUMNS["patient"].valid(name) for name in seen
+    ):
         raise UsageError(
             "E_COHORT_IDS",
             "The cohort table has missing, unsafe or doubled patient ids",
@@ -195,181 +163,26 @@ def read(path: str | Path) -> list[Row]:
     return rows
 
 
-def check(path: str | Path) -> list[Fault]:
-    """Every fault of the table and its folders, in file order."""
-    path = Path(path)
-    table, raw = _cells(path, scan)
-    header = table.names
-    absent = [name for name in COLUMNS if name not in header]
-    meant = {name: _meant(name, absent) for name in header if name not in COLUMNS}
-    if len(absent) > len(COLUMNS) // 2 and len(meant) > len(header) // 2:
-        return [
-            Fault(1, "", "", "the names of the columns, see config/README.md", words="a line without them")
-        ]
-    faults = [
-        Fault(1, name, "", "a column of this name") for name in absent if name not in set(meant.values())
-    ]
-    faults += [
-        Fault(
-            1, name, name, f"{near}: rename the column" if near else "one of the known columns, or delete it"
-        )
-        for name, near in meant.items()
-    ]
-    faults += [_damage(damage, header) for damage in table.damages]
-    seen: dict[str, tuple[int, str]] = {}
-    for line, cells in raw:
-        row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
-        if any(row.values()):
-            found = [*_check_row(line, row, path.parent), *_check_twice(line, row, seen)]
-            known = COLUMNS["patient"].valid(row["patient"])
-            faults += [replace(fault, patient=row["patient"]) for fault in found] if known else found
-    return sorted(faults, key=lambda fault: fault.line)
+def by_patient(path: str | Path) -> dict[str, Row]:
+    """``read`` as patient -> row, sorted by patient."""
+    return {row["patient"]: row for row in read(path)}
 
 
-def _meant(name: str, absent: list[str]) -> str:
-    """The missing column that an unknown name stands for, or ''."""
-    plain = "_".join(name.lower().replace("-", " ").split())
-    return next(iter(get_close_matches(plain, absent, 1, 0.75)), "")
+def number(row: Mapping[str, str], column: str) -> float:
+    """A cell of a canonical row as a number, NaN when it is empty.
 
-
-def _damage(damage: Damage, header: list[str]) -> Fault:
-    """A damaged line; where it has a cell too many and one stands twice, that one is named."""
-    cells = damage.cells
-    if len(cells) <= len(header):
-        return Fault(damage.line, damage.column, "", damage.expected, words=damage.found)
-    number = f"{len(header)} cells, one per column; this row has {len(cells)}"
-    twice = [i for i in range(len(header)) if cells[i].strip() and cells[i] == cells[i + 1]]
-    fitting = [i for i in twice if _valid(header, cells[:i] + cells[i + 1 :])]
-    # Two columns may well name the same file, so a doubled value of another column comes first.
-    fitting.sort(key=lambda i: set(header[i : i + 2]) <= set(SOURCES))
-    if fitting:
-        at = fitting[0]
-        return Fault(
-            damage.line, header[at], cells[at], f"{number}: this cell stands twice, delete one of them"
-        )
-    return Fault(damage.line, header[-1], "\t".join(cells[len(header) - 1 :]), f"{number}: a tab too many")
-
-
-def _valid(header: list[str], cells: tuple[str, ...]) -> bool:
-    return all(
-        not cell or name not in COLUMNS or COLUMNS[name].valid(cell)
-        for name, cell in zip(header, (cell.strip() for cell in cells), strict=False)
-    )
-
-
-def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Iterable[Fault]:
-    patient = row["patient"]
-    if not patient:
-        return
-    if patient.lower() in seen:
-        first, role = seen[patient.lower()]
-        if role != row["role"]:
-            yield Fault(line, "role", row["role"], f"one role per patient (line {first} says '{role}')")
-        yield Fault(
-            line, "patient", patient, f"each patient once, letter case ignored (first on line {first})"
-        )
-    else:
-        seen[patient.lower()] = (line, row["role"])
-
-
-def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterable[Fault]:
-    """The faults of one row, as ``read`` gives it, that its cells alone show.
-
-    Args:
-        taken: columns whose word for nothing is the name of a file or folder that is there.
+    Raises:
+        UsageError: ``E_TABLE_NUMBER``, what ``promet check`` calls an error.
     """
-    for name, column in COLUMNS.items():
-        value = row[name]
-        if _absent(value) and name not in taken:
-            yield Fault(line, name, value, "an empty cell where there is no value: leave the cell empty")
-        elif value and not column.valid(value):
-            yield Fault(line, name, value, _instead(column, value))
-        elif column.numeric and value in SENTINELS:
-            yield Fault(
-                line,
-                name,
-                value,
-                f"a measured value; where {value} stands for missing, an empty cell",
-                "warning",
-            )
-    for name in ("patient", "pet"):
-        if not row[name]:
-            yield Fault(line, name, "", COLUMNS[name].expected)
-    cores = row["positive_cores_percent"]
-    if 0 < (parse(cores) or 0) <= 1:
-        # One positive core of a hundred is not taken; the median biopsy has twelve.
-        yield Fault(line, "positive_cores_percent", cores, "percent: 50 for one half, 100 for all", "warning")
-    yield from _check_outcomes(line, row)
-    yield from _check_gleason(line, row)
-
-
-def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
-    taken = {name for name in SOURCES if _absent(row[name]) and source(base, row[name]).exists()}
-    yield from cell_faults(row, line, taken)
-    for name in SOURCES:
-        if row[name] and COLUMNS[name].valid(row[name]):
-            yield from _check_source(line, name, row[name], base)
-
-
-def _instead(column: Column, value: str) -> str:
-    """What to write instead of a value that is none."""
-    if column.numeric and (meant := instead(value)) and column.valid(value.replace(",", ".")):
-        return meant
-    return column.expected + (", or an empty cell where it is missing" if value in SENTINELS else "")
-
-
-def _absent(value: str) -> bool:
-    text = value.strip()
-    words = " ".join(re.sub(r"[\W_]+", " ", text).lower().split())
-    return bool(text) and (not words or words in ABSENT or bool(EXCEL_ERROR.fullmatch(text)))
-
-
-def _check_source(line: int, name: str, value: str, base: Path) -> Iterable[Fault]:
-    words, expected, severity = lacking(value, source(base, value))
-    if words:
-        yield Fault(line, name, value, expected, severity, words=words)
-
-
-def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:
-    role, label, progression, months = (
-        row[k] for k in ("role", "synchronous_metastasis", "progression", "months")
-    )
-    if progression and not months:
-        yield Fault(line, "months", "", "months, since progression is given")
-    if months and not progression:
-        yield Fault(line, "progression", "", "0 or 1, since months is given")
-    if role == "metachronous" and label == "1":
-        yield Fault(
-            line,
-            "synchronous_metastasis",
-            label,
-            "0 or empty: the metachronous cohort was localised at the scan",
+    cell = row.get(column, "")
+    if not cell:
+        return math.nan
+    value = parse(cell)
+    if value is None or not COLUMNS[column].valid(cell):
+        raise UsageError(
+            "E_TABLE_NUMBER",
+            f"Column {column} of patient {row.get('patient', '?')} is {shown(cell)}",
+            f"{COLUMNS[column].expected}, or an empty cell for a missing value",
+            "Correct the cohort table; promet check lists every such cell",
         )
-    if role == "development" and not label:
-        yield Fault(
-            line, "synchronous_metastasis", "", "0 or 1; until then the patient is only scored", "warning"
-        )
-    if role == "metachronous" and not progression:
-        yield Fault(line, "progression", "", "0 or 1; until then the patient is only scored", "warning")
-
-
-def grade_group(primary: int, secondary: int) -> int:
-    """ISUP grade group of a Gleason score (Epstein 2016)."""
-    if primary + secondary <= 6:
-        return 1
-    if primary + secondary == 7:
-        return 2 if primary == 3 else 3
-    return 4 if primary + secondary == 8 else 5
-
-
-def _check_gleason(line: int, row: Row) -> Iterable[Fault]:
-    cells = [row[k] for k in ("grade_group", "gleason_primary", "gleason_secondary")]
-    if all(COLUMNS["grade_group"].valid(cell) for cell in cells):
-        group, primary, secondary = (int(float(cell)) for cell in cells)
-        if grade_group(primary, secondary) != group:
-            yield Fault(
-                line,
-                "grade_group",
-                cells[0],
-                f"{grade_group(primary, secondary)}, as Gleason {primary}+{secondary} says",
-            )
+    return value

@@ -54,7 +54,7 @@ class Plan:
         self._pins: dict[tuple[str, ...], str] = {}
         self._columns: dict[str, str] = {}
         self._image_pins = buckets.ImagePins(config["imaging"])
-        self.rows = {row["patient"]: row for row in table.read(self.cohort)}
+        self.rows = table.by_patient(self.cohort)
         self.named = frozenset(self.rows)  # everyone in the table
         tracers = {name: row["tracer"] for name, row in self.rows.items()}
         self._images = buckets.with_tracers(registry.read(self.images), tracers)

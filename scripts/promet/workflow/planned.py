@@ -111,7 +111,7 @@ class Tables:
 
     def check(self, thorough: bool = False) -> None:
         """Once is enough: nothing is read again."""
-        rows = {row["patient"]: row for row in table.read(self.table)}
+        rows = table.by_patient(self.table)
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
         here = [entry for entry in entries if entry.split == self.split and entry.patient in rows]

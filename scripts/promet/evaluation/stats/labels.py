@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promet.core.rows import number
 from promet.evaluation.stats.horizon import by_then, observed, reached, until
+from promet.study.table import number
 
 if TYPE_CHECKING:
     import pandas as pd
