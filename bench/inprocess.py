@@ -42,7 +42,7 @@ def commands(configfile: Path) -> list[list[str]]:
 
 def run(configfile: Path, folder: Path) -> None:
     """Run check, intake and every job of a study with ``folder`` as the working directory."""
-    from promet.cli import app
+    from promet.app import app
 
     def call(words: list[str]) -> None:
         with contextlib.redirect_stdout(io.StringIO()):

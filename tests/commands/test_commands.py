@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from promet.cli import ROOMS, app
+from promet.app import ROOMS, app
 from promet.commands import desk as commands
 from promet.commands.check import check
 from promet.config import parse

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from promet import cli, messages
+from promet import app, messages
 from promet.config import load
 
 ROOT = Path(__file__).parents[2]
@@ -138,12 +138,12 @@ def commands() -> dict[str, set[str]]:
                 word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)
             }
 
-    walk(typer.main.get_command(cli.app), "")
-    for room in cli.ROOMS:
+    walk(typer.main.get_command(app.app), "")
+    for room in app.ROOMS:
         import importlib
 
         walk(
-            typer.main.get_command(importlib.import_module(f"promet.{cli.HOME.get(room, room)}.cli").app),
+            typer.main.get_command(importlib.import_module(f"promet.{app.HOME.get(room, room)}.cli").app),
             room,
         )
     return found
@@ -160,8 +160,8 @@ def test_commands_and_options_that_are_named_exist():
                 if not found:
                     continue
                 first, second = found[1], found[2] or ""
-                name = f"{first} {second}" if first in cli.ROOMS and second else first
-                if first not in firsts or (first in cli.ROOMS and second and name not in known):
+                name = f"{first} {second}" if first in app.ROOMS and second else first
+                if first not in firsts or (first in app.ROOMS and second and name not in known):
                     unknown.append((path.name, call))
                 elif name in known and first not in ("run", "retry", "predict"):  # these pass options on
                     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", call))

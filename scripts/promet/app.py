@@ -1,0 +1,283 @@
+"""What a person types: the commands of the top level, and each room's behind its name."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from promet.core.errors import UsageError
+
+ROOMS = {
+    "imaging": "DICOM and masks to tensors, measures and pictures.",
+    "network": "Train, select and score the networks.",
+    "fusion": "Naive Bayes over CNN score, clinic and PET.",
+    "evaluation": "AUC, survival and clinical scores, also on your own tables.",
+    "report": "The HTML report.",
+    "model": "The locked model as a bundle; promet predict scores with it.",
+    "cohort": "Make cohort tables from public layouts.",
+    "phantom": "Write a synthetic cohort as real DICOM.",
+}
+
+HOME = {"cohort": "study"}  # what users type, and the room where it lives
+
+
+class Rooms(TyperGroup):
+    """Loads a room's commands only when they are asked for: each room has its own heavy libraries."""
+
+    resolving = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *ROOMS]
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        self.resolving = True
+        try:
+            return super().resolve_command(ctx, args)
+        finally:
+            self.resolving = False
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ROOMS:
+            return super().get_command(ctx, cmd_name)
+        if not self.resolving:  # the help page: do not load every room
+            return click.Command(cmd_name, help=ROOMS[cmd_name])
+        return typer.main.get_command(
+            importlib.import_module(f"promet.{HOME.get(cmd_name, cmd_name)}.cli").app
+        )
+
+
+app = typer.Typer(
+    cls=Rooms,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
+    epilog="Exit codes: 0 done; 1 a job of a run failed, its message is above; 2 refused or faults found, with what to do "
+    "about it; 70 an error promet did not foresee; 75 interrupted, or no room on the disk, or no answer from it: the same command goes on where it was.",
+)
+
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--configfile", "-c", help="Laid over config/config.yaml; may be given several times."),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(
+    configfile: ConfigFiles = None,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images", help="Also read the headers of all images, and masks: what would be quarantined."
+        ),
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Every fault of the cohort table and its folders at once.
+
+    Example: promet check --images -c config/demo.yaml
+    """
+    from promet.commands.check import check as run
+
+    look = None
+    if images:
+        from promet.imaging.check import check_images as look
+    raise typer.Exit(run(configfile or [], json, look))
+
+
+@app.command()
+def intake(
+    configfile: ConfigFiles = None,
+    deep: Annotated[
+        bool, typer.Option(help="Hash every file again, not only those whose size or time changed.")
+    ] = False,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="A patient has another name in the table now: ledger, registry and results go over to it. May be given several times.",
+        ),
+    ] = None,
+    exchanged: Annotated[
+        bool,
+        typer.Option("--exchanged", help="Patients may have each other's images now: the table was wrong."),
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Register new patients and changed images, and assign new patients to the split.
+
+    Example: promet intake
+    """
+    from promet.commands.desk import intake as run
+
+    raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged))
+
+
+@app.command()
+def status(
+    patient: Annotated[str, typer.Argument(help="One patient's stages.", show_default=False)] = "",
+    configfile: ConfigFiles = None,
+    json: JsonFlag = False,
+) -> None:
+    """What is fresh, stale (why), missing or quarantined (why), without starting Snakemake.
+
+    Example: promet status dev003
+    """
+    from promet.commands.desk import status as run
+
+    raise typer.Exit(run(configfile or [], patient, json))
+
+
+@app.command()
+def freeze(
+    name: Annotated[str, typer.Argument(help="What to call the closed split, e.g. v1.")],
+    configfile: ConfigFiles = None,
+    into: Annotated[
+        str,
+        typer.Option(
+            help="Begin this new study: everyone stays in their part, prospective patients are assigned."
+        ),
+    ] = "",
+) -> None:
+    """Close the split: from now on new patients are scored, never trained on.
+
+    Example: promet freeze v1, and a year later promet freeze v2 --into paper2
+    """
+    from promet.commands.desk import freeze as run
+
+    raise typer.Exit(run(configfile or [], name, into))
+
+
+@app.command()
+def waive(
+    patient: Annotated[str, typer.Argument(help="Who withdrew; the row is no longer in the table.")],
+    reason: Annotated[str, typer.Option(help="Why the model may stay; it is kept on record.")],
+    configfile: ConfigFiles = None,
+) -> None:
+    """Keep a frozen model as it is although a patient it was fitted on withdrew.
+
+    Example: promet waive dev003 --reason "ethics board, 12 May"
+    """
+    from promet.commands.desk import waive as run
+
+    raise typer.Exit(run(configfile or [], patient, reason))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
+    """Bring everything up to date: Snakemake three times (prepare, lock, all), on exactly what is stale.
+
+    Any Snakemake option may follow: -n only says what would run, --verbose shows Snakemake's own output.
+
+    Example: promet run --cores 8
+    """
+    from promet.commands.desk import run as start
+
+    raise typer.Exit(start(configfile or [], ctx.args))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def retry(
+    ctx: typer.Context,
+    configfile: ConfigFiles = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Whom: the quarantined, with or without this word.")
+    ] = True,
+) -> None:
+    """Try every quarantined patient again, for instance with a newer promet.
+
+    Any Snakemake option may follow.
+
+    Example: promet retry
+    """
+    from promet.commands.desk import retry as start
+
+    raise typer.Exit(start(configfile or [], ctx.args))
+
+
+@app.command()
+def verify(
+    model_dir: Annotated[Path | None, typer.Argument(help="A locked model instead of the study.")] = None,
+    configfile: ConfigFiles = None,
+    digest: Annotated[
+        str | None, typer.Option(help="Of a locked model: its digest, as it was received separately.")
+    ] = None,
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--run", help="Of a locked model: score its reference case, to prove this installation."
+        ),
+    ] = False,
+) -> None:
+    """Compare every product with the digest in its record, or a locked model with its checksums.
+
+    Example: promet verify results/paper/model
+    """
+    if model_dir is not None:
+        from promet.model.clinic import verify as compare
+
+        raise typer.Exit(compare(model_dir, digest, score))
+    if digest is not None or score:
+        raise UsageError(
+            "E_USAGE",
+            "--digest and --run are options for a locked model",
+            "promet verify MODEL_DIR --digest DIGEST",
+            "Name the folder of the model",
+        )
+    from promet.commands.desk import verify as start
+
+    raise typer.Exit(start(configfile or []))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def predict(
+    ctx: typer.Context,
+    model_dir: Annotated[Path, typer.Argument(help="Folder of the locked model.", show_default=False)],
+    pet: Annotated[Path | None, typer.Option(help="PET series folder, or a volume in SUV.")] = None,
+    prostate: Annotated[Path | None, typer.Option(help="Mask: NIfTI, DICOM SEG or RTSTRUCT.")] = None,
+    lesions: Annotated[Path | None, typer.Option(help="Mask of the lesions in the prostate.")] = None,
+    ct: Annotated[
+        Path | None, typer.Option(help="CT series the masks were drawn on, if they need it.")
+    ] = None,
+    clinical: Annotated[Path | None, typer.Option(help='JSON, e.g. {"psa": 7.5, "grade_group": 2}.')] = None,
+    cohort: Annotated[Path | None, typer.Option(help="A table of patients instead of one.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="JSON to write; with --cohort the folder of the answers."),
+    ] = None,
+    digest: Annotated[
+        str | None,
+        typer.Option(help="The model's digest, as it was received separately; another model is refused."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Score new patients with a locked model; no training data is needed. Research use only.
+
+    Example: promet predict MODEL_DIR --pet PET --prostate prostate.nii.gz --lesions lesions.nii.gz --clinical row.json
+
+    Example: promet predict MODEL_DIR --cohort new.tsv --out answers --cores 4
+    """
+    from promet.model import clinic
+
+    sources = {"pet": pet, "prostate": prostate, "lesions": lesions, "ct": ct}
+    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest))
+
+
+@app.command()
+def prune(
+    configfile: ConfigFiles = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only list.")] = False,
+) -> None:
+    """List, or with --yes delete, what belongs to patients that the table no longer holds.
+
+    Example: promet prune --yes
+    """
+    from promet.commands.desk import prune as start
+
+    raise typer.Exit(start(configfile or [], yes))
