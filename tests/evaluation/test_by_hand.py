@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
-from promet.evaluation import by_hand
+from promet.evaluation import terminal
 from promet.evaluation.cli import app
 
 
@@ -337,6 +337,6 @@ def test_no_number_is_cut_in_a_narrow_terminal(tmp_path, monkeypatch):
 
 
 def test_tiny_numbers_keep_their_sign():
-    shown = [by_hand._n(x) for x in (0.0, 0.0004, -0.0004, 0.0006, -0.0158, None)]
+    shown = [terminal._n(x) for x in (0.0, 0.0004, -0.0004, 0.0006, -0.0158, None)]
     assert shown == ["0.000", "< 0.001", "> -0.001", "0.001", "-0.016", "–"]
-    assert by_hand._interval({"low": 0.1, "high": None}) == "(0.100 to –)"
+    assert terminal._interval({"low": 0.1, "high": None}) == "(0.100 to –)"

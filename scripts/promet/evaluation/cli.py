@@ -92,9 +92,9 @@ def auc(
 
     Example: promet evaluation auc table.csv --label progressed --score model --compare capra --compare psa
     """
-    from promet.evaluation import by_hand
+    from promet.evaluation import by_hand, terminal
 
-    by_hand.show(by_hand.auc_file(file, label, score, list(compare), level, bootstrap, seed), as_json, "auc")
+    terminal.show(by_hand.auc_file(file, label, score, list(compare), level, bootstrap, seed), as_json, "auc")
 
 
 @app.command()
@@ -118,12 +118,48 @@ def survival(
 
     Example: promet evaluation survival table.csv --time months --event progressed --score model --cut median
     """
-    from promet.evaluation import by_hand
+    from promet.evaluation import by_hand, terminal
 
     found = by_hand.survival_file(
         file, time, event, group, score, cut.value, level, horizon, bootstrap, probability
     )
-    by_hand.show(found, as_json, "survival")
+    terminal.show(found, as_json, "survival")
+
+
+@app.command()
+def horizon(
+    *,
+    file: Path = FILE,
+    time: str = typer.Option(..., help="column of the time to event or end of follow-up"),
+    event: str = typer.Option(..., help="column of the event: 0, 1, and 2 = a competing event"),
+    horizon: float = typer.Option(..., help="the time, in the unit of --time"),
+    competing: str | None = typer.Option(
+        None, help="column of the competing event, 0 or 1, if --event has no 2"
+    ),
+    probability: str | None = typer.Option(
+        None, help="column of the probability of the event by the horizon"
+    ),
+    log_odds: str | None = typer.Option(
+        None, help="column of its log-odds: tell apart what is 0 or 1 otherwise"
+    ),
+    score: str | None = typer.Option(None, help="column of the score (default: the probability ranks)"),
+    compare: list[str] = typer.Option([], help="column of a further score; may be given again"),
+    threshold: list[float] = typer.Option([], help="of the probability, for net benefit; may be given again"),
+    level: float = LEVEL,
+    as_json: bool = JSON,
+) -> None:
+    """AUC, C, Brier score, calibration, groups and net benefit at one time, honest about those who left before it.
+
+    Example: promet evaluation horizon table.csv --time months --event progressed --horizon 48 --probability risk
+    """
+    from promet.evaluation import horizon as module
+    from promet.evaluation import terminal
+
+    thresholds = tuple(threshold) or module.THRESHOLDS
+    found = module.horizon_file(
+        file, time, event, horizon, competing, probability, score, compare, log_odds, thresholds, level
+    )
+    terminal.show(found, as_json, "horizon")
 
 
 @app.command()
@@ -144,10 +180,10 @@ def calibration(
 
     Example: promet evaluation calibration table.csv --label progressed --probability risk
     """
-    from promet.evaluation import by_hand
+    from promet.evaluation import by_hand, terminal
 
     found = by_hand.calibration_file(file, label, probability, level, bootstrap, seed, log_odds)
-    by_hand.show(found, as_json, "calibration")
+    terminal.show(found, as_json, "calibration")
 
 
 @app.command()
@@ -162,9 +198,9 @@ def decision_curve(
 
     Example: promet evaluation decision-curve table.csv --label progressed --probability risk --probability capra_risk
     """
-    from promet.evaluation import by_hand
+    from promet.evaluation import by_hand, terminal
 
-    by_hand.show(by_hand.decision_file(file, label, probability), as_json, "decision")
+    terminal.show(by_hand.decision_file(file, label, probability), as_json, "decision")
 
 
 @app.command()
@@ -175,9 +211,9 @@ def capra(*, file: Path = FILE, as_json: bool = JSON) -> None:
 
     Example: promet evaluation capra cohort.tsv --json
     """
-    from promet.evaluation import by_hand
+    from promet.evaluation import by_hand, terminal
 
-    by_hand.show(by_hand.capra_file(file), as_json, "capra")
+    terminal.show(by_hand.capra_file(file), as_json, "capra")
 
 
 @app.command()

@@ -256,7 +256,7 @@ def curve(
         "observed": _smooth(label, probability, at).tolist(),
         "resamples": len(drawn),
     }
-    if len(drawn) < bootstrap / 2:
+    if not drawn or len(drawn) < bootstrap / 2:
         return result | {"low": [None] * POINTS, "high": [None] * POINTS}
     low, high = np.quantile(np.stack(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return result | {"low": low.tolist(), "high": high.tolist()}

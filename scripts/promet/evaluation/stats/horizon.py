@@ -95,6 +95,49 @@ def auc_se(who: Known, score: np.ndarray) -> float | None:
     return math.sqrt(total)
 
 
+def paired(who: Known, a: np.ndarray, b: np.ndarray, z: float) -> dict[str, float | None]:
+    """Difference of the AUCs of two scores of the same patients: difference, se, low, high, p (two-sided).
+
+    DeLong's covariance with weights taken as known; ``z``: quantile of the interval. Null where a class has fewer than two.
+    """
+    empty: dict[str, float | None] = dict.fromkeys(("difference", "se", "low", "high", "p"))
+    n1, n0 = int(who.case.sum()), int(who.control.sum())
+    if min(n1, n0) < 2:
+        return empty
+    mine, other = _placements(who, a), _placements(who, b)
+    difference, total = mine[2] - other[2], 0.0
+    for n, kind, k in ((n1, who.case, 0), (n0, who.control, 1)):
+        w = who.weight[kind]
+        apart = (mine[k] - mine[2]) - (other[k] - other[2])
+        total += n / (n - 1) * float(((w * apart) ** 2).sum()) / w.sum() ** 2
+    se = math.sqrt(total)
+    if se == 0:
+        return empty | {"difference": difference, "se": 0.0}
+    p = math.erfc(abs(difference) / se / math.sqrt(2))
+    return {
+        "difference": difference,
+        "se": se,
+        "low": difference - z * se,
+        "high": difference + z * se,
+        "p": p,
+    }
+
+
+def accuracy(who: Known, positive: np.ndarray) -> dict[str, float | None]:
+    """Weighted sensitivity, specificity, ppv and npv of calling ``positive`` (n,) bool; null where nobody is of the kind."""
+
+    def share(of: np.ndarray, among: np.ndarray) -> float | None:
+        total = who.weight[among].sum()
+        return float(who.weight[among & of].sum() / total) if total > 0 else None
+
+    return {
+        "sensitivity": share(positive, who.case),
+        "specificity": share(~positive, who.control),
+        "ppv": share(who.case, positive),
+        "npv": share(who.control, ~positive),
+    }
+
+
 def _placements(who: Known, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """For each case the weighted share of controls it outranks, for each control that of cases above it, and the AUC."""
     w1, w0 = who.weight[who.case], who.weight[who.control]
