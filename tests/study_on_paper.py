@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promet.commands import desk as commands
+from promet.commands.intake import intake
 from promet.config import load
 from promet.core.sidecar import Sidecar
 from promet.core.stage import AFTER
@@ -56,7 +56,7 @@ class Paper:
 
     def intake(self) -> None:
         with contextlib.redirect_stdout(None):
-            commands.intake(self.configfiles, False, False)
+            intake(self.configfiles, False, False)
 
     def finish(self, **bad: str) -> None:
         """Write the record of every job as the plan wants it; ``bad``: patients quarantined by convert."""

@@ -114,7 +114,7 @@ def intake(
 
     Example: promet intake
     """
-    from promet.commands.desk import intake as run
+    from promet.commands.intake import intake as run
 
     raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged))
 
@@ -129,7 +129,7 @@ def status(
 
     Example: promet status dev003
     """
-    from promet.commands.desk import status as run
+    from promet.commands.status import status as run
 
     raise typer.Exit(run(configfile or [], patient, json))
 
@@ -149,7 +149,7 @@ def freeze(
 
     Example: promet freeze v1, and a year later promet freeze v2 --into paper2
     """
-    from promet.commands.desk import freeze as run
+    from promet.commands.freeze import freeze as run
 
     raise typer.Exit(run(configfile or [], name, into))
 
@@ -164,7 +164,7 @@ def waive(
 
     Example: promet waive dev003 --reason "ethics board, 12 May"
     """
-    from promet.commands.desk import waive as run
+    from promet.commands.waive import waive as run
 
     raise typer.Exit(run(configfile or [], patient, reason))
 
@@ -177,7 +177,7 @@ def run(ctx: typer.Context, configfile: ConfigFiles = None) -> None:
 
     Example: promet run --cores 8
     """
-    from promet.commands.desk import run as start
+    from promet.commands.run import run as start
 
     raise typer.Exit(start(configfile or [], ctx.args))
 
@@ -196,7 +196,7 @@ def retry(
 
     Example: promet retry
     """
-    from promet.commands.desk import retry as start
+    from promet.commands.run import retry as start
 
     raise typer.Exit(start(configfile or [], ctx.args))
 
@@ -230,7 +230,7 @@ def verify(
             "promet verify MODEL_DIR --digest DIGEST",
             "Name the folder of the model",
         )
-    from promet.commands.desk import verify as start
+    from promet.commands.verify import verify as start
 
     raise typer.Exit(start(configfile or []))
 
@@ -278,6 +278,6 @@ def prune(
 
     Example: promet prune --yes
     """
-    from promet.commands.desk import prune as start
+    from promet.commands.prune import prune as start
 
     raise typer.Exit(start(configfile or [], yes))

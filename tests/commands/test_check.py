@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from promet.commands import desk as commands
 from promet.commands.check import check
+from promet.commands.freeze import freeze
+from promet.commands.intake import intake
+from promet.commands.run import run
+from promet.commands.status import status
 from promet.core.errors import UsageError
 from promet.core.sidecar import Sidecar
 from promet.study import ledger
@@ -27,7 +30,7 @@ def trained_on(part="training"):
 def lock(paper):
     """A finished, frozen study, whose model lies locked."""
     paper.finish()
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     paper.finish()
     plan = paper.plan()
     record = Path(plan.sidecar("bundle"))
@@ -42,10 +45,10 @@ def test_an_empty_table_wants_patients(paper, capsys):
     code, said = told(paper, capsys)
     assert code == 0 and said.splitlines()[-1].startswith("Next: add patients to cohort.tsv, one row each")
     assert "then promet check -c config.yaml" in said
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     said = capsys.readouterr().out
     assert "Next: add patients to cohort.tsv" in said and "promet run" not in said
-    commands.status(paper.configfiles, "", False)
+    status(paper.configfiles, "", False)
     assert "Next: add patients to cohort.tsv" in capsys.readouterr().out
 
 
@@ -67,7 +70,7 @@ def test_images_of_one_size_are_not_the_same(paper, capsys):
 
 def test_a_fitted_man_who_left_the_frozen_study(paper, capsys):
     paper.intake()
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     gone = trained_on()
     paper.drop(gone)
     code, said = told(paper, capsys)
@@ -81,7 +84,7 @@ def test_a_fitted_man_of_a_frozen_study_whose_images_are_gone(paper, capsys):
     paper.rows[name]["pet"] = "nowhere"
     paper.save()
     assert told(paper, capsys)[0] == 0
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     code, said = told(paper, capsys)
     assert code == 2 and f"E_FROZEN_MEMBER: The images of {name} cannot be used" in said
     paper.rows[name]["pet"] = f"{name}/pet"
@@ -97,7 +100,7 @@ def test_a_role_that_changed(paper, capsys):
     code, said = told(paper, capsys)
     assert code == 2 and f"E_ROLE_CHANGED: Patient {name} is in the ledger as training" in said
     with pytest.raises(UsageError, match="is in the ledger as training"):
-        commands.run(paper.configfiles, ["-n"])
+        run(paper.configfiles, ["-n"])
 
 
 @pytest.mark.parametrize("column", ["psa", "synchronous_metastasis"])
@@ -115,9 +118,9 @@ def test_another_model_than_the_locked_one_is_refused_before_any_job(paper, caps
     )
     assert "promet freeze NAME --into NEWSTUDY -c config.yaml for a new model" in said
     with pytest.raises(UsageError) as error:
-        commands.run(paper.configfiles, ["-n"])
+        run(paper.configfiles, ["-n"])
     assert error.value.code == "E_MODEL_LOCKED"
-    commands.status(paper.configfiles, "", False)
+    status(paper.configfiles, "", False)
     assert "E_MODEL_LOCKED" in capsys.readouterr().out
 
 
@@ -156,7 +159,7 @@ def test_a_man_whom_the_freeze_left_out_does_not_count(paper):
     name = trained_on()
     record = Sidecar("normalise", "p", "quarantined", code="E_PET_NAN", reason="x.", origin="convert")
     record.write(paper.folder / f"results/patients/{name}/normalise.json")
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     before = locked.made_from(paper.plan())
     paper.put(name, psa="99")
     assert locked.made_from(paper.plan()) == before

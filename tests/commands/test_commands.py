@@ -8,8 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from promet.app import ROOMS, app
-from promet.commands import desk as commands
 from promet.commands.check import check
+from promet.commands.freeze import freeze
+from promet.commands.intake import intake
+from promet.commands.prune import prune
+from promet.commands.run import run
+from promet.commands.verify import verify
+from promet.commands.waive import waive
 from promet.config import parse
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
@@ -50,31 +55,31 @@ def test_check_can_look_into_the_images(paper, capsys):
 
 
 def test_run_refuses_a_table_that_check_would(paper):
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     paper.put("D0", psa="820000")
     with pytest.raises(UsageError, match="1 error, the first on line 2, column psa"):
-        commands.run(paper.configfiles, ["-n"])
+        run(paper.configfiles, ["-n"])
 
 
 def test_freeze_names_who_stays_out(paper, capsys):
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     ledger_file = next((paper.folder / "registry").rglob("ledger.tsv"))
     man = next(line.split("\t")[1] for line in ledger_file.read_text().splitlines() if "training" in line)
     record = Sidecar("normalise", "p", "quarantined", code="E_PET_NAN", reason="x.", origin="convert")
     record.write(paper.folder / f"results/patients/{man}/normalise.json")
     said(capsys)
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     lines = said(capsys).splitlines()
     assert lines[1] == f"quarantined now, so only scored even if mended later: {man}"
     assert lines[-1] == "Next: promet run -c config.yaml"
-    freeze = next((paper.folder / "registry").rglob("freeze.json"))
-    assert json.loads(freeze.read_text())["excluded"] == [man]
-    commands.freeze(paper.configfiles, "v2", "next")
+    frozen = next((paper.folder / "registry").rglob("freeze.json"))
+    assert json.loads(frozen.read_text())["excluded"] == [man]
+    freeze(paper.configfiles, "v2", "next")
     assert json.loads((paper.folder / "registry/next/freeze.json").read_text())["excluded"] == [man]
 
 
 def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
-    assert commands.intake(paper.configfiles, False, False) == 0
+    assert intake(paper.configfiles, False, False) == 0
     lines = said(capsys).splitlines()
     assert lines[0] == "7 new: D0, D1, D2, D3, D4, D5, P0"
     assert lines[1] == "assigned: 3 training, 1 validation, 2 test, 1 prospective"
@@ -85,38 +90,38 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     (paper.folder / "D1/pet/1").write_text("other")
     (paper.folder / "D2/pet/1").unlink()
     paper.drop("P0")
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     lines = said(capsys).splitlines()
     assert lines[:2] == ["1 changed: D1", "1 no longer in the table: P0"]
     assert lines[2].startswith("away: pet of D2 is registered and cannot be read now")
     paper.put("D2", pet="D2/elsewhere")
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     assert said(capsys).splitlines()[0].startswith("missing: pet of D2")
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     assert "1 no longer" not in said(capsys)
 
 
 def test_a_development_man_after_the_freeze_is_told_that_he_does_not_train(paper, capsys):
     paper.intake()
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     paper.put("D8", role="development", synchronous_metastasis="1")
     paper.put("P8")
     capsys.readouterr()
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     lines = said(capsys).splitlines()
     assert lines[1] == "assigned: 2 prospective"
     assert lines[2] == (
         "1 development patient after the freeze: scored, not trained on "
         "(promet freeze NAME --into NEWSTUDY -c config.yaml makes a new study with this patient)"
     )
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     assert "after the freeze" not in said(capsys)
 
 
 def test_a_faulty_table_is_refused_with_line_column_value_and_what_to_write(paper):
     paper.put("D3", psa="8,2")
     with pytest.raises(UsageError) as error:
-        commands.intake(paper.configfiles, False, False)
+        intake(paper.configfiles, False, False)
     assert "the first on line 5, column psa: found '8,2'. Expected: 8.2, with a decimal point." in str(
         error.value
     )
@@ -125,7 +130,7 @@ def test_a_faulty_table_is_refused_with_line_column_value_and_what_to_write(pape
 def test_same_bytes_under_two_names_register_nothing(paper):
     (paper.folder / "D1/pet/1").write_text("D0 pet")
     with pytest.raises(UsageError, match="D0=D1"):
-        commands.intake(paper.configfiles, False, False)
+        intake(paper.configfiles, False, False)
     assert not (paper.folder / "registry/images.tsv").exists()
     assert not (paper.folder / "registry/s/ledger.tsv").exists()
 
@@ -151,11 +156,11 @@ def test_prune_lists_first_and_only_deletes_who_has_no_row(paper, capsys):
         Path(f"logs/imaging/crop/{name}.log").write_text("x")
     paper.drop("P0")
     capsys.readouterr()
-    assert commands.prune(paper.configfiles, yes=False) == 0
+    assert prune(paper.configfiles, yes=False) == 0
     lines = said(capsys).splitlines()
     assert lines[0] == "would delete results/patients/P0" and "promet prune --yes -c config.yaml" in lines[1]
     assert Path("results/patients/P0").exists()
-    commands.prune(paper.configfiles, yes=True)
+    prune(paper.configfiles, yes=True)
     assert not Path("results/patients/P0").exists() and not Path("logs/imaging/crop/P0.log").exists()
     assert Path("results/patients/D0").exists() and Path("logs/imaging/crop/D0.log").exists()
 
@@ -163,12 +168,12 @@ def test_prune_lists_first_and_only_deletes_who_has_no_row(paper, capsys):
 def test_prune_spares_everyone_when_registry_or_table_are_lost(paper, capsys):
     paper.finish()
     Path("registry/images.tsv").unlink()
-    commands.prune(paper.configfiles, yes=True)
+    prune(paper.configfiles, yes=True)
     assert len(list(Path("results/patients").iterdir())) == 7
     paper.rows = {}
     paper.save()
     with pytest.raises(UsageError, match="holds no patients"):
-        commands.prune(paper.configfiles, yes=True)
+        prune(paper.configfiles, yes=True)
 
 
 def test_verify_says_what_to_type(paper, capsys):
@@ -179,10 +184,10 @@ def test_verify_says_what_to_type(paper, capsys):
     record.products = {product.name: digest_file(product)}
     record.write("results/patients/D0/crop.json")
     capsys.readouterr()
-    assert commands.verify(paper.configfiles) == 0
+    assert verify(paper.configfiles) == 0
     assert said(capsys) == "1 product read, 0 damaged\n"
     product.write_text("b")
-    assert commands.verify(paper.configfiles) == 2
+    assert verify(paper.configfiles) == 2
     lines = said(capsys).splitlines()
     assert lines[0] == "results/patients/D0/crop.json: cuboid.npy changed"
     assert lines[2] == "Next: rm results/patients/D0/crop.json && promet run -c config.yaml"
@@ -191,27 +196,27 @@ def test_verify_says_what_to_type(paper, capsys):
 def test_a_second_freeze_makes_a_study_of_its_own(paper, capsys):
     paper.finish()
     with pytest.raises(UsageError, match="still open"):
-        commands.freeze(paper.configfiles, "v2", "second")
-    commands.freeze(paper.configfiles, "v1", "")
+        freeze(paper.configfiles, "v2", "second")
+    freeze(paper.configfiles, "v1", "")
     before = Path("registry/s/ledger.tsv").read_bytes()
-    commands.freeze(paper.configfiles, "v2", "second")
+    freeze(paper.configfiles, "v2", "second")
     assert Path("registry/s/ledger.tsv").read_bytes() == before
     assert ledger.freeze_name("registry", "second") == "v2" and ledger.freeze_name("registry", "s") == "v1"
     assert "study: second" in said(capsys)
     with pytest.raises(UsageError, match="already"):
-        commands.freeze(paper.configfiles, "v3", "second")
+        freeze(paper.configfiles, "v3", "second")
 
 
 def test_a_waiver_needs_a_finished_model(paper):
     paper.finish()
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     gone = next(e.patient for e in ledger.read("registry/s/ledger.tsv") if e.part == "training")
     paper.drop(gone)
     with pytest.raises(UsageError, match="no finished model"):
-        commands.waive(paper.configfiles, gone, "why")
+        waive(paper.configfiles, gone, "why")
     for path in ("select/split-00/model.json", "fusion/split-00/naive_bayes.json"):
         Path("results/s", path).write_text(json.dumps({"of": path}))
-    commands.waive(paper.configfiles, gone, "why")
+    waive(paper.configfiles, gone, "why")
     plan = paper.plan()
     assert plan.sealed and not {stage for stage, _ in plan.jobs()} & {"dataset", "train", "select"}
     (_, kept) = plan.locked("00")

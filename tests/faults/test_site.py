@@ -248,7 +248,7 @@ def test_a_run_ends_with_the_exit_code_of_what_its_jobs_met(tmp_path, monkeypatc
     from types import SimpleNamespace
 
     from promet.core.errors import Interrupted
-    from promet.workflow.care import cause
+    from promet.workflow.obstacles import cause
 
     monkeypatch.chdir(tmp_path)
     plan = SimpleNamespace(results="results", logs="logs")

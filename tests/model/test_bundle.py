@@ -252,7 +252,7 @@ def test_a_freeze_with_waivers_tells_no_name(model, study):
 
 def test_verifying_the_study_reads_the_whole_bundle(model, tmp_path):
     """promet verify without a folder: the record names SHA256SUMS, and that every file."""
-    from promet.workflow import care
+    from promet.commands.verify import damaged
 
     class Plan:
         def jobs(self):
@@ -262,9 +262,9 @@ def test_verifying_the_study_reads_the_whole_bundle(model, tmp_path):
             return str(folder / "bundle.json")
 
     folder = shutil.copytree(model, tmp_path / "model")
-    assert care.verify(Plan()) == (1 + len(FILES), [])
+    assert damaged(Plan()) == (1 + len(FILES), [])
     (folder / "models/thresholds.json").write_text("{}")
-    damages = care.verify(Plan())[1]
+    damages = damaged(Plan())[1]
     assert [(damage.product, damage.what) for damage in damages] == [("models/thresholds.json", "changed")]
 
 

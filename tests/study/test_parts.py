@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from promet.commands import desk as commands
 from promet.commands.check import check
+from promet.commands.freeze import freeze
+from promet.commands.intake import intake
+from promet.commands.run import run
+from promet.commands.status import status
 from promet.core.errors import UsageError
 from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
@@ -52,7 +55,7 @@ def test_emptied_before_a_freeze_the_patient_is_only_scored(study, column, part,
     why = study.why()
     assert "dataset" in why and "fuse" in why and not [stage for stage in why if stage.startswith("convert")]
     capsys.readouterr()
-    commands.status(study.configfiles, "", False)
+    status(study.configfiles, "", False)
     assert "dataset" in capsys.readouterr().out
     study.put(name, **{column: was})
     study.intake()
@@ -62,16 +65,16 @@ def test_emptied_before_a_freeze_the_patient_is_only_scored(study, column, part,
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_emptied_after_a_freeze_is_another_model(study, column, part, capsys):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     name = one_of(part)
     study.put(name, **{column: ""})
     capsys.readouterr()
     assert check(study.configfiles, False) == 2
     assert f"E_MODEL_LOCKED: The column {column} of {name} is empty" in capsys.readouterr().out
     with pytest.raises(UsageError) as error:
-        commands.run(study.configfiles, ["-n"])
+        run(study.configfiles, ["-n"])
     assert error.value.code == "E_MODEL_LOCKED"
-    commands.status(study.configfiles, "", False)
+    status(study.configfiles, "", False)
     assert "E_MODEL_LOCKED" in capsys.readouterr().out
 
 
@@ -82,7 +85,7 @@ def test_who_left_the_fit_parts_before_a_freeze_stays_out_of_its_model(study, go
     name, row = (found := one_of(part)), study.rows[found]
     study.drop(name) if gone == "row" else study.put(name, **{gone: ""})
     study.intake()
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     said = capsys.readouterr().out
     assert f"without row, role or label now, so only scored even if these come back: {name}\n" in said
     assert ledger.excluded("registry", "s") == {name} and study.plan().problems == []
@@ -99,10 +102,10 @@ def test_who_left_the_fit_parts_before_a_freeze_stays_out_of_its_model(study, go
 
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
 def test_the_new_study_that_the_refusal_offers_trains_without_the_emptied(study, column, capsys):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     name = one_of("training")
     study.put(name, **{column: ""})
-    commands.freeze(study.configfiles, "v2", "next")
+    freeze(study.configfiles, "v2", "next")
     study.config["study"] = "next"
     study.save()
     plan = study.plan()
@@ -111,7 +114,7 @@ def test_the_new_study_that_the_refusal_offers_trains_without_the_emptied(study,
 
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
 def test_emptied_of_a_test_patient_the_model_stays(study, column):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     study.put(one_of("test"), **{column: ""})
     study.intake()
     assert study.plan().part("00", one_of("test")) == "prospective"
@@ -195,7 +198,7 @@ def test_who_was_excluded_at_the_freeze_and_comes_back_is_in_no_part(study):
     name, row = (found := one_of("training")), study.rows[found]
     study.drop(name)
     study.intake()
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     study.rows[name] = row
     study.save()
     study.intake()
@@ -204,7 +207,7 @@ def test_who_was_excluded_at_the_freeze_and_comes_back_is_in_no_part(study):
 
 
 def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     name = one_of("training")
     row = study.rows[name]
     study.drop(name)
@@ -214,8 +217,8 @@ def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
     study.save()
     before = Path("registry/images.tsv").read_text()
     for refused in (
-        lambda: commands.intake(study.configfiles, False, False),
-        lambda: commands.run(study.configfiles, ["-n"]),
+        lambda: intake(study.configfiles, False, False),
+        lambda: run(study.configfiles, ["-n"]),
     ):
         with pytest.raises(UsageError) as error:
             refused()
@@ -228,19 +231,19 @@ def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
 
 
 def test_nor_does_the_row_return_for_another_study_of_the_registry(study):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     name = one_of("training")
     row = study.rows[name]
     study.drop(name)
     ledger.waive("registry", "s", name, "why", list(study.rows.values()))
-    commands.freeze(study.configfiles, "v2", "next")
+    freeze(study.configfiles, "v2", "next")
     study.config["study"] = "next"
     for again in (row | {"patient": "new-name"}, row):
         study.rows = {patient: r for patient, r in study.rows.items() if r["pet"] != row["pet"]}
         study.rows[again["patient"]] = again
         study.save()
         with pytest.raises(UsageError) as error:
-            commands.intake(study.configfiles, False, False)
+            intake(study.configfiles, False, False)
         assert error.value.code == "E_WITHDRAWN_RETURNS"
     with pytest.raises(UsageError) as error:
         study.plan()
@@ -256,7 +259,7 @@ def test_labels_that_cannot_train_are_said_by_check_and_intake(paper, capsys, la
     said = capsys.readouterr().out
     assert "warning    E_FIT_LABELS: With these labels no network can be trained (split 00, " in said
     assert not Path("registry").exists()
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     assert "warning: With these labels no network can be trained (split 00, " in capsys.readouterr().out
     check(paper.configfiles, False)
     assert "E_FIT_LABELS" in capsys.readouterr().out  # also when all is dealt

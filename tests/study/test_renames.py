@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promet.commands import desk as commands
+from promet.commands.freeze import freeze
+from promet.commands.intake import intake as command
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
@@ -36,7 +37,7 @@ def rename(study, **names):
 
 
 def intake(study, **names):
-    commands.intake(study.configfiles, False, False, [f"{old}={new}" for old, new in names.items()])
+    command(study.configfiles, False, False, [f"{old}={new}" for old, new in names.items()])
 
 
 def parts():
@@ -76,7 +77,7 @@ def test_a_new_name_is_refused_and_the_command_said(study, names):
 )
 def test_everything_goes_by_the_new_name_and_nothing_is_trained_again(study, names, frozen):
     if frozen:
-        commands.freeze(study.configfiles, "v1", "")
+        freeze(study.configfiles, "v1", "")
         study.finish()
         plan = study.plan()
         record = Path(plan.sidecar("bundle"))
@@ -122,7 +123,7 @@ def test_names_are_remembered_through_several_renamings(study):
 
 
 def test_a_frozen_studys_excluded_stay_out(study):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     path = Path("registry/s/freeze.json")
     path.write_text(json.dumps(read_json(path) | {"excluded": ["D3"]}))
     rename(study, D3="x")
@@ -131,8 +132,8 @@ def test_a_frozen_studys_excluded_stay_out(study):
 
 
 def test_every_study_of_the_registry_goes_along(study):
-    commands.freeze(study.configfiles, "v1", "")
-    commands.freeze(study.configfiles, "v2", "other")
+    freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v2", "other")
     rename(study, D3="x")
     intake(study, D3="x")
     for name in ("s", "other"):
@@ -154,7 +155,7 @@ def test_every_study_of_the_registry_goes_along(study):
 def test_a_renaming_that_is_none(study, pair, words):
     before = everything()
     with pytest.raises(UsageError) as error:
-        commands.intake(study.configfiles, False, False, [pair])
+        command(study.configfiles, False, False, [pair])
     assert error.value.code == "E_RENAMED_OTHER" and words in str(error.value) and everything() == before
 
 
@@ -166,7 +167,7 @@ def test_another_scan_is_no_renamed_patient(study):
 
 
 def test_a_withdrawn_patient_is_not_renamed(study):
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     gone = study.plan().fit_members("00")[0]
     row = study.rows[gone]
     study.drop(gone)
@@ -222,7 +223,7 @@ def test_images_that_changed_hands_are_asked_about(study):
     with pytest.raises(UsageError) as error:
         study.intake()
     assert error.value.code == "E_IMAGES_EXCHANGED" and everything() == before
-    commands.intake(study.configfiles, False, False, exchanged=True)
+    command(study.configfiles, False, False, exchanged=True)
     assert {stage.split()[0] for stage in study.why()} >= {"convert"}
 
 

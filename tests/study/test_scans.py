@@ -12,7 +12,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
 
-from promet.commands import desk as commands
+from promet.commands.freeze import freeze
+from promet.commands.intake import intake
 from promet.core.errors import UsageError
 from promet.study import ledger, registry, scans, table
 
@@ -142,7 +143,7 @@ def study(paper):
 def refused(study):
     before = {path: path.read_bytes() for path in Path("registry").rglob("*") if path.is_file()}
     with pytest.raises(UsageError) as error:
-        commands.intake(study.configfiles, False, False)
+        intake(study.configfiles, False, False)
     assert {path: path.read_bytes() for path in Path("registry").rglob("*") if path.is_file()} == before
     return error.value
 
@@ -180,7 +181,7 @@ def test_one_of_two_rows_may_be_deleted(study):
 
 def test_a_waiver_is_no_way_back(study):
     study.finish()
-    commands.freeze(study.configfiles, "v1", "")
+    freeze(study.configfiles, "v1", "")
     gone = next(e.patient for e in ledger.read("registry/s/ledger.tsv") if e.part == "training")
     seed, row = list(study.rows).index(gone), study.rows[gone]
     study.drop(gone)
@@ -200,10 +201,10 @@ def test_one_patient_id_is_a_warning_and_never_kept_in_clear(study, capsys):
     series(study.folder / "N1", 78, "")
     study.put("N0", pet="N0")
     study.put("N1", pet="N1")
-    commands.intake(study.configfiles, False, False)
+    intake(study.configfiles, False, False)
     said = capsys.readouterr().out
     assert said.count("one DICOM PatientID") == 1 and "warning: D3, N0 have one DICOM PatientID" in said
-    commands.intake(study.configfiles, False, False)
+    intake(study.configfiles, False, False)
     assert "PatientID" not in capsys.readouterr().out  # told once
     kept = Path("registry/scans.tsv").read_text()
     for number in ("ID3", "id3"):
@@ -215,7 +216,7 @@ def test_a_collective_number(study, capsys):
     for k in range(6):
         series(study.folder / f"N{k}", 70 + k, "ANON")
         study.put(f"N{k}", pet=f"N{k}")
-    commands.intake(study.configfiles, False, False)
+    intake(study.configfiles, False, False)
     assert (
         "warning: 6 patients have one DICOM PatientID, N0, N1, N2 and 3 more: a collective number"
         in capsys.readouterr().out
@@ -227,14 +228,14 @@ def test_another_key_hashes_again_and_no_key_is_said(study, monkeypatch, tmp_pat
     monkeypatch.setenv("PROMET_ID_KEY", str(tmp_path_factory.mktemp("other") / "key"))
     series(study.folder / "N0", 77, "ID3")
     study.put("N0", pet="N0")
-    commands.intake(study.configfiles, False, False)
+    intake(study.configfiles, False, False)
     assert "D3, N0 have one DICOM PatientID" in capsys.readouterr().out
     second = scans.read("registry")
     assert second["D0"].slices == first["D0"].slices and second["D0"].person != first["D0"].person
     monkeypatch.setenv("PROMET_ID_KEY", "/proc/nowhere/key")
     series(study.folder / "N1", 78, "ID4")
     study.put("N1", pet="N1")
-    commands.intake(study.configfiles, False, False)
+    intake(study.configfiles, False, False)
     assert (
         "DICOM PatientIDs are not compared: no key can be kept in /proc/nowhere/key"
         in capsys.readouterr().out

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from promet.commands import desk as commands
+from promet.commands.intake import intake
 from promet.study import registry
 from promet.study.faults import ABSENT, check
 from promet.study.sources import lacking, list_files, source
@@ -81,7 +81,7 @@ def test_links_to_folders_are_said_by_check_and_intake(paper, capsys):
     paper.put("D0", pet="linked")
     (fault,) = check("cohort.tsv")
     assert fault.severity == "quarantine" and "links to other folders are not followed" in fault.expected
-    commands.intake(paper.configfiles, False, False)
+    intake(paper.configfiles, False, False)
     assert "missing: pet of D0: found a link to another folder in it" in capsys.readouterr().out
     put(paper.folder / "linked/1")
     assert [fault.severity for fault in check("cohort.tsv")] == ["warning"]

@@ -68,7 +68,7 @@ class Study:
 
     def intake(self) -> None:
         """promet intake within this process: it is no business of these tests how it starts."""
-        from promet.commands.desk import intake
+        from promet.commands.intake import intake
 
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(io.StringIO()):
             assert intake([self.configfile], False, False) == 0

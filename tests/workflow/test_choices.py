@@ -160,7 +160,7 @@ def test_a_name_of_no_job_is_refused(finished):
 
 
 def test_the_words_of_a_dry_run(copy, capsys):
-    from promet.commands.desk import run
+    from promet.commands.run import run
 
     study = copy("study")
     study.set_cell("D0", psa="44")

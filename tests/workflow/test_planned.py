@@ -151,8 +151,9 @@ def test_every_rule_whose_job_reads_what_people_change_tells_it_the_plan():
 
 def test_a_run_whose_table_changed_between_its_phases_says_so(paper, monkeypatch, capsys):
     """Records of the last phase fit the edited table; put back or not, the end of the run tells it."""
-    from promet.commands import desk as commands
-    from promet.workflow import run
+    from promet.commands.run import run
+    from promet.commands.status import status
+    from promet.workflow.run import Snakemake
 
     paper.finish()
 
@@ -170,11 +171,11 @@ def test_a_run_whose_table_changed_between_its_phases_says_so(paper, monkeypatch
             paper.save()
         return 0
 
-    monkeypatch.setattr(run.Snakemake, "__call__", last_phase)
+    monkeypatch.setattr(Snakemake, "__call__", last_phase)
     with pytest.raises(Interrupted) as error:
-        commands.run(paper.configfiles, [])
+        run(paper.configfiles, [])
     assert error.value.code == "E_PLAN_CHANGED"
     assert "changed while the run was going on: 4 jobs fit no longer" in str(error.value)
     capsys.readouterr()
-    commands.status(paper.configfiles, "", False)
+    status(paper.configfiles, "", False)
     assert "everything is fresh" not in capsys.readouterr().out

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from promet.commands import desk as commands
+from promet.commands.freeze import freeze
+from promet.commands.status import status as command
 from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
@@ -22,7 +23,7 @@ from promet.workflow.status import inspect, stale_records
 def status(paper, patient="", as_json=False):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert commands.status(paper.configfiles, patient, as_json) == 0
+        assert command(paper.configfiles, patient, as_json) == 0
     return out.getvalue()
 
 
@@ -191,7 +192,7 @@ def test_new_men_of_an_open_study_may_train_those_of_a_frozen_one_do_not(paper):
     paper.put("D9", role="development", synchronous_metastasis="1")
     assert "then perhaps 2 trainings" in status(paper)
     paper.drop("D9")
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     paper.finish()
     paper.put("D9", role="development", synchronous_metastasis="1")
     said = status(paper)
@@ -247,7 +248,7 @@ def test_a_cured_folder_is_noticed_before_an_intake(paper, monkeypatch):
 
 def test_a_damaged_locked_model_is_not_fresh(paper):
     paper.finish()
-    commands.freeze(paper.configfiles, "v1", "")
+    freeze(paper.configfiles, "v1", "")
     paper.finish()
     record = Path(paper.plan().sidecar("bundle"))
     weights = record.with_name("model.safetensors")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from promet.commands.overview import NAMED, empty
+from promet.commands.status import NAMED, empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.words import count, say
@@ -121,7 +121,7 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
         found += [problem for problem in plan.problems if problem.code != "E_INTAKE_NEEDED"]
         if not plan.problems and (problem := locked.problem(plan)):
             found.append(problem)
-        fitted = {man for split in plan.splits for man in plan.fit_members(split)}
+        fitted = {name for split in plan.splits for name in plan.fit_members(split)}
         if plan.frozen and (members := fitted & lost):
             found.append(
                 UsageError(
@@ -160,40 +160,6 @@ def same_images(twins: list[list[str]]) -> UsageError:
         f"{', '.join('='.join(group) for group in twins)}",
         "one pseudonym per patient: one patient in training and in test would leak",
         "Delete the doubled row, or correct the folder of one of them; nothing was registered",
-    )
-
-
-def come_back(returned: list[tuple[str, str]], withdrawn: Container[str]) -> UsageError:
-    """Names in the table with the scan of somebody who left it: withdrawn by a waiver, or renamed."""
-    if back := [(new, old) for new, old in returned if old in withdrawn]:
-        return UsageError(
-            "E_WITHDRAWN_RETURNS",
-            f"The PET of {back[0][0]} is that of {back[0][1]}, whom a waiver withdrew from the frozen study",
-            "nobody whom the model was fitted on among those it is judged by, under any name",
-            "Delete the row; nothing was registered",
-        )
-    pairs = " ".join(f"--renamed {old}={new}" for new, old in sorted(returned))
-    new, old = min(returned)
-    more = f" (and {len(returned) - 1} more like it)" if len(returned) > 1 else ""
-    return UsageError(
-        "E_RENAMED",
-        f"{new} has the PET of {old}, who is no longer in the table{more}: it looks like the same patient renamed",
-        "one name for ever, since under a new one a patient would be assigned anew, from test to training",
-        f"Put the old name back (a spreadsheet turns 001 into 1), or say so: promet intake {pairs}; nothing was registered",
-    )
-
-
-def exchanged(pairs: list[tuple[str, str]]) -> UsageError:
-    """Patients of the table have the scans that others of the table had."""
-    new, old = min(pairs)
-    more = f", and {count(len(pairs) - 1, 'patient')} more changed likewise" if len(pairs) > 1 else ""
-    names = " ".join(f"--renamed {old}={new}" for new, old in sorted(pairs))
-    return UsageError(
-        "E_IMAGES_EXCHANGED",
-        f"{new} now has the PET that {old} had{more}: a column of the table was sorted alone, or names were exchanged",
-        "each patient with the images of before",
-        f"Correct the table; or, where the names changed, promet intake {names}; or, where the table was wrong until now, "
-        "promet intake --exchanged; nothing was registered",
     )
 
 

@@ -18,7 +18,7 @@ from promet.core.settings import Settings
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
 from promet.study import ledger
-from promet.workflow import care, choices, forecast, guard, locked, times
+from promet.workflow import choices, forecast, guard, locked, obstacles, times
 from promet.workflow import reasons as words
 from promet.workflow.edges import Graph
 from promet.workflow.forecast import Step, steps
@@ -76,7 +76,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
             again = []
         course = steps(Graph(plan), chosen, again or ())
         jobs = inspect(plan)
-        care.require_writable(care.written(plan, jobs))
+        obstacles.require_writable(obstacles.written(plan, jobs))
         words.remember(plan, jobs)
         _bring_to_now(plan, jobs)
         _adopt(jobs, snakemake)
@@ -108,7 +108,7 @@ def _forecast(plan: Plan, snakemake: Snakemake, chosen: choices.Choices, again: 
         print(line, flush=True)
     if not snakemake.native:
         return EXIT_OK
-    care.require_writable([".snakemake"])
+    obstacles.require_writable([".snakemake"])
     last = steps(Graph(plan), chosen, again)[-1]
     return snakemake(last.phase, *snakemake.options, "--forcerun", *again, phase=last)
 
@@ -123,7 +123,7 @@ def _plan(config: Settings, snakemake: Snakemake) -> Plan:
             remedy="Fill it in, or name your configuration with -c",
         )
     ledger.require_roles(ledger.read(plan.ledger), list(plan.rows.values()))
-    if problem := care.nobody_to_train(plan):
+    if problem := obstacles.nobody_to_train(plan):
         raise problem
     if plan.sealed:
         _require_same_networks(plan)
@@ -286,7 +286,7 @@ def _phases(plan: Plan, snakemake: Snakemake, jobs: list[Job], course: list[Step
         if code:
             if snakemake.native:
                 print_reasons(Path(plan.logs), start)
-            cause = care.cause(plan, start)
+            cause = obstacles.cause(plan, start)
             say(f"{cause.code}: {cause}" if cause else HELP)
             if code < 0 or isinstance(cause, Interrupted):
                 return EXIT_RESUMABLE

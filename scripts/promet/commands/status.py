@@ -1,25 +1,44 @@
-"""The words of ``promet status``: who and what is fresh, stale, missing or quarantined, and what to type next."""
+"""``promet status``: who and what is fresh, stale, missing or quarantined, and what to type next."""
 
 from __future__ import annotations
 
+import gc
+import json as jsonlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from promet.core.errors import UsageError
+from promet.config import load
+from promet.core.errors import EXIT_OK, UsageError
 from promet.core.sidecar import QUARANTINED
-from promet.core.words import count
+from promet.core.words import count, say
 from promet.study import registry
-from promet.workflow import care, forecast, lock, locked
+from promet.workflow import forecast, lock, locked, obstacles
 from promet.workflow.plan import PATIENT_STAGES, Plan
 from promet.workflow.reasons import counted, named
 from promet.workflow.scheduler import queue
-from promet.workflow.status import Job
+from promet.workflow.status import Job, inspect
 
 COLUMNS = ("fresh", "stale", "missing", "quarantined")
 NAMED = 6  # patients named in one sentence
 LOOKED = 100  # quarantined patients whose files are looked at: status answers at once
 WORD = {"stale": "stale", "missing": "missing", "lost": "missing"}
+
+
+def status(configfiles: list[Path], patient: str, as_json: bool) -> int:
+    """Print what is fresh, stale and quarantined, of the study or of one patient."""
+    gc.disable()  # a short life among a million small objects
+    plan = Plan(load(configfiles), lenient=True)
+    jobs = inspect(plan)
+    if as_json:
+        chosen = [job for job in jobs if not patient or job.at.get("patient") == patient]
+        print(jsonlib.dumps([asdict(job) for job in chosen], indent=2))
+        return EXIT_OK
+    shown = patient_lines(plan, jobs, patient) if patient else lines(plan, jobs)
+    for line in shown:
+        say(line)
+    return EXIT_OK
 
 
 def state(job: Job) -> str:
@@ -48,9 +67,9 @@ def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     yield from stale
     yield from forecast.then_perhaps(plan, jobs)
     yield from _quarantined(jobs)
-    cured = _touched(plan, jobs)
-    if cured:
-        yield f"the files of {named(cured, NAMED)} (quarantined) changed since: look again with promet intake"
+    mended = _touched(plan, jobs)
+    if mended:
+        yield f"the files of {named(mended, NAMED)} (quarantined) changed since: look again with promet intake"
     refused = problems(plan)
     for problem in refused:
         yield f"{problem.code}: {problem}"
@@ -60,7 +79,7 @@ def lines(plan: Plan, jobs: list[Job]) -> Iterator[str]:
         return
     if not plan.named:
         yield empty(plan.cohort)
-    elif cured:
+    elif mended:
         yield "Next: promet intake, then promet run"
     else:
         yield "Next: promet run" if stale else "everything is fresh"
@@ -84,14 +103,14 @@ def problems(plan: Plan) -> list[UsageError]:
     """What a run would refuse."""
     if plan.problems:
         return plan.problems
-    found = care.nobody_to_train(plan) or locked.problem(plan)
+    found = obstacles.nobody_to_train(plan) or locked.problem(plan)
     return [found] if found else []
 
 
 def _touched(plan: Plan, jobs: list[Job]) -> list[str]:
     """Quarantined patients whose files changed since the last intake; of very many the first ones are looked at."""
-    men = sorted({job.at["patient"] for job in jobs if job.status == QUARANTINED and "patient" in job.at})
-    rows = [plan.rows[man] for man in men[:LOOKED] if man in plan.rows]
+    names = sorted({job.at["patient"] for job in jobs if job.status == QUARANTINED and "patient" in job.at})
+    rows = [plan.rows[name] for name in names[:LOOKED] if name in plan.rows]
     return registry.touched(rows, Path(plan.cohort).parent, plan.config["registry"])
 
 
