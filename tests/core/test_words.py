@@ -38,7 +38,7 @@ def test_patients_are_called_patients():
         *home.glob("config/*.md"),
         *home.glob("workflow/report/*.rst"),
     ]
-    templates = home.glob("scripts/promet/report/**/*.html"), home.glob("scripts/promet/report/*.js")
+    templates = home.glob("scripts/promet/report/**/*.html"), home.glob("scripts/promet/report/web/*.js")
     assert len(pages) > 10
     found = []
     for path in itertools.chain(pages, *templates):

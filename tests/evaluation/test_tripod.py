@@ -130,7 +130,9 @@ def test_several_splits_are_told_together(tmp_path) -> None:
 def test_places_are_headings_of_the_report(tmp_path) -> None:
     study_folder(tmp_path)
     report = Path(__file__).parents[2] / "scripts/promet/report"
-    text = "".join(path.read_text(encoding="utf-8") for path in (report / "page.py", report / "page.html"))
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in (report / "page.py", report / "web/page.html")
+    )
     where = {row["where"] for row in tripod.checklist(tripod.facts(tmp_path, {}))}
     named = {place.removeprefix("report: ") for place in where if place.startswith("report: ")}
     assert len(named) >= 6

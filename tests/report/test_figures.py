@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promet.report import calibration_figures, null_figures, read, roc_figures, shap_figures, style
+from promet.report import read, style
 from promet.report.draw import draw
+from promet.report.sections.benefit import figures as benefit
+from promet.report.sections.discrimination import figures as discrimination
+from promet.report.sections.inputs import figures as inputs
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +43,11 @@ def test_every_layout_holds(whole, tmp_path):
 
 def test_groups_of_a_calibration_plot_are_told_apart():
     places = [0.001, 0.002, 0.5, 0.99, 1.0]
-    shown = calibration_figures.apart(places, 0.025)
+    shown = benefit.apart(places, 0.025)
     assert min(np.diff(shown)) >= 0.025 - 1e-12 and min(shown) >= 0 and max(shown) <= 1
-    assert shown[2] == 0.5 and calibration_figures.apart([0.1, 0.4]) == [0.1, 0.4]
+    assert shown[2] == 0.5 and benefit.apart([0.1, 0.4]) == [0.1, 0.4]
     groups = [{"n": n} for n in (5, 5, 6)]
-    assert (
-        calibration_figures.sizes(groups) == "3 groups of 5 to 6"
-        and calibration_figures.sizes(groups[:1]) == "1 group of 5"
-    )
+    assert benefit.sizes(groups) == "3 groups of 5 to 6" and benefit.sizes(groups[:1]) == "1 group of 5"
 
 
 def test_no_label_lies_on_another(whole):
@@ -55,16 +55,16 @@ def test_no_label_lies_on_another(whole):
     for group in metrics["sections"]["metachronous"]["calibration"]["multimodal"]["before"]["groups"][:2]:
         group |= {"probability": 0.01, "observed": 0.4}
     with style.look():
-        assert overlapping(calibration_figures.calibration(metrics, ["synchronous", "metachronous"])) == []
-        assert overlapping(roc_figures.forest(metrics, ["synchronous", "metachronous"])) == []
+        assert overlapping(benefit.calibration(metrics, ["synchronous", "metachronous"])) == []
+        assert overlapping(discrimination.forest(metrics, ["synchronous", "metachronous"])) == []
 
 
 def test_men_lie_on_the_curve_of_their_input_or_at_the_edge_of_the_frame(whole):
     split = whole.splits[0]
-    long, ranking, _ = shap_figures.over(split)
+    long, ranking, _ = inputs.over(split)
     names = [row["input"] for row in ranking]
     with style.look():
-        fig = shap_figures.effects(split.bayes["models"]["multimodal"], split.bayes["log"], long, names, True)
+        fig = inputs.effects(split.bayes["models"]["multimodal"], split.bayes["log"], long, names, True)
     panels = 0
     for axes in fig.axes:
         lines = axes.get_lines()
@@ -81,7 +81,7 @@ def test_men_lie_on_the_curve_of_their_input_or_at_the_edge_of_the_frame(whole):
             np.allclose(np.interp(at, x, y), shap, atol=0.05)
             and ((at >= x[0] - 1e-9) & (at <= x[-1] + 1e-9)).all()
         )
-        assert all(abs(place) == shap_figures.CUT for edge in edges for place in edge.get_ydata())
+        assert all(abs(place) == inputs.CUT for edge in edges for place in edge.get_ydata())
     assert panels == len(
         [n for n in names if not split.bayes["models"]["multimodal"]["features"][n]["dropped"]]
     )
@@ -90,7 +90,7 @@ def test_men_lie_on_the_curve_of_their_input_or_at_the_edge_of_the_frame(whole):
 def test_bins_hold_equally_many_values_of_an_auc():
     for positives, negatives in ((6, 8), (20, 30), (3, 3)):
         steps = np.arange(positives * negatives + 1) / (positives * negatives)
-        counts = np.histogram(steps, null_figures._bins(positives, negatives))[0]
+        counts = np.histogram(steps, inputs._bins(positives, negatives))[0]
         assert counts.sum() in (len(steps), len(steps) - 1) or counts[-1] < counts[0]
         assert len(set(counts[:-1])) == 1
 
@@ -100,8 +100,8 @@ def test_figures_show_the_interval_that_the_answer_quotes(whole):
     section = metrics["sections"]["metachronous"]
     kind = section["interval_advice"]["prefer"]
     low = section["scores"]["multimodal"][kind]["low"]
-    assert kind != "delong" and "DeLong" in roc_figures.kind(metrics, "metachronous")
-    assert roc_figures.bounds(section, "multimodal").startswith(f"{low:.2f} to ")
+    assert kind != "delong" and "DeLong" in discrimination.kind(metrics, "metachronous")
+    assert discrimination.bounds(section, "multimodal").startswith(f"{low:.2f} to ")
     with style.look():
-        fig = roc_figures.forest(metrics, ["metachronous"])
+        fig = discrimination.forest(metrics, ["metachronous"])
     assert any(f"({low:.2f} to" in text.get_text() for text in fig.axes[0].texts)

@@ -11,10 +11,13 @@ from fake_study import configuration
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
-from promet.report import calibrated, cohort_tables, read, record_tables, survival_tables
+from promet.report import calibrated, read
 from promet.report.build import build
 from promet.report.draw import draw
 from promet.report.page import context, render
+from promet.report.sections.flow import tables as flow
+from promet.report.sections.provenance import tables as provenance
+from promet.report.sections.survival import tables as survival
 from promet.report.settings import Report
 
 VOID = {"meta", "img", "rect", "line", "br", "link", "input"}
@@ -156,12 +159,12 @@ def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
         "auc": [{"time": 48, "auc": 0.7, "low": 0.5, "high": 0.9, "cases": 9, "controls": 11}],
         "resamples": 9,
     }
-    assert survival_tables.over_time(split.survival).rows[0][3:] == ["0.70", "–", "0.50 to 0.90"]
-    assert survival_tables.at_horizon(split.survival) is None
+    assert survival.over_time(split.survival).rows[0][3:] == ["0.70", "–", "0.50 to 0.90"]
+    assert survival.at_horizon(split.survival) is None
     split.survival.pop("dynamic")
     for row in whole.characteristics["rows"]:
         row.pop("known")
-    assert cohort_tables.characteristics(whole) is not None
+    assert flow.characteristics(whole) is not None
     figures = draw(whole, split, tmp_path, patient_level=False)
     text = Page(render(context(whole, Report(), figures))).text
     assert not {"calibration", "decision"} & set(figures.drawn)
@@ -379,16 +382,16 @@ def test_warnings_hide_patients_and_join():
         ("P12", Sidecar("crop", "", warnings=["Only 94.2% inside."])),
     ]
     study.records.append(("", Sidecar("dataset", "", warnings=["P12 (training) is lost"])))
-    assert record_tables.warnings(study, False).rows == [
+    assert provenance.warnings(study, False).rows == [
         ["crop", "Only …% inside.", "2"],
         ["dataset", "A patient (training) is lost", "1"],
     ]
-    assert ["dataset", "P12 (training) is lost", "1"] in record_tables.warnings(study, True).rows
+    assert ["dataset", "P12 (training) is lost", "1"] in provenance.warnings(study, True).rows
 
 
 def test_configuration_shows_every_key():
     rows = dict(
-        map(tuple, record_tables.configuration({"a": {"b": [1, 2], "c": {}}, "d": True, "e": 1e-09}).rows)
+        map(tuple, provenance.configuration({"a": {"b": [1, 2], "c": {}}, "d": True, "e": 1e-09}).rows)
     )
     assert rows == {"a.b": "1, 2", "a.c": "not set", "d": "yes", "e": "1e-09"}
 

@@ -2,7 +2,7 @@
 
 import re
 
-from promet.report.page import HERE
+from promet.report.page import WEB
 
 
 def luminance(colour):
@@ -14,7 +14,7 @@ def luminance(colour):
 
 def test_text_stands_out_in_both_themes():
     """WCAG 2, level AA: 4.5 to 1 for text."""
-    style = (HERE / "page.css").read_text(encoding="utf-8")
+    style = (WEB / "page.css").read_text(encoding="utf-8")
     themes = [dict(re.findall(r"--(\w+): (#\w+)", block)) for block in re.findall(r":root \{[^}]*\}", style)]
     assert len(themes) == 3  # light, dark, print
     for theme in themes:

@@ -8,8 +8,10 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation.stats.auc import paired as paired_test
 from promet.evaluation.stats.auc import record as auc_record
 from promet.evaluation.stats.calibration import record as calibration_record
-from promet.report import calibrated, cohort_tables, doubts, result_tables, verdict, words
+from promet.report import calibrated, doubts, verdict, words
 from promet.report.read import Split, Study
+from promet.report.sections.flow import tables as flow
+from promet.report.sections.scores import tables as scores
 from promet.report.text import NBSP
 
 
@@ -282,12 +284,12 @@ def test_state_of_the_study():
 def test_lost_new_men_are_named():
     whole, split = study()
     split.parts = {f"P{i}": "training" for i in range(3)}
-    assert result_tables.lost_prospective(whole, split) == ""
+    assert scores.lost_prospective(whole, split) == ""
     whole.exclusions = [
         {"patient": "P4", "status": "quarantined"},
         {"patient": "P0", "status": "quarantined"},
     ]
-    assert "Of 3 new patients, 1 patient is excluded because of bad data" in result_tables.lost_prospective(
+    assert "Of 3 new patients, 1 patient is excluded because of bad data" in scores.lost_prospective(
         whole, split
     )
 
@@ -424,7 +426,7 @@ def test_sites_and_scanners_and_what_a_mark_means():
         "sites": grouped("site", ([], ["suv_max"])),
         "scanners": grouped("voxel_mm", ([], [])),
     }
-    sites, scanners = (cohort_tables.compared(whole, by) for by in cohort_tables.GROUPED)
+    sites, scanners = (flow.compared(whole, by) for by in flow.GROUPED)
     assert [row[3] for row in sites.rows] == ["7", "7 *"] and sites.notes[0].startswith(
         "* differs from all other sites"
     )
@@ -433,7 +435,7 @@ def test_sites_and_scanners_and_what_a_mark_means():
     )
     assert scanners.notes[0].startswith("No median differs from all other voxel sizes")
     whole.characteristics["scanners"] = whole.characteristics["scanners"][:1]
-    assert cohort_tables.compared(whole, "scanners") is None
+    assert flow.compared(whole, "scanners") is None
 
 
 def test_table_one_tells_of_how_many_its_shares_are():
@@ -449,7 +451,7 @@ def test_table_one_tells_of_how_many_its_shares_are():
         ],
         "notes": [],
     }  # fmt: skip
-    made = cohort_tables.characteristics(whole)
+    made = flow.characteristics(whole)
     age, psa, grade, first, _ = ([plain(cell) for cell in cells] for cells in made.rows)
     assert not any("of" in cell for cell in age)
     assert [cell.split("\n")[-1] for cell in psa[1:4]] == ["of 35", "[8, 10]", "of 15"]

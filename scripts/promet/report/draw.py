@@ -12,31 +12,28 @@ if TYPE_CHECKING:
 
 def draw(study: Study, split: Split, folder: Path, patient_level: bool) -> Figures:
     """Draw into ``folder``: the figures of the page, and figure-1 to figure-3 and figure-S1 for a manuscript."""
-    from promet.report import (
-        attention,
-        calibration_figures,
-        flow,
-        hindsight_figures,
-        null_figures,
-        paper_figures,
-        roc_figures,
-        shap_figures,
-        style,
-        survival_figures,
-        training_figures,
-    )
+    from promet.report import paper_figures, style
+    from promet.report.sections.attention import figures as attention
+    from promet.report.sections.benefit import figures as benefit
+    from promet.report.sections.discrimination import figures as discrimination
+    from promet.report.sections.flow import figures as flow
+    from promet.report.sections.inputs import figures as inputs
+    from promet.report.sections.repeats import figures as repeats
+    from promet.report.sections.selection import figures as selection
+    from promet.report.sections.survival import figures as survival
+    from promet.report.sections.training import figures as training
 
     made = style.Figures(folder)
     with style.look():
         flow.add(made, study, split)
-        training_figures.add(made, split)
-        hindsight_figures.add(made, split)
-        roc_figures.add(made, split, patient_level)
+        training.add(made, split)
+        selection.add(made, split)
+        discrimination.add(made, split, patient_level)
         if split.metrics is not None:
-            calibration_figures.add(made, split.metrics)
-        shap_figures.add(made, split, patient_level)
-        null_figures.add(made, study, split)
-        survival_figures.add(made, split)
+            benefit.add(made, split.metrics)
+        inputs.add(made, split, patient_level)
+        repeats.add(made, study, split)
+        survival.add(made, split)
         paper_figures.keep(made, study, split)
         if patient_level:
             attention.keep(made, study, split)

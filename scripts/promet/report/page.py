@@ -10,33 +10,29 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from promet.core.stage import versions
 from promet.core.words import count
-from promet.report import (
-    attention,
-    bends,
-    calibrated,
-    calibration_tables,
-    cohort_tables,
-    doubts,
-    gallery,
-    hindsight_figures,
-    methods,
-    network_tables,
-    read,
-    record_tables,
-    result_tables,
-    survival_tables,
-    verdict,
-    words,
-)
+from promet.report import calibrated, doubts, verdict, words
 from promet.report import text as numbers
 from promet.report.read import Split, Study
+from promet.report.sections.attention import tables as attention
+from promet.report.sections.benefit import tables as benefit
+from promet.report.sections.discrimination import tables as discrimination
+from promet.report.sections.flow import tables as flow
+from promet.report.sections.images import gallery
+from promet.report.sections.images import tables as images
+from promet.report.sections.inputs import tables as inputs
+from promet.report.sections.methods import paragraphs
+from promet.report.sections.provenance import tables as provenance
+from promet.report.sections.repeats import tables as repeats
+from promet.report.sections.scores import tables as scores
+from promet.report.sections.selection import tables as selection
+from promet.report.sections.survival import tables as survival
+from promet.report.sections.tripod import tables as tripod
 from promet.report.settings import Report
 from promet.report.style import Figures
-from promet.report.table import Table
 from promet.report.text import fixed, interval, known
 
 HERE = Path(__file__).parent
-SECTIONS = ("synchronous", "metachronous")
+WEB = HERE / "web"
 
 
 def answer(split: Split) -> dict[str, Any] | None:
@@ -90,7 +86,7 @@ def answer(split: Split) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Part:
-    """A section of the page: its anchor, which is the name of its template, and its headline."""
+    """A section of the page: its anchor, which is the name of its folder, and its headline."""
 
     id: str
     title: str
@@ -121,22 +117,20 @@ def parts(study: Study, split: Split) -> list[Part]:
 
 
 def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
-    """Everything the template shows."""
+    """Everything the templates show: what several sections share, and what each section adds."""
     split = study.splits[0]
     level_on = settings.patient_level
-    shown = gallery.items(study, split) if level_on else []
-    volumes = gallery.volumes(shown)
+    pictures = gallery.context(study, split, level_on)
     found = doubts.doubts(study, split)
+    scripts = ("page.js", *(["viewer.js"] if pictures["volumes"] else []))
     return {
         "settings": settings,
         "study": study,
         "split": split,
+        "dataset": split.values("dataset"),
         "version": versions().get("promet", ""),
-        "css": (HERE / "page.css").read_text(encoding="utf-8"),
-        "js": "".join(
-            (HERE / name).read_text(encoding="utf-8")
-            for name in ("page.js", *(["viewer.js"] if volumes else []))
-        ),
+        "css": (WEB / "page.css").read_text(encoding="utf-8"),
+        "js": "".join((WEB / name).read_text(encoding="utf-8") for name in scripts),
         "parts": parts(study, split),
         "figures": figures.drawn,
         "question": settings.question or words.question((split.metrics or {}).get("horizon_months")),
@@ -145,86 +139,25 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "answer": answer(split),
         "verdict": verdict.verdict(split.metrics, found),
         "doubts": found,
-        "gallery": shown,
-        "sorts": gallery.SORTED,
-        "volumes": volumes,
-        "engine": gallery.engine() if volumes else {},
-        "top": ((study.config.get("imaging") or {}).get("picture") or {}).get("suv_max", 15),
-        "waterfalls": gallery.waterfalls(split) if level_on else [],
-        "overlays": attention.pictures(split) if level_on else [],
-        **_cohort(study, split, level_on),
-        **_results(study, split),
-        "methods": methods.paragraphs(study, split),
-        "configuration": record_tables.configuration(study.config),
-        "durations": record_tables.durations(read.durations(study)),
-        "versions": Table(
-            "Software.",
-            ["Package", "Version"],
-            [list(v) for v in read.versions(study, versions("snakemake", "matplotlib"))],
-        ),
-        "warnings": record_tables.warnings(study, level_on),
-        "checklist": record_tables.checklist(study.checklist),
+        **flow.context(study, level_on),
+        **images.context(study, split),
+        **pictures,
+        **selection.context(study, split),
+        **discrimination.context(split.metrics),
+        **inputs.context(split, level_on),
+        **survival.context(split.survival),
+        **benefit.context(split.metrics),
+        **attention.context(split, level_on),
+        **repeats.context(study, split),
+        **scores.context(study, split),
+        "checklist": tripod.checklist(study.checklist),
+        "methods": paragraphs.paragraphs(study, split),
+        **provenance.context(study, level_on),
         "fixed": fixed,
         "interval": interval,
         "p_value": numbers.p_value,
         "level": numbers.level,
         "count": count,
-    }
-
-
-def _cohort(study: Study, split: Split, level_on: bool) -> dict[str, Any]:
-    return {
-        "lost": words.lost(study),
-        "excluded": cohort_tables.excluded(study, level_on),
-        "characteristics": cohort_tables.characteristics(study),
-        "missing": cohort_tables.missing(study),
-        "sites": [t for by in cohort_tables.GROUPED if (t := cohort_tables.compared(study, by))],
-        "outliers": cohort_tables.outliers(study, level_on),
-        "baseline": cohort_tables.baseline(split, split.metrics),
-        "measures": cohort_tables.measures(study),
-        "inside": cohort_tables.inside(study),
-        "prospective": result_tables.prospective(study, split),
-        "lost_prospective": result_tables.lost_prospective(study, split),
-    }
-
-
-def _results(study: Study, split: Split) -> dict[str, Any]:
-    metrics = split.metrics
-    order = [k for k in (metrics or {}).get("section_order", []) if metrics["sections"][k]["status"] == "ok"]
-    titles = {name: words.title_of(metrics, name) for name in (metrics or {}).get("order", [])}
-    unseen = [k for k in order if not metrics["sections"][k]["seen"]]
-    seen = [k for k in order if metrics["sections"][k]["seen"]]
-    scores = (metrics or {}).get("scores", {}).values()
-    return {
-        "dataset": split.values("dataset"),
-        "select": split.values("select"),
-        "rule": words.rule(split.values("select")),
-        "candidates": network_tables.candidates(split),
-        "variants": network_tables.variants(study, split),
-        "splits": network_tables.splits(study),
-        "hindsight": hindsight_figures.table(split),
-        "attention": attention.table(split),
-        "aucs": [t for k in unseen if (t := result_tables.aucs(metrics, k))],
-        "apparent": [t for k in seen if (t := result_tables.aucs(metrics, k))],
-        "paired": [t for k in unseen if (t := result_tables.paired(metrics, k))],
-        "unavailable": [s["reason"] for s in scores if not s["available"]],
-        "empty": [
-            f"{metrics['sections'][k]['title']}: {metrics['sections'][k]['reason']}"
-            for k in (SECTIONS if metrics else ())
-            if metrics["sections"][k]["reason"]
-        ],
-        "calibration": [t for k in unseen if (t := calibration_tables.calibration(metrics, k))],
-        "unusable": calibrated.unusable(metrics or {}, titles),
-        "benefit": [s for k in unseen for s in calibrated.benefit(metrics["sections"][k], titles)],
-        "densities": result_tables.densities(split),
-        "bends": bends.sentences(split),
-        "explain": split.values("explain"),
-        "permutation": result_tables.permutation(split),
-        "pooled": [t for k in SECTIONS if (t := result_tables.pooled(study, split, k))],
-        "survival": split.survival,
-        "groups": survival_tables.groups(split.survival),
-        "over_time": survival_tables.over_time(split.survival),
-        "at_horizon": survival_tables.at_horizon(split.survival),
     }
 
 
@@ -237,4 +170,4 @@ def render(values: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(values)
+    return environment.get_template("web/page.html").render(values)

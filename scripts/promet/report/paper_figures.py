@@ -9,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from promet.report import roc_figures, shap_figures, style, survival_figures
+from promet.report import style
+from promet.report.sections.discrimination import figures as discrimination
+from promet.report.sections.inputs import figures as inputs
+from promet.report.sections.survival import figures as survival
 from promet.report.text import fixed
 from promet.report.words import INPUTS
 
@@ -27,13 +30,13 @@ LEADING = ["multimodal", "cnn_score"]
 
 def keep(made: style.Figures, study: Study, split: Split) -> None:
     """Write those that the records allow."""
-    shown = roc_figures.shown(split.metrics)
+    shown = discrimination.shown(split.metrics)
     if split.metrics and "synchronous" in shown:
         made.keep("figure-1", overview(study, split))
-    if split.metrics and shown and (found := shap_figures.over(split)) is not None:
+    if split.metrics and shown and (found := inputs.over(split)) is not None:
         made.keep("figure-2", result(split.metrics, shown[-1], found))
-    if (kinds := survival_figures.kinds(split.survival)) and split.survival is not None:
-        made.keep("figure-3", survival_figures.kaplan_meier(split.survival, kinds)[0])
+    if (kinds := survival.kinds(split.survival)) and split.survival is not None:
+        made.keep("figure-3", survival.kaplan_meier(split.survival, kinds)[0])
 
 
 def overview(study: Study, split: Split) -> Figure:
@@ -41,7 +44,7 @@ def overview(study: Study, split: Split) -> Figure:
     fig = style.figure(3.1)
     pipeline, axes = fig.subplots(1, 2, width_ratios=[1.25, 1])
     _pipeline(pipeline, study.config)
-    roc_figures.curves(axes, split.metrics or {}, "synchronous", LEADING)
+    discrimination.curves(axes, split.metrics or {}, "synchronous", LEADING)
     axes.set_box_aspect(1)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=6.2)
@@ -97,17 +100,17 @@ def result(metrics: dict[str, Any], key: str, found: tuple[Any, list[dict[str, A
     upper, lower = fig.subfigures(2, 1, height_ratios=[1.15, 1])
     bars, axes = upper.subplots(1, 2)
     below = lower.subplots()
-    shap_figures.ranked(bars, ranking, where)
+    inputs.ranked(bars, ranking, where)
     bars.set_title(f"Inputs of the multimodal score\n{where}")
     style.letter(bars, "A")
-    roc_figures.curves(axes, metrics, key, ["multimodal"])
+    discrimination.curves(axes, metrics, key, ["multimodal"])
     axes.set_box_aspect(1)
     area = metrics["sections"][key]["scores"]["multimodal"]["auc"]
-    told = f"Multimodal, AUC {fixed(area)}\n({roc_figures.bounds(metrics['sections'][key], 'multimodal')})"
+    told = f"Multimodal, AUC {fixed(area)}\n({discrimination.bounds(metrics['sections'][key], 'multimodal')})"
     axes.text(0.97, 0.06, told, ha="right", fontsize=6.5, linespacing=1.4)
     style.letter(axes, "B")
-    roc_figures.areas(below, metrics, key, names, tests=True)
-    head = f"AUC ({roc_figures.kind(metrics, key)}),\nMann-Whitney p"
+    discrimination.areas(below, metrics, key, names, tests=True)
+    head = f"AUC ({discrimination.kind(metrics, key)}),\nMann-Whitney p"
     below.text(1.04, len(names) - 0.2, head, va="bottom", fontsize=6.5, weight="bold")
     style.letter(below, "C")
     return fig

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
 LEADING = ("multimodal", "cnn_score", "clinical")
+UNSEEN = ("synchronous", "metachronous")  # sections of patients that nothing was fitted or selected on
 OUTCOMES = {
     "progression": ("with progression", "without"),
     "synchronous_metastasis": ("with metastases", "without"),
@@ -218,3 +219,13 @@ def said(metrics: dict[str, Any] | None, name: str) -> str:
     return {"clinical": "the clinical score", "cnn_score": "the network alone"}.get(
         name, title_of(metrics, name)
     )
+
+
+def analysed(metrics: dict[str, Any] | None, *, seen: bool) -> list[str]:
+    """Keys of the sections with results, in their order; ``seen``: those of patients the models were fitted or selected on."""
+    sections = (metrics or {}).get("sections", {})
+    return [
+        key
+        for key in (metrics or {}).get("section_order", [])
+        if sections[key]["status"] == "ok" and bool(sections[key]["seen"]) == seen
+    ]

@@ -1,0 +1,1 @@
+"""One folder per section of the page: figures.py, tables.py and section.html."""

@@ -1,0 +1,1 @@
+"""ROC curves and AUCs of all scores, and the paired tests."""

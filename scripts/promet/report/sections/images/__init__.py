@@ -1,0 +1,1 @@
+"""The images: inputs by part, measures, the gallery of quality pictures."""

@@ -1,0 +1,1 @@
+"""What each input adds to the multimodal score."""

@@ -1,0 +1,1 @@
+"""The methods, every number from the configuration or the records."""

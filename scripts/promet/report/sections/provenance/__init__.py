@@ -1,0 +1,1 @@
+"""Warnings, wall times, software and configuration."""

@@ -1,0 +1,1 @@
+"""The repeated splits together."""

@@ -1,0 +1,1 @@
+"""Scores of the patients in no part of the study."""

@@ -1,0 +1,1 @@
+"""Which run was chosen, and what another choice would have given."""

@@ -1,0 +1,1 @@
+"""Kaplan-Meier curves, AUC over time, probabilities at the horizon."""

@@ -1,0 +1,137 @@
+"""Tables of the survival: groups, AUC over time, probabilities at the horizon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promet.report.table import Table
+from promet.report.text import fixed, interval, known, level
+
+CUTS = {"tertiles": "Tertile", "median": "Half"}
+
+
+def context(survival: dict[str, Any] | None) -> dict[str, Any]:
+    """What the section shows besides its figures."""
+    return {
+        "survival": survival,
+        "groups": groups(survival),
+        "over_time": over_time(survival),
+        "at_horizon": at_horizon(survival),
+    }
+
+
+def groups(survival: dict[str, Any] | None) -> Table | None:
+    """Every group of the Kaplan-Meier curves: patients, events, median, share free of progression at the end."""
+    if not survival or survival["status"] != "ok":
+        return None
+    rows, end = [], survival["horizon_months"]
+    for kind in (k for k in CUTS if k in survival["cuts"]):
+        cut = survival["cuts"][kind]
+        for group in cut["groups"]:
+            curve = group["curve"]
+            last = curve["survival"][-1]
+            low, high = curve["low"][-1], curve["high"][-1]
+            free = (
+                f"{fixed(100 * last, 0)} ({interval(100 * low, 100 * high, 0)})"
+                if known(low) and known(high)
+                else fixed(100 * last, 0)
+            )
+            rows.append(
+                [
+                    f"{CUTS.get(kind, kind)}: {group['name']}",
+                    str(group["n"]),
+                    str(group["events"]),
+                    median(group),
+                    free,
+                ]
+            )
+    ci = level(survival["confidence"])
+    head = [
+        "Score group",
+        "n",
+        "Progressed",
+        f"Median months ({ci} CI)",
+        f"Free of progression at the end of follow-up, % ({ci} CI)",
+    ]
+    caption = (
+        f"Groups by the multimodal score; follow-up is cut at {end:g} months. Median: the month by which half have progressed; "
+        "where the curve runs level at exactly one half, the middle of that step."
+    )
+    return Table(caption, head, rows) if rows else None
+
+
+def median(group: dict[str, Any]) -> str:
+    """``21.5 (9.0 to not reached)``: median with the limits there are; one that the band never comes down to is open."""
+    middle, low, high = (
+        fixed(group[key], 1) if known(group[key]) else "not reached"
+        for key in ("median", "median_low", "median_high")
+    )
+    return middle if low == high == "not reached" else f"{middle} ({low} to {high})"
+
+
+def over_time(survival: dict[str, Any] | None) -> Table | None:
+    """AUC at fixed times after the scan."""
+    told = (survival or {}).get("dynamic")
+    if not survival or not told or not told["auc"]:
+        return None
+    rows = [
+        [
+            f"{row['time']:g}",
+            str(row["cases"]),
+            str(row["controls"]),
+            fixed(row["auc"]),
+            interval(*((row.get("logit") or {}).get(side) for side in ("low", "high"))),
+            interval(row["low"], row["high"]),
+        ]
+        for row in told["auc"]
+    ]
+    ci = level(survival["confidence"])
+    caption = (
+        "AUC of the multimodal score over time: patients progressed by then against those known to be free at it, weighted for those who left "
+        f"earlier. Intervals: logit with DeLong's error, the weights taken as known; {told['resamples']} bootstrap resamples."
+    )
+    head = [
+        "Months",
+        "Progressed by then",
+        "Free at it",
+        "AUC",
+        f"{ci} CI, logit-DeLong",
+        f"{ci} CI, bootstrap",
+    ]
+    return Table(caption, head, rows)
+
+
+def at_horizon(survival: dict[str, Any] | None) -> Table | None:
+    """Whether the probabilities of the multimodal score are right at the horizon, all patients weighted in."""
+    told = ((survival or {}).get("dynamic") or {}).get("calibration")
+    if not survival or not told:
+        return None
+    at, ci = f"{survival['horizon_months']:g}", level(survival["confidence"])
+    ratio = told["expected_observed"]
+
+    def line(title: str, value: float | None, bounds: dict[str, Any]) -> list[str]:
+        return [title, fixed(value), interval(bounds.get("low"), bounds.get("high"))]
+
+    rows = [
+        [
+            "Patients; progressed by then; known to be free at it",
+            f"{told['n']}; {told['cases']}; {told['controls']}",
+            "",
+        ],
+        line("Mean probability", told["mean_probability"], {}),
+        line("Share progressed by then (Kaplan-Meier)", told["observed"], {}),
+        line("Expected/observed (1 = right)", ratio["ratio"], ratio),
+        line("Intercept (0 = right)", told["intercept"]["value"], told["intercept"]),
+        line("Slope (1 = right)", told["slope"]["value"], told["slope"]),
+    ]
+    for k, group in enumerate(told["groups"], 1):
+        title = f"Group {k} by probability, n = {group['n']}, mean {fixed(group['probability'])}: share progressed"
+        rows.append(line(title, group["observed"], group))
+    for row in told["net_benefit"]:
+        title = f"Net benefit of acting from {row['threshold']:g} on; treating all: {fixed(row['all'], 3)}"
+        rows.append([title, fixed(row["model"], 3), ""])
+    caption = (
+        f"The multimodal probability at {at} months. Who left earlier without progression is unknown and is weighted in by the "
+        "others; a group that nobody of is followed so far has no share."
+    )
+    return Table(caption, ["", "Value", f"{ci} CI"], rows, told["notes"])

@@ -1,0 +1,1 @@
+"""Learning curves of all runs and how far they differ."""

@@ -1,0 +1,1 @@
+"""TRIPOD+AI checklist and model card."""
