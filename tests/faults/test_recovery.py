@@ -120,7 +120,7 @@ def test_a_second_run_is_told_who_and_what_to_do(copy):
     assert done.returncode == 2 and done.stdout == ""
     assert "a run works here since" in seen and f"process {os.getpid()} on" in seen
     assert "a run works here" not in study.promet("status").stdout
-    assert "E_RUNNING" in done.stderr and f"kill -INT {os.getpid()}" in done.stderr and "Wait" in done.stderr
+    assert "E_RUNNING" in done.stderr and f"kill -TERM {os.getpid()}" in done.stderr and "Wait" in done.stderr
     assert study.promet(*RUN).returncode == 0
     assert study.ran() == set()
 
@@ -211,7 +211,7 @@ def test_snakemake_killed(copy, undisturbed, where):
     study = edited(copy)
     process = start(study, stuck=f"crop {study.part('training')}" if where == "crop" else where)
     job = stuck_job(study)
-    os.kill(holder(study)["pid"], signal.SIGKILL)
+    os.kill(holder(study)["snakemake"], signal.SIGKILL)
     process.communicate(timeout=120)
     assert process.returncode == 75  # the same command goes on
     assert not alive(job), "the job outlived its run"
@@ -223,7 +223,7 @@ def test_everything_but_the_job_killed(copy, undisturbed):
     study = edited(copy)
     process = start(study, stuck=f"crop {study.part('training')}")
     job = stuck_job(study)
-    snakemake = holder(study)["pid"]
+    snakemake = holder(study)["snakemake"]
     for pid in (process.pid, snakemake):
         os.kill(pid, signal.SIGKILL)
     process.wait(timeout=60)
@@ -235,13 +235,31 @@ def test_everything_but_the_job_killed(copy, undisturbed):
 def test_while_snakemake_lives_on_the_folder_is_held(copy, undisturbed):
     study = edited(copy)
     process = start(study, stuck=f"crop {study.part('training')}")
-    job, snakemake = stuck_job(study), holder(study)["pid"]
+    job, snakemake = stuck_job(study), holder(study)["snakemake"]
     process.kill()
     process.wait(timeout=60)
+    advised(study, f"kill -KILL {snakemake}")
+    recovers(study, undisturbed, "was killed")
+    assert not alive(job)
+
+
+def advised(study, line):
+    """A second run is told this line; it is typed."""
     done = study.promet(*RUN)
-    assert done.returncode == 2 and f"kill -INT {snakemake}" in done.stderr
-    for pid in (snakemake, job):
-        os.kill(pid, signal.SIGKILL)
+    assert done.returncode == 2 and "E_RUNNING" in done.stderr and line in done.stderr, done.stderr
+    subprocess.run(line, shell=True, check=True)
+
+
+@pytest.mark.parametrize("where", ["crop", "train paper/split-00/seed-01"])
+def test_what_a_second_run_is_told_ends_the_first_with_its_jobs(copy, undisturbed, where):
+    """Neither signal makes Snakemake end a job of this computer: a training would be waited for."""
+    study = edited(copy)
+    process = start(study, stuck=f"crop {study.part('training')}" if where == "crop" else where)
+    job = stuck_job(study)
+    advised(study, f"kill -TERM {process.pid}")
+    said = process.communicate(timeout=15)[0]
+    assert process.returncode == 75 and "the same command goes on" in said
+    assert not alive(job)
     recovers(study, undisturbed)
 
 
@@ -254,11 +272,22 @@ def test_stopped_by_a_signal(copy, undisturbed, number):
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-        time.sleep(0.5)
-        os.kill(job, signal.SIGKILL)  # Snakemake waits for what runs
-    said = process.communicate(timeout=120)[0]
+    said = process.communicate(timeout=60)[0]
     assert process.returncode == 75 and "the same command goes on" in said
+    assert not alive(job)
     recovers(study, undisturbed)
+
+
+def test_a_plain_snakemake_at_work_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake/locks").mkdir(parents=True)
+    (tmp_path / ".snakemake/locks/0.input.lock").touch()
+    monkeypatch.setattr(runs, "snakemake_here", lambda: 4711)
+    with (
+        held(tmp_path) as lock,
+        pytest.raises(UsageError, match=r"process 4711.*Ctrl-C where it was started"),
+    ):
+        runs._clear(lock, runs.Snakemake([], []))
 
 
 def test_plain_snakemake_killed(copy, undisturbed):
@@ -418,7 +447,8 @@ def test_a_run_until_somewhere_says_what_was_made(copy):
     shutil.rmtree(study.folder / "results/tiny/report")
     done = study.promet(*RUN, "--until", "gather")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "there is no report yet" in done.stdout and "\nreport: " not in done.stdout
+    assert "there is no report yet; promet run --cores 2 -c" in done.stdout
+    assert "\nreport: " not in done.stdout
     assert "up to date: 11 convert jobs" in done.stdout and "not made, or from before: report" in done.stdout
 
 

@@ -31,6 +31,7 @@ class Holder:
     host: str = ""
     since: str = ""
     command: str = "run"
+    snakemake: int = 0  # its process, while one works for a run
 
 
 class Lock:
@@ -51,9 +52,9 @@ class Lock:
         )
         self.hold()
 
-    def hold(self, pid: int | None = None) -> None:
-        """Note who is to be stopped by somebody who wants the folder."""
-        self.holder.pid = pid or os.getpid()
+    def hold(self, snakemake: int = 0) -> None:
+        """Note who is to be stopped by somebody who wants the folder, and the Snakemake that outlives a killed head."""
+        self.holder.snakemake = snakemake
         for descriptor in self.descriptors:
             _write(descriptor, self.holder)
 
@@ -118,7 +119,7 @@ def _locked(path: Path, kind: int) -> int:
     except BlockingIOError:
         other = _holder(descriptor)
         os.close(descriptor)
-        raise running(other.pid, other.host, other.since, other.command) from None
+        raise running(other) from None
     except OSError:
         pass  # a file system without locks: Snakemake's own lock remains
     return descriptor
@@ -137,21 +138,50 @@ def at_work(results: str | Path) -> Holder | None:
     return None
 
 
-def running(pid: int, host: str, since: str = "", command: str = "run") -> UsageError:
-    """The refusal of a second command that writes."""
-    there = "" if host == socket.gethostname() else f" on {host}"
-    began = f" since {since}" if since else ""
-    who = "Another run" if command == "run" else f"The command {command}"
-    if not pid:  # it was noted by somebody who has ended since
+def running(other: Holder) -> UsageError:
+    """The refusal of a second command that writes, with what ends the first in good time."""
+    there = "" if other.host == socket.gethostname() else f" on {other.host}"
+    began = f" since {other.since}" if other.since else ""
+    who = "Another run" if other.command == "run" else f"The command {other.command}"
+    if not other.pid:  # it was noted by somebody who has ended since
         return UsageError(
             "E_RUNNING", f"{who} works in this folder", "one command that writes at a time", "Wait for it"
         )
+    if other.command == "run" and not there and not _alive(other.pid):
+        return UsageError(
+            "E_RUNNING",
+            f"{who} works in this folder{began}; its head was killed, its Snakemake (process {other.snakemake}) goes on",
+            "one command that writes at a time",
+            f"Wait for it; or stop it: kill -KILL {other.snakemake}, then promet run ends, or waits for, the jobs that are left",
+        )
+    # A run passes it on to Snakemake and to the jobs; SIGINT it leaves to the terminal, which sends it to all of them.
+    kind = "-TERM" if other.command == "run" else "-INT"
     return UsageError(
         "E_RUNNING",
-        f"{who} works in this folder{began} (process {pid}{there})",
+        f"{who} works in this folder{began} (process {other.pid}{there})",
         "one command that writes at a time",
-        f"Wait for it, promet status shows how far it is; or stop it{there}: kill -INT {pid}",
+        f"Wait for it, promet status shows how far it is; or stop it{there}: kill {kind} {other.pid}",
     )
+
+
+def snakemake_works(pid: int) -> UsageError:
+    """The refusal while a Snakemake that nobody noted works here."""
+    return UsageError(
+        "E_RUNNING",
+        f"A plain snakemake works in this folder (process {pid})",
+        "one command that writes at a time",
+        "Wait for it, or end it with Ctrl-C where it was started",
+    )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _processes() -> Iterator[tuple[int, Path]]:

@@ -22,7 +22,7 @@ from promet.workflow import choices, forecast, guard, locked, obstacles, times
 from promet.workflow import reasons as words
 from promet.workflow.edges import Graph
 from promet.workflow.forecast import Step, steps
-from promet.workflow.lock import MARK, Lock, end, held, running, snakemake_here
+from promet.workflow.lock import MARK, Lock, end, held, snakemake_here, snakemake_works
 from promet.workflow.plan import PATIENT_STAGES, Plan
 from promet.workflow.reasons import counted, last_words, named
 from promet.workflow.scheduler import queue
@@ -86,6 +86,7 @@ def run(config: Settings, configfiles: list[Path], options: list[str], again: li
             jobs = inspect(plan)
             left = sum(job.state != "fresh" for job in jobs)
             words.remember(plan, jobs, finished=not left)
+            run_with(choices.lasting(options))
             _print_end(plan, jobs)
             if left and not (chosen.until or chosen.omit):
                 raise Interrupted(
@@ -162,7 +163,7 @@ class Snakemake:
         self.environment: dict[str, str] = {}
         self.lock: Lock | None = None
         self.stopped = False
-        # On SIGTERM Snakemake waits for what runs; for SLURM's jobs for hours or for ever, so there they are cancelled instead.
+        # On SIGINT it cancels SLURM's jobs. Those of this computer it waits for, whatever the signal, so they are ended here.
         self.ending = signal.SIGINT if queue.goes_to_slurm(options) else signal.SIGTERM
 
     def __call__(self, *words: str, phase: Step | None = None) -> int:
@@ -176,12 +177,17 @@ class Snakemake:
         command = [sys.executable, "-m", "snakemake", *words, *self.fixed]
         errors = None if self.native else subprocess.PIPE
         started: list[subprocess.Popen] = []
+        enders: list[Thread] = []
 
         def stop(number: int, _: object) -> None:
             self.stopped = True
-            if number != signal.SIGINT:  # a terminal sends that one to both
-                for process in started:
-                    process.send_signal(self.ending)
+            if number == signal.SIGINT:  # a terminal sends that one to all of them
+                return
+            for process in started:
+                process.send_signal(self.ending)
+            if self.lock and self.ending == signal.SIGTERM and not enders:
+                enders.append(Thread(target=end, args=(self.lock.holder.run,)))
+                enders[0].start()
 
         # Before the start: a signal that a shell had its background jobs ignore is not ignored by Snakemake then.
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -194,6 +200,8 @@ class Snakemake:
         if process.stderr:
             listener.start()
         code = process.wait()
+        for ender in enders:
+            ender.join()
         if process.stderr:
             listener.join(timeout=1)
         if self.lock:
@@ -219,7 +227,7 @@ def _clear(lock: Lock, snakemake: Snakemake) -> None:
     if not any(Path(".snakemake/locks").glob("*")):
         return
     if other := snakemake_here():
-        raise running(other, lock.holder.host)
+        raise snakemake_works(other)
     if not lock.killed.run and UNLOCK not in snakemake.options:
         raise UsageError(
             "E_LOCKED",
@@ -277,12 +285,12 @@ def _phases(plan: Plan, snakemake: Snakemake, jobs: list[Job], course: list[Step
         start = time.time()
         # What no longer fits its pin runs again, whatever Snakemake's own records say or have lost (workflow/guard.py).
         code = snakemake(step.phase, *snakemake.options, "--forcerun", *step.again, phase=step)
-        if snakemake.stopped:
-            print("stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
-            return EXIT_RESUMABLE
         if code < 0 and snakemake.lock:  # killed: nobody else puts its jobs and its lock away
             end(snakemake.lock.holder.run)
             _unlock(snakemake)
+        if snakemake.stopped:
+            print("stopped; what is done is kept, the same command goes on", file=sys.stderr, flush=True)
+            return EXIT_RESUMABLE
         if code:
             if snakemake.native:
                 print_reasons(Path(plan.logs), start)
