@@ -8,8 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from promet.core.errors import UsageError
+from promet.workflow import obstacles
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = f"""
@@ -115,9 +119,17 @@ def test_full_silent_and_lost_answers_are_waited_for(run):
     assert said.count("takes no more jobs for now") == 2 and said.count("does not answer") == 2
 
 
-def test_a_refusal_of_a_group_keeps_sbatchs_sentence(run):
+def test_a_refusal_of_a_group_keeps_sbatchs_sentence(run, monkeypatch):
+    """And the head ends with it: refused, not failed."""
+    since = time.time()
     code, said, calls = run(WRONG)
     assert (code, calls) == (1, 1)
+    monkeypatch.chdir(run.folder)
+    folders = SimpleNamespace(results="results", logs="logs")
+    cause = obstacles.cause(folders, since)
+    assert isinstance(cause, UsageError) and cause.code == "E_SLURM_REFUSED"
+    assert "Invalid qos specification" in str(cause)
+    assert obstacles.cause(folders, time.time() + 1) is None
     assert said.count("SLURM refused jobs of first, second: Invalid qos specification. Correct or unset") == 1
     assert "no reason given" not in said
 

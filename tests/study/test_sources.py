@@ -7,7 +7,8 @@ import pytest
 
 from promet.commands.intake import intake
 from promet.study import registry
-from promet.study.faults import ABSENT, check
+from promet.study.blanks import ABSENT, WRONG, garbled
+from promet.study.faults import check
 from promet.study.sources import lacking, list_files, source
 from promet.study.table import read
 
@@ -142,6 +143,7 @@ def test_a_folder_of_nothing_but_leftovers_is_empty(paper):
     [
         *("NA", "n/a", "-", "unknown", "#N/A", "#NV", "Unbekannt", "?", "NULL", " – ", "#WERT!", "——", "…"),
         *("(blank)", "[unknown]", "<leer>", "N. A.", "n\\a", "not reported", "Nicht erhoben"),
+        *("keine", "o.A.", "o. A.", "NR", "n.r.", "k.A.", "nicht angegeben", "n. v.", "aucun", "not stated"),
     ],
 )
 def test_a_word_for_nothing_is_told_to_be_an_empty_cell(paper, column, word):
@@ -155,3 +157,44 @@ def test_a_folder_may_be_called_na(paper):
     put(paper.folder / "NA" / "1")
     paper.put("P0", ct="NA")
     assert not check("cohort.tsv")
+
+
+@pytest.mark.parametrize(
+    ("site", "others", "refused"),
+    [
+        *((number, (), True) for number in ("99", "999", "9999", "-1", "-9", "-99")),
+        *((number, ("1", "2", "98"), number != "99") for number in ("99", "999")),
+        *((number, (), False) for number in ("9", "98", "100", "Ward 99")),
+    ],
+)
+def test_a_number_that_means_missing_is_no_hospital(paper, site, others, refused):
+    """But where hospitals are counted up to it."""
+    for name, other in zip(("D0", "D1", "D2"), others, strict=False):
+        paper.put(name, site=other)
+    paper.put("P0", site=site)
+    found = [fault for fault in check("cohort.tsv") if fault.column == "site"]
+    assert [fault.severity for fault in found] == ["error"] * refused
+    assert all("an empty cell" in fault.expected for fault in found)
+
+
+NAMES = ("München", "Köln", "Straße 1", "Hôpital Salpêtrière", "Łódź", "Århus", "Málaga", "Санкт-Петербург")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_letters_of_another_encoding_are_no_hospital(paper, name):
+    assert not garbled(name) and not garbled(unicodedata.normalize("NFD", name))
+    for encoding in WRONG:
+        try:
+            broken = name.encode().decode(encoding)
+        except UnicodeDecodeError:
+            continue  # bytes that this encoding has no letter for
+        paper.put("P0", site=broken)
+        (fault,) = check("cohort.tsv")
+        assert fault.severity == "error" and fault.column == "site" and broken not in fault.found, encoding
+
+
+@pytest.mark.parametrize(
+    "name", ["Müller & Söhne", "l’École", "CAFÉ", "St. Josef (Süd)", "Ærø", "Klinik „GÜ“", "Ç", "ß"]
+)
+def test_other_signs_are_a_hospital(name):
+    assert not garbled(name)

@@ -187,3 +187,33 @@ def test_the_graph_is_that_of_the_rules(finished):
         graph = Graph(study.plan())
         edges = {(other[0], key[0]) for key in graph.jobs for other, _ in graph.reads(key)}
     assert edges == {(a, b) for a, b in drawn if b != "all"}
+
+
+@pytest.mark.parametrize(
+    "once",
+    [
+        *(
+            ["--until", "gather"],
+            ["--unti=gather"],
+            ["-U", "gather", "fuse"],
+            ["-Ugather"],
+            ["--omit-from", "report"],
+        ),
+        *(
+            ["--omit-fr=report"],
+            ["-O", "report"],
+            ["--forcerun", "fuse"],
+            ["-Rfuse"],
+            ["-R", "fuse", "gather"],
+        ),
+        *(["--forceall"], ["-F"], ["--forcer=fuse", "--until", "gather"]),
+    ],
+    ids=" ".join,
+)
+def test_the_next_command_is_not_told_what_was_chosen_once(once):
+    lasting = ["--cores", "2", "--resources", "gpu=1", "mem_mb=4", "--workflow-profile", "slurm", "-p"]
+    for options in ([*lasting, *once], [*once, *lasting]):
+        assert choices.lasting(options) == lasting
+        read(options, [], SNAKEFILE)  # Snakemake understands each
+        left = read(choices.lasting(options), [], SNAKEFILE)
+        assert left == Choices()

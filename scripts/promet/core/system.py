@@ -56,7 +56,9 @@ CODES: dict[str, type[PrometError]] = {
         ),
         Interrupted,
     ),
-    **dict.fromkeys(("E_READ_ONLY", "E_NAME_TOO_LONG", "E_NO_PERMISSION", "E_NOT_A_FOLDER"), UsageError),
+    **dict.fromkeys(
+        ("E_READ_ONLY", "E_NAME_TOO_LONG", "E_NO_PERMISSION", "E_NOT_A_FOLDER", "E_SLURM_REFUSED"), UsageError
+    ),
 }
 _NUMBER = re.compile(r"(?:os error|\berrno) (\d+)", re.IGNORECASE)
 _SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy, of a file that took only a part

@@ -5,30 +5,15 @@ Standard library only.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from promet.core.rows import MISSING, Damage, instead, parse, scan, shown
+from promet.core.rows import Damage, instead, parse, scan, shown
+from promet.study.blanks import SENTINELS, absent, garbled
 from promet.study.sources import lacking, source
 from promet.study.table import COLUMNS, PATIENT_ID, SOURCES, Column, Row, cells_of, normalise
-
-# What other tables write for a missing number.
-SENTINELS = {"999", "9999", "99999", "-1", "-9", "-99", "-999", "-9999"}
-# What people write for a value that is not there, without its signs ("n.a.", "n/a" and "(N/A)" are "n a"); as a site they
-# would be a hospital.
-ABSENT = {
-    *(word for word in MISSING if word.isalpha()),
-    *("n a", "nd", "n d", "nil", "unk", "unkn", "blank", "empty", "undefined", "pending", "missing", "tbd"),
-    *("unknown", "not available", "not applicable", "not known", "not done", "not reported", "not recorded"),
-    *("not documented", "not specified", "no data", "none given"),
-    *("unbekannt", "keine angabe", "ohne angabe", "k a", "fehlt", "fehlend", "leer", "nicht bekannt"),
-    *("nicht erhoben", "entfällt", "inconnu", "desconocido", "sconosciuto", "onbekend"),
-    *("non disponible", "no disponible", "non disponibile"),
-}
-EXCEL_ERROR = re.compile(r"#.{0,7}[!?/va]", re.IGNORECASE)  # #N/A, #NV, #REF!, #WERT!, #NAME?
 
 
 @dataclass(frozen=True)
@@ -73,10 +58,15 @@ def check(path: str | Path) -> list[Fault]:
     ]
     faults += [_damage(damage, header) for damage in table.damages]
     seen: dict[str, tuple[int, str]] = {}
+    sites = {normalise("site", cells.get("site")) for _, cells in raw}
     for line, cells in raw:
         row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
         if any(row.values()):
-            found = [*_check_row(line, row, path.parent), *_check_twice(line, row, seen)]
+            found = [
+                *_check_row(line, row, path.parent),
+                *_check_twice(line, row, seen),
+                *_check_number(line, row["site"], sites),
+            ]
             known = COLUMNS["patient"].valid(row["patient"])
             faults += [replace(fault, patient=row["patient"]) for fault in found] if known else found
     return sorted(faults, key=lambda fault: fault.line)
@@ -128,6 +118,13 @@ def _check_twice(line: int, row: Row, seen: dict[str, tuple[int, str]]) -> Itera
         seen[patient.lower()] = (line, row["role"])
 
 
+def _check_number(line: int, site: str, sites: Collection[str]) -> Iterable[Fault]:
+    """A number that stands for missing in other tables is a hospital where hospitals are counted up to it."""
+    if site in SENTINELS | {"99"} and str(int(site) - 1) not in sites:
+        expected = f"the hospital's name or number; where {site} stands for missing, an empty cell"
+        yield Fault(line, "site", site, expected)
+
+
 def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterable[Fault]:
     """The faults of one row, as ``read`` gives it, that its cells alone show.
 
@@ -136,8 +133,11 @@ def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterabl
     """
     for name, column in COLUMNS.items():
         value = row[name]
-        if _absent(value) and name not in taken:
+        if absent(value) and name not in taken:
             yield Fault(line, name, value, "an empty cell where there is no value: leave the cell empty")
+        elif name == "site" and garbled(value):
+            expected = "the letters of its name: save the table as UTF-8 where they still are right"
+            yield Fault(line, name, value, expected, words="letters that were read in another encoding")
         elif value and not column.valid(value):
             yield Fault(line, name, value, _instead(column, value))
         elif column.numeric and value in SENTINELS:
@@ -160,7 +160,7 @@ def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterabl
 
 
 def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
-    taken = {name for name in SOURCES if _absent(row[name]) and source(base, row[name]).exists()}
+    taken = {name for name in SOURCES if absent(row[name]) and source(base, row[name]).exists()}
     yield from cell_faults(row, line, taken)
     for name in SOURCES:
         if row[name] and COLUMNS[name].valid(row[name]):
@@ -172,12 +172,6 @@ def _instead(column: Column, value: str) -> str:
     if column.numeric and (meant := instead(value)) and column.valid(value.replace(",", ".")):
         return meant
     return column.expected + (", or an empty cell where it is missing" if value in SENTINELS else "")
-
-
-def _absent(value: str) -> bool:
-    text = value.strip()
-    words = " ".join(re.sub(r"[\W_]+", " ", text).lower().split())
-    return bool(text) and (not words or words in ABSENT or bool(EXCEL_ERROR.fullmatch(text)))
 
 
 def _check_source(line: int, name: str, value: str, base: Path) -> Iterable[Fault]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ REFUSED = {
         _INTERNAL,
     ),
 }
+# What is chosen for one run only; as Snakemake's parser takes them, abbreviated or with a letter and its value joined.
+ONCE = re.compile(r"(--unt(il?)?|--omit-fr(om?)?|--forcer(un?)?)(=.*)?|--forceal?l?|-[UOR].*|-F", re.DOTALL)
 IDLE = ("touch", "dryrun")  # executors under which jobs end at once and nothing is made
 
 
@@ -148,6 +151,18 @@ def read(options: list[str], configfiles: list[Path], snakefile: Path) -> Choice
         frozenset(chosen.forcerun),
         chosen.forceall,
     )
+
+
+def lasting(options: list[str]) -> list[str]:
+    """The options without those that choose a part of the study or what to make again, for a hint what to type next."""
+    kept: list[str] = []
+    once = False
+    for word in options:
+        if word.startswith("-"):
+            once = ONCE.fullmatch(word) is not None
+        if not once:
+            kept.append(word)
+    return kept
 
 
 def _parsed(words: list[str], profiles: bool = True) -> Any:

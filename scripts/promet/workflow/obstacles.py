@@ -10,6 +10,7 @@ from promet.core import system
 from promet.core.errors import PrometError, UsageError
 from promet.workflow.plan import PATIENT_STAGES, Plan
 from promet.workflow.reasons import last_words
+from promet.workflow.scheduler import refusals
 from promet.workflow.status import Job
 
 FULL = 2**20  # bytes; with less than this left a disk is called full
@@ -40,15 +41,15 @@ def require_writable(paths: Iterable[str | Path]) -> None:
 
 
 def cause(plan: Plan, start: float) -> PrometError | None:
-    """Why jobs that began after ``start`` (seconds since 1970) failed, if the operating system refused something."""
+    """Why jobs that began after ``start`` (seconds since 1970) failed, if the operating system or SLURM refused something."""
     for folder in (plan.results, plan.logs, ".snakemake"):
         disk = system.status(Path(folder))
         if disk and (disk.f_bavail * disk.f_frsize < FULL or (disk.f_files and not disk.f_favail)):
             return system.no_room(Path(folder))
         if refused := system.probe(folder):
             return refused
-    for path in sorted(Path(plan.logs).rglob("*.log")):
-        if path.stat().st_mtime >= start:
+    for path in (*sorted(Path(plan.logs).rglob("*.log")), refusals.TOLD):
+        if path.exists() and path.stat().st_mtime >= start:
             code, _, words = last_words(path).partition(": ")
             if kind := system.CODES.get(code):
                 return kind(code, words)

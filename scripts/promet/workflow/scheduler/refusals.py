@@ -6,8 +6,10 @@ The sentences are those of sbatch and the reasons those of squeue, of SLURM 22.0
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 FULL, SILENT, REFUSED = "full", "silent", "refused"
+TOLD = Path(".snakemake/slurm_refused.log")  # of a run: its last line is what its head ends with
 # As many jobs as one may have are queued already: the next fits when one of them has ended.
 _FULL = re.compile(r"Submit\w*Limit|temporarily un(?:able|available)|MaxJobCount", re.IGNORECASE)
 # The last line of every limit, alone in older versions.

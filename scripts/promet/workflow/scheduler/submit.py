@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import snakemake_executor_plugin_slurm as slurm
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards
@@ -120,10 +121,10 @@ class Executor(slurm.Executor):
     def _give_up(self, job, said: str) -> None:
         members = list(job.jobs) if job.is_group() else [job]
         rules = ", ".join(sorted({member.rule.name for member in members}))
-        self.logger.error(
-            f"E_SLURM_REFUSED: SLURM refused jobs of {rules}: {refusals.sentence(said)}. {refusals.remedy(said)}.",
-            extra={"refused": {member.jobid for member in members}},
-        )
+        text = f"E_SLURM_REFUSED: SLURM refused jobs of {rules}: {refusals.sentence(said)}. {refusals.remedy(said)}."
+        self.logger.error(text, extra={"refused": {member.jobid for member in members}})
+        with suppress(OSError):  # a full disk has its own words
+            refusals.TOLD.write_text(f"promet: {text}\n", encoding="utf-8")
         super()._report_job_error_threadsafe(SubmittedJobInfo(job), "")
 
     def _others(self) -> bool:
