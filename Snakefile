@@ -15,6 +15,7 @@ from promet.workflow.guard import pins_decide
 from promet.workflow.plan import Plan
 from promet.workflow.planned import of_sources, of_table
 from promet.workflow.scheduler.queue import be_patient
+from promet.workflow.stages import asked
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
 

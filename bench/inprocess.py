@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from promet.core.stage import STAGES
+from promet.workflow.stages import STAGES
 
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
 

@@ -28,10 +28,10 @@ from promet.core import bucket
 from promet.core.files import write_json
 from promet.core.pin import canonical
 from promet.core.sidecar import Sidecar
-from promet.core.stage import AFTER
 from promet.study import ledger, registry, table
-from promet.workflow.buckets import ABOVE, PATIENT_STAGES, stages
+from promet.workflow.buckets import ABOVE, stages
 from promet.workflow.plan import Plan
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 ROOT = Path(__file__).parents[1]
 SIZES = (100, 1000, 10_000, 50_000)
@@ -116,8 +116,8 @@ def write_records(plan: Plan) -> int:
             stage, pin, digest=sha(str(path)), versions={"promet": "0", "numpy": "0"}, seconds=1.5
         )
         patient = at.get("patient", "")
-        if stage in AFTER:
-            record.inputs = {AFTER[stage]: sha(plan.sidecar(AFTER[stage], **at))}
+        if patient:
+            record.inputs = {name: sha(plan.sidecar(name, **at)) for name in STAGES[stage].before[:1]}
         if stage in ("crop", "measure"):
             record.values = {f"measure {i}": i / 7 for i in range(10)}
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,10 @@ import pytest
 from promet.commands.intake import intake
 from promet.config import load
 from promet.core.sidecar import Sidecar
-from promet.core.stage import AFTER
 from promet.study.table import COLUMNS
 from promet.workflow import reasons as words
 from promet.workflow.plan import Plan
+from promet.workflow.stages import STAGES
 from promet.workflow.status import inspect
 
 
@@ -63,7 +63,8 @@ class Paper:
         self.intake()
         plan = self.plan()
         for stage, at in plan.jobs():
-            inputs = {AFTER[stage]: f"{at.get('patient')} {AFTER[stage]}"} if stage in AFTER else {}
+            before = STAGES[stage].before[:1] if "patient" in at else ()
+            inputs = {name: f"{at['patient']} {name}" for name in before}
             record = Sidecar(
                 stage, plan.pin(stage, **at), digest=f"{at.get('patient')} {stage}", inputs=inputs
             )

@@ -1,14 +1,16 @@
 """Files generated from the code: the default configuration, its schema, the table's schema, config/README.md,
-docs/troubleshooting.md.
+docs/troubleshooting.md, what profiles/slurm says of each stage.
 
-Run ``python -m promet.documents`` after a change of settings; a test compares.
+Run ``python -m promet.documents`` after a change of settings or stages; a test compares.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,7 @@ from pydantic import BaseModel
 from promet.config import Config
 from promet.messages import page
 from promet.study.table import COLUMNS
+from promet.workflow.stages import STAGES, Stage
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 110
@@ -212,12 +215,46 @@ def program(name: str) -> str:
     )
 
 
+PROFILE = "profiles/slurm/config.yaml"
+
+
+def slurm_profile() -> str:
+    """profiles/slurm/config.yaml: groups, memory and time of every stage; the rest is written by hand and stays."""
+    training = next(stage for stage in STAGES.values() if stage.per == "seed")
+    counted = Counter(stage.group for stage in STAGES.values() if stage.group)
+    written = (
+        f"  - stages = dict({', '.join(f'{group}={n}' for group, n in counted.items())})\n"
+        f'  - training = int(env("PROMET_SLURM_TRAIN_MINUTES") or {training.minutes[0]})\n',
+        "groups:\n" + "".join(f"  {stage.name}: {stage.group}\n" for stage in STAGES.values() if stage.group),
+        "".join(_resources(stage) for stage in STAGES.values() if stage is not training)
+        + f"  {training.name}:\n    mem_mb: {_growing(*training.mem_mb)}\n"
+        f"    runtime: ?minutes(training, {training.minutes[1] // training.minutes[0]} * training)\n",
+    )
+    text = (ROOT / PROFILE).read_text(encoding="utf-8")
+    parts = iter(written)
+    block = re.compile(r"(# Written by [^\n]*stages\.py:\n).*?( *# end\n)", re.DOTALL)
+    return block.sub(lambda found: f"{found[1]}{next(parts)}{found[2]}", text)
+
+
+def _growing(first: int, most: int) -> str:
+    return f"min({first} * attempt, {most})"
+
+
+def _resources(stage: Stage) -> str:
+    asked = [f'mem_mb: "{_growing(*stage.mem_mb)}"']
+    if stage.minutes[0]:
+        group = f", '{stage.group}'" if stage.group else ""
+        asked.append(f'runtime: "?minutes({stage.minutes[0]}, {stage.minutes[1]}{group})"')
+    return f"  {stage.name}: {{{', '.join(['serial: 1'] * bool(stage.group) + asked)}}}\n"
+
+
 FILES = {
     "config/config.yaml": default_yaml,
     "config/README.md": readme,
     "docs/troubleshooting.md": page,
     "workflow/schemas/config.schema.json": config_schema,
     "workflow/schemas/cohort.schema.json": cohort_schema,
+    PROFILE: slurm_profile,
     **{f"envs/{room}.yaml": partial(environment, room) for room in ENVIRONMENTS},
     **{f"envs/{name}.yaml": partial(program, name) for name in PROGRAMS},
 }

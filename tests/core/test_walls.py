@@ -1,6 +1,7 @@
 """Every room imports only what its line of the architecture allows, and heavy libraries stay at home."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ HOMES = {
     "matplotlib": {"report", "imaging", "network"},  # network: attention overlays
     "jinja2": {"report"},
 }
+# Who looks for a stage's record reads the declarations; they import nothing.
+DECLARED = {"promet.workflow.stages", "promet.workflow.declaration"}
 # A bucket decides for many patients what the plan decides for one.
 ALSO = {"imaging/bucket.py": {"promet.workflow.buckets", "promet.workflow.planned", "promet.workflow.uses"}}
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
@@ -55,13 +58,20 @@ def imported(path):
 def test_imports(path):
     room = path.relative_to(PACKAGE).parts[0]
     allowed = {room, *ROOMS[room]}
-    extra = ALSO.get(name_of(path), set())
+    extra = ALSO.get(name_of(path), set()) | (DECLARED if room not in ("core", "study", "phantom") else set())
     for name in imported(path):
         top, *rest = name.split(".")
         if top == "promet" and name not in extra:
             assert not rest or rest[0] in allowed, f"{name} is another room"
         if top in HOMES:
             assert room in HOMES[top], f"{top} does not live in {room}"
+
+
+def test_declarations_import_nothing():
+    files = [PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in DECLARED]
+    assert {
+        name.split(".")[0] for path in files for name in imported(path) if name not in DECLARED
+    } <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -15,8 +15,9 @@ from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
 from promet.study import registry
 from promet.study.table import SOURCES
-from promet.workflow.buckets import PATIENT_STAGES, ImagePins, deal, with_tracers
+from promet.workflow.buckets import ImagePins, deal, with_tracers
 from promet.workflow.planned import sources
+from promet.workflow.stages import PATIENT_STAGES
 
 IMAGING = Imaging(crop=Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))).model_dump(mode="json")
 TRACERS = {"A": "18F-DCFPyL", "C": "68Ga-PSMA-11"}

@@ -20,7 +20,8 @@ from promet.imaging.convert import convert
 from promet.imaging.ct import convert_ct
 from promet.imaging.settings import Convert, Crop, Measure, Organs, Segment
 from promet.study.public import write_table
-from promet.workflow.buckets import PATIENT_STAGES, ImagePins
+from promet.workflow.buckets import ImagePins
+from promet.workflow.stages import PATIENT_STAGES
 
 # Boxes (z, y, x) of whole CT voxels, which the stand-in writes.
 BOXES = {

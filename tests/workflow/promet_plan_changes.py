@@ -149,10 +149,13 @@ def profile(study: Study) -> None:
 
 
 def raise_version(study: Study) -> None:
-    """As if a new promet computed the box otherwise (STAGES in core/stage.py)."""
+    """As if a new promet computed the cuboid otherwise."""
     folder = study.folder / "newer"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text("from promet.core.stage import STAGES\nSTAGES['crop'] += 1\n")
+    (folder / "sitecustomize.py").write_text(
+        "from dataclasses import replace\nfrom promet.workflow.stages import STAGES\n"
+        "STAGES['crop'] = replace(STAGES['crop'], version=STAGES['crop'].version + 1)\n"
+    )
     study.environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT / "scripts")])
 
 

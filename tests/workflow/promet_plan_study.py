@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,14 +100,15 @@ class Study:
     @contextlib.contextmanager
     def _new_versions(self):
         """Raised versions of stages (raise_version) within this process, too."""
-        from promet.core.stage import STAGES
+        from promet.workflow.stages import STAGES
 
         raised = (self.folder / "newer").is_dir()
-        STAGES["crop"] += raised
+        before = STAGES["crop"]
+        STAGES["crop"] = replace(before, version=before.version + raised)
         try:
             yield
         finally:
-            STAGES["crop"] -= raised
+            STAGES["crop"] = before
 
     def _call(self, module: str, *words: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PROMET_BIN": str(self.folder / "bin"), **self.environment}

@@ -1,6 +1,6 @@
 """Source hash of every stage, so that a changed result cannot go out under an old stage version.
 
-Snakemake does not see imported code. Each stage has a version in promet.core.stage.STAGES; this file keeps the hash of
+Snakemake does not see imported code. Each stage has a version in promet.workflow.stages; this file keeps the hash of
 the code it was acknowledged with. After a change either raise the version (results differ: products are rebuilt) or
 only acknowledge (they do not):  python tests/workflow/stage_lock.py
 """
@@ -15,22 +15,13 @@ import tokenize
 from functools import cache
 from pathlib import Path
 
+from promet.workflow.stages import STAGES
+
 PACKAGE = Path(__file__).parents[2] / "scripts"
 LOCK = Path(__file__).with_name("stages.lock")
-ROOM = {
-    **dict.fromkeys(
-        ("convert", "organs", "segment", "crop", "normalise", "measure", "picture", "gather", "bucket"),
-        "imaging",
-    ),
-    **dict.fromkeys(("dataset", "train", "select", "score", "hindsight", "attention"), "network"),
-    **dict.fromkeys(("fuse", "explain", "permute"), "fusion"),
-    **dict.fromkeys(("evaluate", "survive", "pool", "table1", "tripod"), "evaluation"),
-    "report": "report",
-    "bundle": "model",
-}
-ENTRY = {"report": "build", "tripod": "checklists.tripod"}
-# How a job is called, logged and recorded; no result depends on it, and the stage versions themselves lie there.
+# How a job is declared, called, logged and recorded; no result depends on it, and the stage versions themselves lie there.
 PLUMBING = {"promet", "promet.core", "promet.core.stage", "promet.core.errors", "promet.core.settings"}
+PLUMBING |= {"promet.workflow", "promet.workflow.declaration", "promet.workflow.stages"}
 
 
 def bare(source: str) -> str:
@@ -75,8 +66,7 @@ def closure(module: str) -> set[str]:
 def fingerprint(stage: str) -> str:
     """Hash over the bare source (and the templates, styles and scripts) that a stage reaches."""
     total = hashlib.blake2b(digest_size=12)
-    entry = f"promet.{ROOM[stage]}.{ENTRY.get(stage, stage)}"
-    for module in sorted(closure(entry)):
+    for module in sorted(closure(STAGES[stage].entry)):
         total.update(f"{module}\0{bare(path_of(module).read_text(encoding='utf-8'))}\0".encode())
     if stage == "report":
         kinds = (".html", ".css", ".js", ".gz", ".txt")
@@ -87,11 +77,9 @@ def fingerprint(stage: str) -> str:
 
 def current() -> dict[str, dict[str, int | str]]:
     """Version and fingerprint of every stage as the code is now."""
-    from promet.core.stage import STAGES
-
-    return {stage: {"version": version, "source": fingerprint(stage)} for stage, version in STAGES.items()}
+    return {name: {"version": stage.version, "source": fingerprint(name)} for name, stage in STAGES.items()}
 
 
 if __name__ == "__main__":
     LOCK.write_text(json.dumps(current(), indent=2) + "\n", encoding="utf-8")
-    print("acknowledged; raise the version in promet.core.stage where results changed")
+    print("acknowledged; raise the version in promet.workflow.stages where results changed")

@@ -12,7 +12,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.study import ledger
 from promet.workflow import planned
-from promet.workflow.uses import CLINICAL, COMPARATOR, DESCRIPTION, OUTCOME, USED
+from promet.workflow.stages import CLINICAL, COMPARATOR, DESCRIPTION, OUTCOME, STAGES
 
 VALUES = {
     **dict.fromkeys(CLINICAL, "3"),
@@ -23,7 +23,7 @@ VALUES = {
     "ucla_psma_risk": "3",
     "role": "metachronous",
 }
-READ_THE_TABLE = sorted({*USED, "gather"} - {"permute"})
+READ_THE_TABLE = sorted({*(name for name, stage in STAGES.items() if stage.columns), "gather"} - {"permute"})
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_an_edit_between_plan_and_job(paper, stage):
     before = paper.rows[name]
     for column in sorted(VALUES):
         paper.put(name, **{column: VALUES[column] if before[column] != VALUES[column] else "2"})
-        used = column in USED.get(stage, ())
+        used = column in STAGES[stage].columns
         pin_changed = paper.plan().table_uses(stage, split) != plan.table_uses(stage, split)
         assert pin_changed == used
         if used:

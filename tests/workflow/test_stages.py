@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promet.core.stage import STAGES
+from promet.workflow.stages import STAGES
 
 _spec = importlib.util.spec_from_file_location("stage_lock", Path(__file__).with_name("stage_lock.py"))
 stage_lock = importlib.util.module_from_spec(_spec)
@@ -19,7 +19,7 @@ _spec.loader.exec_module(stage_lock)
 def test_code_is_acknowledged(stage):
     locked, now = json.loads(stage_lock.LOCK.read_text())[stage], stage_lock.current()[stage]
     assert now == locked, (
-        f"the code of {stage} changed: raise STAGES['{stage}'] in scripts/promet/core/stage.py if its results do, "
+        f"the code of {stage} changed: raise its version in scripts/promet/workflow/stages.py if its results do, "
         "then run python tests/workflow/stage_lock.py"
     )
 

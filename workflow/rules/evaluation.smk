@@ -10,8 +10,7 @@ rule evaluate:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("evaluate"),
     params:
         pin=lambda wc: plan.pin("evaluate", split=wc.split),
         settings=lambda wc: plan.settings("evaluate"),
@@ -35,8 +34,7 @@ rule survive:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("survive"),
     params:
         pin=lambda wc: plan.pin("survive", split=wc.split),
         settings=lambda wc: plan.settings("survive"),
@@ -60,8 +58,7 @@ rule pool:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("pool"),
     params:
         pin=lambda wc: plan.pin("pool"),
         metrics=lambda wc, input: [
@@ -84,8 +81,7 @@ rule table1:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("table1"),
     params:
         pin=lambda wc: plan.pin("table1"),
         settings=lambda wc: plan.settings("table1"),
@@ -122,8 +118,7 @@ rule tripod:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("tripod"),
     params:
         pin=lambda wc: plan.pin("tripod"),
         settings=lambda wc: plan.settings("tripod"),

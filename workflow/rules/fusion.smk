@@ -11,8 +11,7 @@ rule fuse:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("fuse"),
     params:
         pin=lambda wc: plan.pin("fuse", split=wc.split),
         settings=lambda wc: plan.settings("fuse"),
@@ -36,8 +35,7 @@ rule explain:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("explain"),
     params:
         pin=lambda wc: plan.pin("explain", split=wc.split),
         fuse_dir=lambda wc, input: os.path.dirname(input[0]),
@@ -56,8 +54,7 @@ rule permute:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("permute"),
     params:
         pin=lambda wc: plan.pin("permute", split=wc.split),
         settings=lambda wc: plan.settings("permute"),

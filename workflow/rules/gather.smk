@@ -14,7 +14,7 @@ rule bucket:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
+        **asked("bucket"),
         runtime=lambda wc, attempt: (10 + len(plan.buckets.get(wc.bucket, ())) // 2)
         * attempt,
     params:
@@ -44,8 +44,7 @@ rule gather:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("gather"),
     params:
         pin=lambda wc: plan.pin("gather"),
         patients=lambda wc: plan.patients_dir,

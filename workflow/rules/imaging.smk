@@ -11,8 +11,7 @@ rule convert:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 2 * attempt,
+        **asked("convert"),
     params:
         pin=lambda wc: plan.pin("convert", patient=wc.patient),
         settings=lambda wc: plan.settings("convert"),
@@ -34,8 +33,7 @@ rule organs:
     conda:
         "../../envs/totalsegmentator.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 16000 * attempt,
-        runtime=lambda wc, attempt: 60 * attempt,
+        **asked("organs"),
         # Not parameters: where the program computes makes nothing stale.
         weights=plan.config["imaging"]["totalsegmentator"]["weights"],
         device=plan.config["imaging"]["totalsegmentator"]["device"],
@@ -61,8 +59,7 @@ rule segment:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: attempt,
+        **asked("segment"),
     params:
         pin=lambda wc: plan.pin("segment", patient=wc.patient),
         settings=lambda wc: plan.settings("segment"),
@@ -83,8 +80,7 @@ rule crop:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: attempt,
+        **asked("crop"),
     params:
         pin=lambda wc: plan.pin("crop", patient=wc.patient),
         settings=lambda wc: plan.settings("crop"),
@@ -102,8 +98,7 @@ rule normalise:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: attempt,
+        **asked("normalise"),
     params:
         pin=lambda wc: plan.pin("normalise", patient=wc.patient),
         settings=lambda wc: plan.settings("normalise"),
@@ -121,8 +116,7 @@ rule measure:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: attempt,
+        **asked("measure"),
     params:
         pin=lambda wc: plan.pin("measure", patient=wc.patient),
         settings=lambda wc: plan.settings("measure"),
@@ -140,8 +134,7 @@ rule picture:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 1000 * attempt,
-        runtime=lambda wc, attempt: attempt,
+        **asked("picture"),
     params:
         pin=lambda wc: plan.pin("picture", patient=wc.patient),
         settings=lambda wc: plan.settings("picture"),

@@ -21,8 +21,7 @@ rule bundle:
     conda:
         "../../envs/model.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 10 * attempt,
+        **asked("bundle"),
     params:
         pin=lambda wc: plan.pin("bundle"),
         settings=lambda wc: plan.settings("bundle"),

@@ -17,8 +17,7 @@ if not plan.sealed:
         conda:
             "../../envs/network.yaml"
         resources:
-            mem_mb=lambda wc, attempt: 2000 * attempt,
-            runtime=lambda wc, attempt: 10 * attempt,
+            **asked("dataset"),
         params:
             pin=lambda wc: plan.pin("dataset", split=wc.split),
             settings=lambda wc: plan.settings("dataset"),
@@ -41,8 +40,7 @@ if not plan.sealed:
         conda:
             "../../envs/network.yaml"
         resources:
-            mem_mb=lambda wc, attempt: 1000 * attempt,
-            runtime=lambda wc, attempt: 10 * attempt,
+            **asked("select"),
         params:
             pin=lambda wc: plan.pin("select", split=wc.split),
             settings=lambda wc: plan.settings("select"),
@@ -64,8 +62,7 @@ if not plan.sealed:
         conda:
             "../../envs/network.yaml"
         resources:
-            mem_mb=lambda wc, attempt: 3000 * attempt,
-            runtime=lambda wc, attempt: 60 * attempt,
+            **asked("hindsight"),
         params:
             pin=lambda wc: plan.pin("hindsight", split=wc.split),
             settings=lambda wc: plan.settings("hindsight"),
@@ -91,9 +88,8 @@ if not (plan.sealed or plan.model_locked):
             "../../envs/network.yaml"
         threads: 1
         resources:
+            **asked("train"),
             gpu=1,
-            mem_mb=lambda wc, attempt: 3500 * attempt,
-            runtime=lambda wc, attempt: 90 * attempt,
         params:
             pin=lambda wc: plan.pin("train", **dict(wc.items())),
             settings=lambda wc: plan.settings("train", variant=wc.variant),
@@ -114,8 +110,7 @@ rule score:
     conda:
         "../../envs/network.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("score"),
     params:
         pin=lambda wc: plan.pin("score", split=wc.split),
         patients=lambda wc: plan.patients_dir,
@@ -137,8 +132,7 @@ rule attention:
     conda:
         "../../envs/network.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 3000 * attempt,
-        runtime=lambda wc, attempt: 60 * attempt,
+        **asked("attention"),
     params:
         pin=lambda wc: plan.pin("attention", split=wc.split),
         spacing=lambda wc: plan.config["imaging"]["crop"]["spacing_mm"],

@@ -50,8 +50,7 @@ rule report:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=lambda wc, attempt: 2000 * attempt,
-        runtime=lambda wc, attempt: 20 * attempt,
+        **asked("report"),
     params:
         pin=lambda wc: plan.pin("report"),
         config=lambda wc: plan.report_config(),

@@ -12,7 +12,8 @@ from promet.core.files import read_json
 from promet.core.words import count, say
 from promet.workflow.lock import held
 from promet.workflow.obstacles import require_writable
-from promet.workflow.plan import ORGANS, PATIENT_STAGES, Plan
+from promet.workflow.plan import Plan
+from promet.workflow.stages import STAGES
 
 
 def prune(configfiles: list[Path], yes: bool) -> int:
@@ -52,7 +53,9 @@ def _delete(plan: Plan) -> list[Path]:
     require_writable([plan.patients_dir, *(p for f in folders for p in (f, *f.rglob("*")) if p.is_dir())])
     for folder in folders:
         logs = [
-            Path(plan.logs, "imaging", stage, f"{folder.name}.log") for stage in (ORGANS, *PATIENT_STAGES)
+            Path(plan.logs, stage.room, stage.name, f"{folder.name}.log")
+            for stage in STAGES.values()
+            if stage.per == "patient"
         ]
         shutil.rmtree(folder)
         for path in (path for path in logs if path.exists()):

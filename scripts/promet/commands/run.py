@@ -9,7 +9,7 @@ from promet.config import load
 from promet.core.errors import EXIT_OK
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, say
-from promet.workflow.plan import ORGANS, PATIENT_STAGES, Plan
+from promet.workflow.plan import Plan
 from promet.workflow.run import run as start
 
 
@@ -35,11 +35,10 @@ def retry(configfiles: list[Path], options: list[str]) -> int:
 def _quarantined(plan: Plan) -> list[str]:
     """Records of the stages that quarantined a patient first; running these again tries the patients again."""
     found = []
-    for patient in plan.patients:
-        for stage in (*([ORGANS] if plan.organ_records([patient]) else []), *PATIENT_STAGES):
-            path = Path(plan.sidecar(stage, patient=patient))
-            if path.exists():
-                record = Sidecar.read(path)
-                if record.status == QUARANTINED and record.origin == stage:
-                    found.append(str(path))
+    for stage, at in plan.jobs("prepare"):
+        path = Path(plan.sidecar(stage, **at))
+        if "patient" in at and path.exists():
+            record = Sidecar.read(path)
+            if record.status == QUARANTINED and record.origin == stage:
+                found.append(str(path))
     return found

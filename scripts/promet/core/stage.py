@@ -19,44 +19,6 @@ from promet.core.sidecar import OK, QUARANTINED, Sidecar
 
 log = logging.getLogger("promet")
 
-# Raised by hand when a stage's results change; tests/workflow/test_stages.py compares the source of each
-# stage with stages.lock, so that neither a forgotten raise nor a needless rebuild passes.
-STAGES: dict[str, int] = {
-    "convert": 2,
-    "organs": 1,
-    "segment": 2,
-    "crop": 1,
-    "normalise": 1,
-    "measure": 1,
-    "picture": 1,
-    "bucket": 1,
-    "gather": 1,
-    "dataset": 1,
-    "train": 3,
-    "select": 1,
-    "score": 3,
-    "hindsight": 2,
-    "attention": 2,
-    "fuse": 2,
-    "explain": 1,
-    "permute": 2,
-    "evaluate": 2,
-    "survive": 2,
-    "pool": 1,
-    "table1": 2,
-    "tripod": 2,
-    "report": 2,
-    "bundle": 2,
-}
-# The record that each of a patient's stages reads before it starts, in the words of the sidecars' "inputs".
-AFTER = {
-    "segment": "convert",
-    "crop": "segment",
-    "normalise": "crop",
-    "measure": "segment",
-    "picture": "segment",
-}
-
 
 @dataclass
 class Outcome:
@@ -93,7 +55,7 @@ def run_stage(
     """Run ``work`` and leave its sidecar at ``out``.
 
     Args:
-        stage: rule name, a key of ``STAGES``.
+        stage: its name, as workflow/stages.py declares it.
         out: the sidecar to write; products lie beside it.
         pin: what the caller says the job uses; stored as it is.
         work: makes the products (each written atomically) and returns an ``Outcome``.

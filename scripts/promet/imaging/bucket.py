@@ -14,12 +14,13 @@ from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.reads import planned
 from promet.core.sidecar import Sidecar
-from promet.core.stage import AFTER, STAGES, Outcome, run_stage
+from promet.core.stage import Outcome, run_stage
 from promet.study import registry
 from promet.study.parts import current
 from promet.study.table import SOURCES, Row, by_patient
-from promet.workflow.buckets import SOURCES_OF, ImagePins, deal, settings, with_tracers
+from promet.workflow.buckets import ImagePins, deal, settings, with_tracers
 from promet.workflow.planned import sources
+from promet.workflow.stages import STAGES
 from promet.workflow.uses import FIT
 
 log = logging.getLogger("promet")
@@ -65,7 +66,7 @@ def _as_planned(
     rows = by_patient(cohort) if cohort else {}
 
     def made(stage: str, patient: str, out: Path, pin: str) -> None:
-        if stage not in SOURCES_OF:
+        if not STAGES[stage].sources:
             return make(stage, patient, out, pin)
         row = rows.get(patient) or dict.fromkeys(SOURCES, "")
         told = sources(imaging, stage, known.get(patient, {}), row, cohort or "")
@@ -116,7 +117,7 @@ def bring_up_to_date(folder: Path, pins: dict[str, str], make: Maker) -> tuple[d
         for name in record.inputs if record else ():
             if name not in records and (earlier := _read(folder / f"{name}.json")):
                 records[name] = earlier
-        if outdated(record, pin, AFTER.get(stage, ""), records, folder):
+        if outdated(record, pin, next(iter(STAGES[stage].before), ""), records, folder):
             log.info("%s: %s", folder.name, stage)
             make(stage, folder.name, path, pin)
             record = Sidecar.read(path)
@@ -182,7 +183,7 @@ def run(
     make = _as_planned(make or maker(images, imaging, tracers), imaging, known, cohort)
     uses = ImagePins(imaging).bucket(bucket, ids, known)
     wanted = dict(zip(ids, uses["images"], strict=True))
-    if pin and pin != make_pin([STAGES["bucket"], settings(bucket, imaging), uses]):
+    if pin and pin != make_pin([STAGES["bucket"].version, settings(bucket, imaging), uses]):
         raise UsageError(
             "E_PLAN_CHANGED",
             "The cohort table, the registry or the ledger changed while the run was going on",

@@ -14,8 +14,9 @@ from promet.core.pin import pin as digest_of
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
+from promet.workflow.stages import of_patients
 
-STAGES = ("convert", "segment", "crop", "normalise", "measure")
+STAGES = of_patients("normalise", "measure")
 TEXT = ("patient", "status", "code", "reason", "origin", "tensor_digest")
 EXCLUSIONS = ("patient", "status", "code", "reason", "origin")
 # Always there, so that the table has the same columns when every patient is excluded.

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.errors import DataError, IntegrityError, UsageError
-from promet.core.stage import STAGES
 from promet.fusion import inputs
 from promet.model.settings import Preprocessing
 from promet.study.table import COLUMNS
+from promet.workflow.stages import STAGES, of_patients
 
 READER_PEAK = "suv_peak_reader"  # the one clinical key whose input has another name: suv_peak
-USED_STAGES = ("convert", "segment", "crop", "normalise", "measure", "score", "fuse")
+IMAGING = of_patients("normalise", "measure")  # what the images of a patient go through
+USED_STAGES = (*IMAGING, "score", "fuse")
 # Versions that give a fitted model's scores alike: fuse 2 fits narrow densities otherwise and reads fitted ones as they are.
 SCORES_ALIKE = {"fuse": (1, 2), "convert": (1, 2), "segment": (1, 2)}
 # What an answer has to say where the versions differ and the model is asked all the same.
@@ -105,7 +106,7 @@ def build(
             "dtype": "float32",
         },
         "imaging": imaging.model_dump(mode="json"),
-        "stages": {name: STAGES[name] for name in USED_STAGES},
+        "stages": {name: STAGES[name].version for name in USED_STAGES},
         "versions": versions,
         **({"floored": floored} if floored else {}),
     }
@@ -134,7 +135,7 @@ def require_code(contract: dict[str, Any]) -> None:
     Raises:
         IntegrityError: E_MODEL_VERSION.
     """
-    here = {name: STAGES.get(name) for name in contract["stages"]}
+    here = {name: STAGES[name].version if name in STAGES else None for name in contract["stages"]}
     other = sorted(
         name
         for name, number in contract["stages"].items()
@@ -153,7 +154,7 @@ def require_code(contract: dict[str, Any]) -> None:
 def since(contract: dict[str, Any]) -> list[str]:
     """What changed in the code since the model was locked and may move a score a little."""
     locked = contract["stages"]
-    return [told for name, told in SINCE.items() if name in locked and locked[name] != STAGES[name]]
+    return [told for name, told in SINCE.items() if name in locked and locked[name] != STAGES[name].version]
 
 
 def sources(contract: dict[str, Any], given: dict[str, Path]) -> list[str]:

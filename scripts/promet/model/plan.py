@@ -12,7 +12,7 @@ from promet.core.words import count
 from promet.model.answers import RECORD, SCHEMA, require_own
 from promet.model.identity import require_digest
 from promet.study import registry, table
-from promet.workflow.uses import CLINICAL
+from promet.workflow.stages import CLINICAL
 
 
 def registry_folder(out: str | Path) -> Path:

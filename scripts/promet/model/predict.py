@@ -133,7 +133,7 @@ def _prepare(
         settings = settings.model_copy(update={"segment": unnamed})
     images, place = folder / "images.tsv", folder / PATIENT
     _register(images, sources)
-    at = {name: place / f"{name}.json" for name in ("convert", "segment", "crop", "normalise", "measure")}
+    at = {name: place / f"{name}.json" for name in contract.IMAGING}
     records = {"convert": convert.convert(PATIENT, images, at["convert"], "", settings.convert, tracer)}
     _require(model, records["convert"])
     made = records["convert"].values

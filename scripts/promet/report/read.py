@@ -14,24 +14,12 @@ from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.study.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
 from promet.study.table import by_patient
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
-# Attribute of Split -> (folder, record, product); the record alone when there is no product.
-RECORDS = {
-    "dataset": ("dataset", "dataset.json"),
-    "select": ("select", "select.json"),
-    "hindsight": ("hindsight", "hindsight.json"),
-    "attention": ("attention", "attention.json"),
-    "score": ("score", "score.json"),
-    "fuse": ("fusion", "fuse.json"),
-    "explain": ("fusion", "explain.json"),
-    "permute": ("fusion", "permute.json"),
-    "evaluate": ("evaluation", "evaluate.json"),
-    "survive": ("evaluation", "survive.json"),
-}
+# Attribute of Split -> (stage, product).
 PRODUCTS = {
     "candidates": ("select", "candidates.parquet"),
     "model": ("select", "model.json"),
@@ -46,11 +34,11 @@ PRODUCTS = {
     "metrics": ("evaluate", "metrics.json"),
     "survival": ("survive", "survival.json"),
 }
-# Attribute of Study -> (folder, record, product): those of all splits together.
+# Attribute of Study -> (stage, product): those of all splits together.
 WHOLE = {
-    "characteristics": ("evaluation", "table1.json", "characteristics.json"),
-    "pooled": ("evaluation", "pool.json", "pooled.json"),
-    "checklist": ("evaluation", "tripod.json", "checklist.json"),
+    "characteristics": ("table1", "characteristics.json"),
+    "pooled": ("pool", "pooled.json"),
+    "checklist": ("tripod", "checklist.json"),
 }
 PICTURE = ("picture.png", "excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
 
@@ -170,16 +158,16 @@ def _record(path: Path) -> Sidecar | None:
 
 def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str, Path]) -> Split:
     split, where = Split(number, parts), {}
-    for stage, (room, name) in RECORDS.items():
-        path = folder / room / f"split-{number}" / name
+    for stage in (stage for stage in STAGES.values() if stage.per == "split"):
+        path = folder / stage.record.format(split=number)
         if (record := _record(path)) is not None:
-            split.records[stage], where[stage] = record, path
-            upstream[f"{stage}/{number}"] = path
+            split.records[stage.name], where[stage.name] = record, path
+            upstream[f"{stage.name}/{number}"] = path
     for attribute, (stage, name) in PRODUCTS.items():
         if stage in where:
             setattr(split, attribute, load(product(where[stage], split.records[stage], name)))
     split.where = where
-    for path in sorted(folder.glob(f"network/*/split-{number}/seed-*/train.json")):
+    for path in sorted(folder.glob(STAGES["train"].record.format(variant="*", split=number, seed="*"))):
         record = Sidecar.read(path)
         history = load(product(path, record, "history.parquet"))
         seed = int(path.parent.name.removeprefix("seed-"))
@@ -220,7 +208,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
     if repeats := (values.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
     found = Study(str(values.get("study") or folder.name), values, list(known.values()), [])
-    gathered = folder / "gather" / "gather.json"
+    gathered = folder / STAGES["gather"].record
     found.gather = _record(gathered)
     if found.gather is not None:
         found.upstream["gather"] = gathered
@@ -231,9 +219,10 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
     lost = {row["patient"] for row in found.exclusions if row["status"] == QUARANTINED}
     parts = current(ledger, known, lost)
     _whole(found, folder)
-    if (bundle := _record(folder / "model" / "bundle.json")) is not None:
+    bundled = folder / STAGES["bundle"].record
+    if (bundle := _record(bundled)) is not None:
         found.bundle = bundle.values
-        found.upstream["bundle"] = folder / "model" / "bundle.json"
+        found.upstream["bundle"] = bundled
         found.records.append(("", bundle))
     found.splits = [_split(folder, n, parts.get(int(n), {}), found.upstream) for n in numbers]
     found.folder = folder.parent / "patients"
@@ -246,8 +235,8 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
 
 
 def _whole(found: Study, folder: Path) -> None:
-    for attribute, (room, name, made) in WHOLE.items():
-        path = folder / room / name
+    for attribute, (stage, made) in WHOLE.items():
+        path = folder / STAGES[stage].record
         if (record := _record(path)) is not None:
             found.upstream[record.stage] = path
             found.records.append(("", record))
@@ -276,8 +265,6 @@ def versions(found: Study, here: dict[str, str]) -> list[tuple[str, str]]:
 
 def durations(found: Study) -> list[tuple[str, int, float, float]]:
     """(stage, jobs, seconds in all, longest job) in the order of the pipeline."""
-    from promet.core.stage import STAGES
-
     seconds: dict[str, list[float]] = {}
     for _, record in found.records:
         seconds.setdefault(record.stage, []).append(record.seconds)

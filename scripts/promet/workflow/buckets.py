@@ -11,12 +11,12 @@ import hashlib
 from typing import Any
 
 from promet.core.pin import pin as make_pin
-from promet.core.stage import STAGES
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
-PATIENT_STAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
 ORGANS = "organs"  # of patients whose prostate mask TotalSegmentator makes; a job of its own, before segment
-SOURCES_OF = {"convert": ("pet",), ORGANS: ("pet", "ct"), "segment": ("prostate", "lesions", "ct")}
-TENSOR, VIEW = PATIENT_STAGES[:4], PATIENT_STAGES[4:]
+TENSOR, VIEW = (
+    tuple(name for name in PATIENT_STAGES if STAGES[name].bucket == kind) for kind in ("tensor", "view")
+)
 GROUPS = {"fit": TENSOR, "rest": TENSOR, "view": VIEW}  # view: measures and pictures of everyone
 ABOVE, NUMBER = 1000, 128  # what "auto" means: buckets in cohorts above 1000 patients, 128 per group
 
@@ -45,10 +45,12 @@ def before(bucket: str) -> list[str]:
 
 def settings(bucket: str, imaging: dict[str, Any]) -> dict[str, Any]:
     """What of the section ``imaging`` a bucket uses; where an external program computes is not in it."""
-    if stages(bucket) == VIEW:
-        return {stage: imaging[stage] for stage in (*VIEW, "crop")}
-    used = {stage: imaging[stage] for stage in (ORGANS, *TENSOR) if stage in imaging}
-    return used | {"totalsegmentator": {"use": imaging["totalsegmentator"]["use"]}}
+    here = stages(bucket)
+    also = [section.rpartition(".")[2] for stage in here for section in STAGES[stage].also]
+    used = {section: imaging[section] for section in (*here, *also)}
+    if here == VIEW:
+        return used
+    return used | {ORGANS: imaging[ORGANS], "totalsegmentator": {"use": imaging["totalsegmentator"]["use"]}}
 
 
 def with_tracers(
@@ -84,12 +86,13 @@ class ImagePins:
 
     def uses(self, stage: str, images: dict[str, dict[str, str]]) -> dict[str, Any]:
         """What a stage uses beyond its settings and the stages before; ``images``: source -> row of the registry."""
-        if stage == "picture":
-            return {"setting crop": self.imaging["crop"]}  # the cuboid is drawn
-        names = SOURCES_OF.get(stage, ())
+        names = STAGES[stage].sources
         if stage == "convert" and self.imaging["convert"]["keep_ct"]:
             names = (*names, "ct")
-        used = {f"source {name}": images[name]["digest"] for name in names if name in images}
+        used: dict[str, Any] = {f"source {name}": images[name]["digest"] for name in names if name in images}
+        for section in STAGES[stage].also:
+            name = section.rpartition(".")[2]
+            used[f"setting {name}"] = self.imaging[name]
         if stage == "convert" and "tracer" in images:
             used["column tracer"] = images["tracer"]["digest"]
         if stage == "segment" and self.wants_organs(images):
@@ -103,8 +106,8 @@ class ImagePins:
         known, made = self._own.get((stage, id(images)), (None, ""))
         if known is images:
             return made
-        made = make_pin([STAGES[stage], self.imaging.get(stage, {}), self.uses(stage, images)])
-        if stage in SOURCES_OF:
+        made = make_pin([STAGES[stage].version, self.imaging.get(stage, {}), self.uses(stage, images)])
+        if STAGES[stage].sources:
             self._own[stage, id(images)] = images, made  # kept with it, or its id could be another's
         else:
             self._same[stage] = made

@@ -6,33 +6,13 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from promet.core.stage import AFTER
-from promet.workflow.buckets import ORGANS, PATIENT_STAGES
+from promet.workflow.buckets import ORGANS
 from promet.workflow.plan import LOCKED_SPLIT, Plan
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
-PHASES = ("prepare", "lock", "all")  # of a run, and the targets they ask Snakemake for
 Key = tuple[str, ...]  # stage, then the values of its wildcards
-# Stage -> whose records it reads, of its own split where they have one, else of all; or, behind a stroke, which small
-# file of nothing but a digest: it is equal in bytes when what it stands for is equal, so that a change can end there.
-JUDGED = ("dataset", "select", "explain", "permute", "evaluate", "survive", "pool", "table1")
-FROM = {
-    "train": ("dataset/fit.json",),
-    "select": ("train",),
-    "hindsight": ("train", "select", "gather/tensors.json"),
-    **dict.fromkeys(("score", "attention"), ("select/model.json", "gather/tensors.json")),
-    "fuse": ("score", "gather/measures.json"),
-    **dict.fromkeys(("explain", "permute", "survive"), ("fuse",)),
-    "evaluate": ("fuse", "gather/measures.json"),
-    "pool": ("evaluate",),
-    "table1": ("gather",),
-    "tripod": ("gather", "fuse", *JUDGED),
-    "bundle": ("dataset", "select", "fuse", "evaluate", "survive"),
-    "report": ("gather", "score", "hindsight", "attention", *JUDGED, "tripod", "bundle"),
-}
-DIGESTS = {
-    word.partition("/")[::2] for words in FROM.values() for word in words if "/" in word
-}  # (stage, file)
-IMAGES = {"gather": ("normalise", "measure"), "dataset": ("normalise",), "report": ("picture",)}
+# (stage, file): the small files of nothing but a digest at which a change can end.
+DIGESTS = {word.partition("/")[::2] for stage in STAGES.values() for word in stage.after if "/" in word}
 
 
 @dataclass
@@ -64,7 +44,7 @@ class Graph:
         wanted = set(words)
         found = {key for key, record in self.jobs.items() if key[0] in wanted or record in wanted}
         beside = {word.rpartition("/")[0] for word in wanted - set(self._of) if "/" in word}
-        alone = {key for key in self.jobs if key[0] not in (*PATIENT_STAGES, ORGANS)}
+        alone = {key for key in self.jobs if STAGES[key[0]].per != "patient"}
         return found | {key for key in alone if self.jobs[key].rpartition("/")[0] in beside}
 
     def reads(self, key: Key) -> Iterator[tuple[Key, str]]:
@@ -74,25 +54,24 @@ class Graph:
                 yield other, name
 
     def _reads(self, stage: str, *at: str) -> Iterator[tuple[Key, str]]:
-        plan = self.plan
-        if stage in AFTER:
-            yield (AFTER[stage], at[0]), ""
-        if stage == "segment":
-            yield (ORGANS, at[0]), ""
+        plan, declared = self.plan, STAGES[stage]
         if stage == "bucket":
             yield from ((("bucket", name), "") for name in plan.before(at[0]))
             yield from (((ORGANS, name), "") for name in plan.buckets[at[0]])
-        if stage in IMAGES:
-            records = plan.image_records(*IMAGES[stage], split=at[0] if stage == "dataset" else "")
+        of_patients = [name for name in declared.before if STAGES[name].per == "patient"]
+        if declared.per == "patient":
+            yield from (((name, at[0]), "") for name in of_patients)
+        elif of_patients:
+            records = plan.image_records(*of_patients, split=at[0] if declared.rows == "fit" else "")
             yield from ((self._of[path], "") for path in records if path in self._of)
-        splits = [LOCKED_SPLIT] if stage == "bundle" else [at[stage == "train"]] if at else plan.splits
-        for word in FROM.get(stage, ()):
+        splits = [LOCKED_SPLIT] if stage == "bundle" else [at[declared.per == "seed"]] if at else plan.splits
+        for word in declared.after:
             before, _, name = word.partition("/")
-            if before == "train":
+            if STAGES[before].per == "seed":
                 yield from ((self._of[path], "") for path in plan.trained(at[0]) if path in self._of)
-            elif (before,) in self.jobs:
+            elif STAGES[before].per == "study":
                 yield (before,), name
-            else:
+            elif STAGES[before].per == "split":
                 yield from (((before, split), name) for split in splits)
 
     def upstream(self, keys: Iterable[Key]) -> set[Key]:

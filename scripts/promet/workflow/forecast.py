@@ -9,7 +9,8 @@ from promet.core.errors import UsageError
 from promet.core.words import count
 from promet.workflow.buckets import TENSOR
 from promet.workflow.choices import Choices
-from promet.workflow.edges import PHASES, Graph, Key
+from promet.workflow.declaration import PHASES
+from promet.workflow.edges import Graph, Key
 from promet.workflow.plan import Plan
 from promet.workflow.status import Job
 
@@ -54,13 +55,13 @@ def steps(graph: Graph, choices: Choices, again: Iterable[str] = ()) -> list[Ste
     until, found = set(choices.until), []
     for phase in PHASES:
         here = graph.of_phase(phase) - left
-        words = sorted(word for word in choices.until if graph.named([word]) & here)
-        if words:
-            here &= graph.upstream(graph.named(words))
-        until -= set(words)
+        ends = sorted(word for word in choices.until if graph.named([word]) & here)
+        if ends:
+            here &= graph.upstream(graph.named(ends))
+        until -= set(ends)
         mine = sorted(records & {graph.jobs[key] for key in here})
         records -= set(mine)
-        found.append(Step(phase, words, here, mine))
+        found.append(Step(phase, ends, here, mine))
         if choices.until and not until:
             break
     return found

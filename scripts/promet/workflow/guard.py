@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from promet.core.errors import UsageError
 from promet.core.pin import pin as digest_of
 from promet.workflow import locked
-from promet.workflow.edges import PHASES, Graph
+from promet.workflow.declaration import PHASES
+from promet.workflow.edges import Graph
 from promet.workflow.status import inspect, stale_records
 
 if TYPE_CHECKING:

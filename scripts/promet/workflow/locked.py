@@ -12,7 +12,8 @@ from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.workflow.plan import LOCKED_SPLIT as SPLIT
 from promet.workflow.reasons import Reasons
-from promet.workflow.uses import CLINICAL, OUTCOME, flat, stage_settings
+from promet.workflow.stages import CLINICAL, OUTCOME
+from promet.workflow.uses import flat, stage_settings
 
 if TYPE_CHECKING:
     from promet.workflow.plan import Plan
@@ -26,7 +27,7 @@ def made_from(plan: Plan) -> dict[str, str]:
 
     Images are not in it: another file may give the same tensor.
     """
-    men = plan.fit_members(SPLIT)
+    fitted = plan.fit_members(SPLIT)
     inputs = {name for chosen in plan.config["fusion"]["models"].values() for name in chosen}
     columns = [*OUTCOME[:1], *(name for name in CLINICAL if INPUT.get(name, name) in inputs)]
     settings = {"network.seeds": plan.config["network"]["seeds"]}
@@ -36,7 +37,7 @@ def made_from(plan: Plan) -> dict[str, str]:
     settings |= flat(stage_settings(plan.config, "select"), "network.select.")
     settings |= flat(stage_settings(plan.config, "fuse"), "fusion.")
     return {
-        **{f"column {name}": pin([plan.rows[man][name] for man in men])[:16] for name in columns},
+        **{f"column {name}": pin([plan.rows[one][name] for one in fitted])[:16] for name in columns},
         **{f"setting {name}": pin(value)[:16] for name, value in settings.items()},
     }
 

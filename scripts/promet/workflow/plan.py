@@ -1,34 +1,46 @@
 """The plan: which jobs a study has, what each one uses (its pin) and where its record lies.
 
-The Snakefile, ``promet status`` and the guard of ``promet run`` all ask this one object. It reads three small
-files, runs nothing, and imports the standard library only, since every cluster job parses the Snakefile again.
+The Snakefile, ``promet status`` and the guard of ``promet run`` all ask this one object. What a stage is stands in
+stages.py. A plan reads three small files, runs nothing, and imports nothing heavy, since every cluster job parses the
+Snakefile again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from promet.core import checksums
-from promet.core.errors import IntegrityError, UsageError
+from promet.core.errors import IntegrityError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
-from promet.core.settings import Settings
 from promet.core.sidecar import Sidecar
-from promet.core.stage import STAGES
-from promet.core.words import count
 from promet.study import ledger, registry, table
-from promet.study.parts import holds
 from promet.study.parts import now as part_now
 from promet.study.renamed import first_names
 from promet.workflow import buckets
-from promet.workflow.buckets import ORGANS, PATIENT_STAGES
-from promet.workflow.uses import FIT, USED, flat, stage_settings, table_uses
+from promet.workflow.buckets import ORGANS
+from promet.workflow.declaration import PHASES, WILDCARDS, Stage
+from promet.workflow.problems import problems
+from promet.workflow.stages import ENDS, PATIENT_STAGES, STAGES
+from promet.workflow.uses import FIT, flat, stage_settings, table_uses
 
-STUDY_STAGES = ("pool", "table1", "tripod")  # over all splits
 LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
+
+
+class Configuration(Protocol):
+    """The whole validated configuration (promet.config, which knows every room), as far as a plan asks for it."""
+
+    @property
+    def study(self) -> str: ...
+    @property
+    def registry(self) -> str: ...
+    @property
+    def results(self) -> str: ...
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
 class Plan:
@@ -40,7 +52,7 @@ class Plan:
             in the registry (promet status).
     """
 
-    def __init__(self, settings: Settings, lenient: bool = False) -> None:
+    def __init__(self, settings: Configuration, lenient: bool = False) -> None:
         self.config = config = settings.model_dump(mode="json")
         self.study = config["study"]
         self.cohort = config["cohort"]
@@ -62,13 +74,8 @@ class Plan:
         self._first = first_names(self.ledger)
         self.frozen = ledger.freeze_name(config["registry"], self.study)
         self.waived = ledger.waivers(config["registry"], self.study)
-        self._excluded = ledger.excluded(config["registry"], self.study)
-        back = ledger.come_back(ledger.withdrawn(config["registry"]), self.rows)
-        self.problems = [
-            problem
-            for problem in (back, self._intake_needed(), self._withdrawn(), self._emptied())
-            if problem
-        ]
+        self.excluded = ledger.excluded(config["registry"], self.study)
+        self.problems = list(problems(self))
         if self.problems and not lenient:
             raise self.problems[0]
         if lenient:
@@ -109,7 +116,7 @@ class Plan:
         parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
         for entry in self._entries:
             if entry.split in parts and entry.patient in self.rows:
-                row, out = self.rows[entry.patient], entry.patient in self._excluded
+                row, out = self.rows[entry.patient], entry.patient in self.excluded
                 parts[entry.split][entry.patient] = part_now(entry.part, row, out)
         return parts
 
@@ -201,75 +208,14 @@ class Plan:
             )
         )
 
-    def _intake_needed(self) -> UsageError | None:
-        if not self.unregistered:
-            return None
-        return UsageError(
-            "E_INTAKE_NEEDED",
-            f"Not (wholly) in the registry: {len(self.unregistered)} of {count(len(self.rows), 'patient')} in the table, the "
-            f"first is {self.unregistered[0]}",
-            remedy="Run promet intake",
-        )
-
-    def _withdrawn(self) -> UsageError | None:
-        """A frozen study cannot lose a fitted patient in silence: it would be another model."""
-        fitted = {entry.patient for entry in self._entries if entry.part in FIT}
-        gone = sorted(fitted - set(self.rows) - set(self.waived) - self._excluded)
-        if not (self.frozen and gone):
-            return None
-        return UsageError(
-            "E_WITHDRAWN",
-            f"No longer in the table: {count(len(gone), 'patient')} whom the frozen study {self.study} ({self.frozen}) was "
-            f"fitted on, the first is {gone[0]}",
-            "every patient of the training and validation parts",
-            f"Put the row back; or keep the model as it is with promet waive {gone[0]} --reason TEXT; "
-            "or train without this patient with promet freeze NAME --into NEWSTUDY",
-        )
-
-    def _emptied(self) -> UsageError | None:
-        """Nor can one of them lose role or label: that patient would be only scored, and the model another one."""
-        emptied = sorted(
-            {
-                entry.patient
-                for entry in self._entries
-                if entry.part in FIT and entry.patient not in self._excluded and entry.patient in self.rows
-                if not holds(entry.part, self.rows[entry.patient])
-            }
-        )
-        if not (self.frozen and emptied):
-            return None
-        column = "synchronous_metastasis" if self.rows[emptied[0]]["role"] else "role"
-        return UsageError(
-            "E_MODEL_LOCKED",
-            f"The column {column} of {emptied[0]} is empty, whom the frozen study {self.study} ({self.frozen}) is fitted on"
-            + (f", and {count(len(emptied) - 1, 'more row')} like it" if len(emptied) > 1 else ""),
-            "roles and labels of the training and validation parts as they were at the freeze",
-            "Put it back; if the patient withdrew, delete the row and see promet waive; "
-            "or train without the patient in a new study: promet freeze NAME --into NEWSTUDY",
-        )
-
     # Where ------------------------------------------------------------------------------------------------
 
     def sidecar(self, stage: str, **at: str) -> str:
         """Path of a job's record; without wildcard values, the pattern that Snakemake fills in."""
-        if stage in (*PATIENT_STAGES, ORGANS):
-            return f"{self.patients_dir}/{at.get('patient', '{patient}')}/{stage}.json"
-        if stage == "bucket":
-            return f"{self.buckets_dir or self.study_dir + '/buckets/0'}/{at.get('bucket', '{bucket}')}/bucket.json"
-        get = {name: at.get(name, f"{{{name}}}") for name in ("split", "variant", "seed")}
-        if stage == "gather":
-            return f"{self.study_dir}/gather/gather.json"
-        if stage == "report":
-            return f"{self.study_dir}/report/report.json"
-        if stage == "bundle":
-            return f"{self.study_dir}/model/bundle.json"
-        if stage in STUDY_STAGES:
-            return f"{self.study_dir}/evaluation/{stage}.json"
-        if stage == "train":
-            return f"{self.study_dir}/network/{get['variant']}/split-{get['split']}/seed-{get['seed']}/train.json"
-        folder = dict.fromkeys(("fuse", "explain", "permute"), "fusion")
-        folder |= dict.fromkeys(("evaluate", "survive"), "evaluation")
-        return f"{self.study_dir}/{folder.get(stage, stage)}/split-{get['split']}/{stage}.json"
+        declared = STAGES[stage]
+        places = {name: at.get(name, f"{{{name}}}") for name in WILDCARDS[declared.per]}
+        root = self.results if declared.per == "patient" else self.study_dir
+        return f"{root}/{declared.record.format(number=self.bucket_number, **places)}"
 
     def beside(self, stage: str, name: str, **at: str) -> str:
         """Path of a product beside a job's record."""
@@ -283,58 +229,59 @@ class Plan:
 
     def pin(self, stage: str, **at: str) -> str:
         """Hash of exactly what a job uses beyond its declared inputs."""
-        if stage in (*PATIENT_STAGES, ORGANS):
+        if STAGES[stage].per == "patient":
             return self._image_pins.pin(stage, self._images.get(at["patient"], {}))
         job = (stage, *at.values())
         if job not in self._pins:
             settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
-            self._pins[job] = make_pin([STAGES[stage], settings, self._uses(stage, **at)])
+            self._pins[job] = make_pin([STAGES[stage].version, settings, self.own_parts(stage, **at)])
         return self._pins[job]
 
     def pins_by_version(self, stage: str, **at: str) -> set[str]:
         """A job's pin as this promet and every earlier one would have it."""
         settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
-        uses = self._uses(stage, **at)
-        return {make_pin([version, settings, uses]) for version in range(1, STAGES[stage] + 1)}
+        uses = self.own_parts(stage, **at)
+        return {make_pin([version, settings, uses]) for version in range(1, STAGES[stage].version + 1)}
 
     def shared_parts(self, stage: str, **at: str) -> dict[str, Any]:
         """What the pins of a stage have in common, by name: its version and each of its settings."""
         settings = stage_settings(self.config, stage, at.get("variant", ""), at.get("bucket", ""))
-        return {"version": STAGES[stage], **flat(settings, "setting ")}
+        return {"version": STAGES[stage].version, **flat(settings, "setting ")}
 
     def own_parts(self, stage: str, **at: str) -> dict[str, Any]:
         """What else a job's pin is made of, by name: sources, columns and lists."""
-        return self._uses(stage, **at)
+        declared = STAGES[stage]
+        if declared.per == "patient":
+            return self._image_pins.uses(stage, self.registered(at["patient"]))
+        if declared.per == "bucket":
+            return self._image_pins.bucket(at["bucket"], self.buckets[at["bucket"]], self._images)
+        used: dict[str, Any] = self.table_uses(stage, at.get("split", "")) if declared.columns else {}
+        return used | {
+            name: self.listed(name, at) for name in declared.uses if name != "buckets" or self.buckets
+        }
 
-    def _uses(
-        self,
-        stage: str,
-        patient: str = "",
-        split: str = "",
-        variant: str = "",
-        seed: str = "",
-        bucket: str = "",
-    ) -> dict[str, Any]:
-        if stage in (*PATIENT_STAGES, ORGANS):
-            return self._image_pins.uses(stage, self._images.get(patient, {}))
-        if stage == "bucket":
-            return self._image_pins.bucket(bucket, self.buckets[bucket], self._images)
-        if stage == "gather":
-            return {"patients": self.patients} | self._layout()
-        if stage == "train":
-            return {"variant": variant, "seed": int(seed)}
-        if stage in ("select", "hindsight"):
-            return {"variants": self.variants, "seeds": self.seeds}
-        if stage == "attention":
-            return {"patients": self.attended(split)}
-        if stage in ("pool", "tripod"):
-            return {"splits": self.splits}
-        if stage == "bundle":
-            return {"freeze": self.frozen}
-        used = self.table_uses(stage, split) if stage in USED else {}
-        if stage == "dataset":
-            return used | self._layout()
-        return used | ({"configuration": self.report_config()} if stage == "report" else {})
+    def listed(self, name: str, at: dict[str, str]) -> Any:
+        """What a stage declares that its pin holds (``Stage.uses``), for one job."""
+        match name:
+            case "patients":
+                return self.attended(at["split"]) if "split" in at else self.patients
+            case "buckets":  # what reads the images' records runs when others stand for them, in the phase that can stop there
+                return self.bucket_number
+            case "variant":
+                return at["variant"]
+            case "seed":
+                return int(at["seed"])
+            case "variants":
+                return self.variants
+            case "seeds":
+                return self.seeds
+            case "splits":
+                return self.splits
+            case "freeze":
+                return self.frozen
+            case "configuration":
+                return self.report_config()
+        raise ValueError(name)
 
     def table_uses(self, stage: str, split: str = "") -> dict[str, str]:
         """What a stage uses of the table and the ledger, by name."""
@@ -343,8 +290,8 @@ class Plan:
         return table_uses(stage, self.rows, parts, self._column)
 
     def dealt_in(self, stage: str, split: str = "") -> str:
-        """The split whose parts a stage uses; table1 groups everyone by that of the first."""
-        return self.splits[0] if stage == "table1" else split
+        """The split whose parts a stage uses, '' for none."""
+        return split or STAGES[stage].dealt
 
     def lacks_a_source(self, patient: str) -> bool:
         """True when the table names a source that was not there at intake."""
@@ -363,15 +310,11 @@ class Plan:
         # Several stages use a column of everyone.
         everyone = len(patients) == len(self.rows)
         if not everyone or name not in self._columns:
-            made = make_pin([self.rows[man][name] for man in patients])
+            made = make_pin([self.rows[one][name] for one in patients])
             if not everyone:
                 return made
             self._columns[name] = made
         return self._columns[name]
-
-    def _layout(self) -> dict[str, int]:
-        """So that what reads the images' records runs when others stand for them, in the phase that can stop there."""
-        return {"buckets": self.bucket_number} if self.buckets else {}
 
     def report_config(self) -> str:
         """The whole configuration without its paths, as JSON, for the report's provenance."""
@@ -403,13 +346,13 @@ class Plan:
     def output(self, stage: str, **at: str) -> str:
         """The record that Snakemake knows: a patient's own, or that of the bucket."""
         if self.buckets and stage in PATIENT_STAGES:
-            return self.sidecar("bucket", bucket=self._bucket_of[stage in buckets.VIEW, at["patient"]])
+            return self.sidecar("bucket", bucket=self._bucket_of[STAGES[stage].bucket, at["patient"]])
         return self.sidecar(stage, **at)
 
     @cached_property
-    def _bucket_of(self) -> dict[tuple[bool, str], str]:
+    def _bucket_of(self) -> dict[tuple[str, str], str]:
         return {
-            (buckets.stages(bucket) == buckets.VIEW, patient): bucket
+            (STAGES[buckets.stages(bucket)[0]].bucket, patient): bucket
             for bucket, patients in self.buckets.items()
             for patient in patients
         }
@@ -431,44 +374,46 @@ class Plan:
         """The records that a phase (prepare, lock, all) is there to make; none without patients."""
         if not self.patients:
             return []
-        pictures = self.image_records("picture")
-        per_split = {"prepare": "dataset", "lock": "select"}.get(phase)
-        splits = [] if self.sealed else self.splits
-        last = (
-            [self.sidecar(per_split, split=name) for name in splits]
-            if per_split
-            else [self.sidecar("report"), *([self.sidecar("bundle")] if self.bundled else [])]
-        )
-        return (
-            last
-            if phase == "lock"
-            else [*last, *pictures, *([self.sidecar("gather")] if phase == "prepare" else [])]
-        )
+        if phase == "lock":
+            return [] if self.sealed else [self.sidecar("select", split=name) for name in self.splits]
+        images = self.image_records(*ENDS)
+        if phase == "all":
+            return [self.sidecar("report"), *([self.sidecar("bundle")] if self.bundled else []), *images]
+        fitted = [] if self.sealed else self.splits
+        return [*(self.sidecar("dataset", split=name) for name in fitted), *images, self.sidecar("gather")]
 
     def jobs(self, phase: str = "all") -> Iterator[tuple[str, dict[str, str]]]:
-        """(stage, wildcards) of every job up to a phase: prepare, lock or all."""
-        for patient in self.patients:
-            for stage in (*([ORGANS] if self.organ_records([patient]) else []), *PATIENT_STAGES):
-                yield stage, {"patient": patient}
-        for bucket in self.buckets:
-            yield "bucket", {"bucket": bucket}
-        yield "gather", {}
-        fitted = [] if self.sealed else self.splits
-        for split in fitted:
-            yield "dataset", {"split": split}
-        if phase == "prepare":
-            return
-        for split in fitted:
-            for variant in self.variants:
-                for seed in self.seeds:
-                    yield "train", {"variant": variant, "split": split, "seed": seed}
-            yield "select", {"split": split}
-        if phase == "lock":
-            return
-        for split in self.splits:
-            asked = ["hindsight"] * self.looks_back + ["attention"] * bool(self.attended(split))
-            for stage in ("score", *asked, "fuse", "explain", "permute", "evaluate", "survive"):
-                yield stage, {"split": split}
-        for stage in STUDY_STAGES:
-            yield stage, {}
-        yield from [("report", {}), *([("bundle", {})] if self.bundled else [])]
+        """(stage, wildcards) of every job up to a phase: prepare, lock or all; patient by patient, split by split."""
+        phases = PHASES[: PHASES.index(phase) + 1]
+        chosen = [stage for stage in STAGES.values() if stage.phase in phases]
+        for (_, kind), together in groupby(
+            chosen, lambda stage: (stage.phase, "split" if stage.per == "seed" else stage.per)
+        ):
+            stages = list(together)
+            for at in self._places(kind):
+                for stage in stages:
+                    if self._has(stage.name, at):
+                        yield from ((stage.name, each) for each in self._each(stage, at))
+
+    def _places(self, kind: str) -> Iterable[dict[str, str]]:
+        names = {"patient": self.patients, "bucket": self.buckets, "split": self.splits}
+        return ({kind: name} for name in names[kind]) if kind in names else [{}]
+
+    def _has(self, stage: str, at: dict[str, str]) -> bool:
+        match stage:
+            case "organs":
+                return bool(self.organ_records([at["patient"]]))
+            case "dataset" | "train" | "select":
+                return not self.sealed
+            case "hindsight":
+                return self.looks_back
+            case "attention":
+                return bool(self.attended(at["split"]))
+            case "bundle":
+                return self.bundled
+        return True
+
+    def _each(self, stage: Stage, at: dict[str, str]) -> Iterable[dict[str, str]]:
+        if stage.per != "seed":
+            return [at]
+        return ({"variant": v, **at, "seed": seed} for v in self.variants for seed in self.seeds)

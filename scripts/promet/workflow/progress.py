@@ -129,14 +129,15 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one event."""
         try:
-            handle = {
+            handlers = {
                 LogEvent.RUN_INFO: self._plan,
                 LogEvent.JOB_INFO: self._started,
                 LogEvent.JOB_FINISHED: self._finished,
                 LogEvent.JOB_ERROR: self._failed,
                 LogEvent.GROUP_ERROR: self._group_failed,
-            }.get(getattr(record, "event", None), self._other)
-            handle(record)
+            }
+            event = getattr(record, "event", None)
+            (handlers.get(event, self._other) if event else self._other)(record)
         except Exception:
             self.handleError(record)
 

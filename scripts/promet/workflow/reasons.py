@@ -18,23 +18,13 @@ from promet.core.files import read_json, write_json
 from promet.core.pin import pin as hash_of
 from promet.study.registry import MISSING
 from promet.study.table import COLUMNS
-from promet.workflow.uses import flat
+from promet.workflow.uses import flat, place
 
 if TYPE_CHECKING:
     from promet.workflow.plan import Plan
     from promet.workflow.status import Job
 
 SOURCE = {"pet": "PET", "ct": "CT", "prostate": "prostate mask", "lesions": "lesion mask"}
-# Where the settings of a stage stand in the configuration.
-SECTION = {
-    **{name: f"imaging.{name}" for name in ("segment", "crop", "normalise", "measure", "picture")},
-    "dataset": "imaging",
-    "bucket": "imaging",
-    "train": "network",
-    "select": "network.select",
-    "fuse": "fusion",
-    "permute": "fusion",
-}
 SHOWN = 3  # changes named in one sentence, and patients named for one change
 DIGITS = 4
 GONE = hash_of(MISSING)[:8]
@@ -171,10 +161,7 @@ class Reasons:
         if kind == "key":
             return f"the setting {what} changed"
         if kind == "setting":
-            if (stage, what) == ("picture", "crop"):  # which it draws
-                return "the setting imaging.crop changed"
-            place = f"{SECTION[stage]}.{what}" if stage in SECTION else f"{_section(stage)}{what}"
-            return f"the setting {place} changed"
+            return f"the setting {place(stage, what)} changed"
         if kind == "column":
             return f"the column {what} changed{self.who(what)}"
         if kind == "patients":
@@ -201,10 +188,6 @@ class Reasons:
         gone = [name for name in self._before if name not in self._now]
         told = [f"{word}: {named(names, SHOWN)}" for word, names in (("new", new), ("gone", gone)) if names]
         return f" ({'; '.join(told)})" if told and self._before else ""
-
-
-def _section(stage: str) -> str:
-    return {"evaluate": "evaluation.", "survive": "evaluation.", "report": "report."}.get(stage, "")
 
 
 def named(names: list[str], most: int) -> str:

@@ -14,7 +14,6 @@ from typing import IO
 
 from promet.core.environment import own_commands_first, require_source
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, Interrupted, UsageError
-from promet.core.settings import Settings
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
 from promet.study import ledger
@@ -23,24 +22,25 @@ from promet.workflow import reasons as words
 from promet.workflow.edges import Graph
 from promet.workflow.forecast import Step, steps
 from promet.workflow.lock import MARK, Lock, end, held, snakemake_here, snakemake_works
-from promet.workflow.plan import PATIENT_STAGES, Plan
+from promet.workflow.plan import Configuration, Plan
 from promet.workflow.reasons import counted, last_words, named
 from promet.workflow.scheduler import queue
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 from promet.workflow.status import Job, inspect
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
 DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
 # Options with which Snakemake's own output is what was asked for.
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}
-# Stages in the order in which they read each other's records, as far as they end a phase.
-ORDER = (("normalise", "measure", "bucket"), ("gather", "dataset"), ("train",), ("select",))
 HELP = "What is done is kept: put right what is named above, then promet run again"
 NAMED = 3  # patients named in a line of the plan
 # What Snakemake says on its own, before its logger is there.
 NOISE = ("Using workflow specific profile", "Using profile")
 
 
-def run(config: Settings, configfiles: list[Path], options: list[str], again: list[str] | None = None) -> int:
+def run(
+    config: Configuration, configfiles: list[Path], options: list[str], again: list[str] | None = None
+) -> int:
     """Run the three phases; stop at the first that fails.
 
     Args:
@@ -114,7 +114,7 @@ def _forecast(plan: Plan, snakemake: Snakemake, chosen: choices.Choices, again: 
     return snakemake(last.phase, *snakemake.options, "--forcerun", *again, phase=last)
 
 
-def _plan(config: Settings, snakemake: Snakemake) -> Plan:
+def _plan(config: Configuration, snakemake: Snakemake) -> Plan:
     plan = Plan(config)
     snakemake.environment[guard.CONFIGURATION] = guard.configuration(plan)
     if not plan.patients:
@@ -311,12 +311,15 @@ def _up_to_date(jobs: list[Job]) -> bool:
     """
     if any(job.state != "fresh" for job in jobs):
         return False
-    newest = 0.0
-    for stages in ORDER:
-        times = [os.stat(job.path).st_mtime for job in jobs if job.stage in stages]
-        if times and min(times) < newest:
-            return False
-        newest = max([newest, *times])
+    made: dict[str, list[float]] = {}
+    for job in jobs:
+        made.setdefault(job.stage, []).append(os.stat(job.path).st_mtime)
+    for stage in (STAGES[name] for name in made):
+        if stage.per not in ("patient", "bucket"):
+            images = ["bucket"] if any(STAGES[name].per == "patient" for name in stage.before) else []
+            newest = max((max(made.get(name, [0.0])) for name in (*stage.before, *images)), default=0.0)
+            if min(made[stage.name]) < newest:
+                return False
     return True
 
 

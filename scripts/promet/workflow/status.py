@@ -10,11 +10,11 @@ from promet.core.bucket import Records
 from promet.core.errors import IntegrityError
 from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
-from promet.core.stage import AFTER
 from promet.workflow import times
 from promet.workflow.edges import Graph
-from promet.workflow.plan import PATIENT_STAGES, Plan
+from promet.workflow.plan import Plan
 from promet.workflow.reasons import Reasons
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 MISSED = "E_SOURCE_MISSING"  # also what an earlier promet said of a disk that was away for a moment
 
@@ -85,7 +85,7 @@ def inspect(plan: Plan, phase: str = "all") -> list[Job]:
         elif record.pin != job.pin:
             job.state, job.why = "stale", reasons.why(job)
         elif stage in PATIENT_STAGES:
-            read = {AFTER[stage]: None, **record.inputs} if stage in AFTER else {}
+            read = dict.fromkeys(STAGES[stage].after[:1]) | record.inputs if STAGES[stage].after else {}
             older = [n for n, digest in read.items() if digests.get((patient, n), digest) != digest]
             if older:
                 job.state, job.why = "stale", f"made from an older {older[0]}"

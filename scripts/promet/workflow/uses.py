@@ -1,37 +1,17 @@
-"""What a stage depends on, by concern: the columns of the table and the part of the configuration that it uses."""
+"""What the declared columns and settings of a stage (stages.py) come to: of this table, of this configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.pin import pin
 from promet.workflow import buckets
+from promet.workflow.stages import STAGES
 
-# Columns by concern: an edit of one makes stale what uses it and nothing else.
-CLINICAL = (
-    "psa",
-    "grade_group",
-    "positive_cores_percent",
-    "suv_peak_reader",
-    "primary_score",
-    "psma_expression",
-)
-OUTCOME = ("synchronous_metastasis", "progression", "months")
-COMPARATOR = ("gleason_primary", "gleason_secondary", "clinical_t", "age", "ucla_psma_risk")
-DESCRIPTION = ("site", "tracer")
 FIT = ("training", "validation")
-CHARACTERISTIC = ("age", "clinical_t", *DESCRIPTION)
-USED = {
-    "dataset": OUTCOME[:1],
-    "fuse": (*CLINICAL, *OUTCOME[:1]),
-    "permute": (*CLINICAL, *OUTCOME[:1]),
-    "evaluate": (*OUTCOME, *CLINICAL, *COMPARATOR),
-    "survive": OUTCOME,
-    "table1": ("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
-    "report": ("role", *DESCRIPTION),
-}
 
 
 def table_uses(
@@ -50,11 +30,12 @@ def table_uses(
         column: makes the hash of a column of these patients; a plan gives one that remembers.
     """
     column = column or (lambda name, patients: pin([rows[one][name] for one in patients]))
-    patients = [name for name in rows if parts[name] in FIT] if stage == "dataset" else list(rows)
+    declared = STAGES[stage]
+    patients = [name for name in rows if parts[name] in FIT] if declared.rows == "fit" else list(rows)
     who = {"patients": pin(patients)}
     if parts:
         who["parts"] = pin([parts[name] for name in patients])
-    return who | {f"column {name}": column(name, patients) for name in USED.get(stage, ())}
+    return who | {f"column {name}": column(name, patients) for name in declared.columns}
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -72,43 +53,53 @@ def stage_settings(config: dict[str, Any], stage: str, variant: str = "", bucket
     Raises:
         UsageError: ``E_VARIANT_KEY``.
     """
-    imaging, network = config["imaging"], config["network"]
-    if stage == "bucket":
-        return buckets.settings(bucket, imaging)
-    if stage in imaging:
-        return imaging[stage]
-    if stage == "train":
-        return _with_overrides(network, variant)
-    fusion, evaluation = config["fusion"], config["evaluation"]
-    return {
-        "dataset": {"max_quarantine": imaging["max_quarantine"]},
-        "select": network["select"],
-        "hindsight": {"k": network["select"]["k"]},
-        "attention": {"spacing_mm": imaging["crop"]["spacing_mm"]},
-        # the permutation null is a stage of its own
-        "fuse": {key: value for key, value in fusion.items() if not key.startswith("permutation")},
-        "permute": fusion,
-        "evaluate": evaluation,
-        "survive": evaluation,
-        "table1": {"horizon_months": evaluation["horizon_months"]},
-        # what its sentences name
-        "tripod": {"split": {"ratios": config["split"]["ratios"]}, "imaging": {"crop": imaging["crop"]}},
-        "report": config["report"],
-        "bundle": {
-            "study": config["study"],
-            "splits": config["split"]["repeats"],
-            "model": config["model"],
-            "imaging": {
-                **{name: imaging[name] for name in ("segment", "crop", "normalise", "measure")},
-                "convert": {"keep_pet": imaging["convert"]["keep_pet"]},
-            },
-        },
-    }.get(stage, {})
+    declared = STAGES[stage]
+    if declared.per == "bucket":
+        return buckets.settings(bucket, config["imaging"])
+    if isinstance(declared.settings, str):
+        section = _at(config, declared.settings)
+        return {
+            key: value
+            for key, value in section.items()
+            if not declared.but or not key.startswith(declared.but)
+        }
+    found: dict[str, Any] = {}
+    for key, place in declared.settings.items():
+        *sections, last = key.split(".")
+        here = found
+        for section in sections:
+            here = here.setdefault(section, {})
+        here[last] = _at(config, place)
+    return _with_overrides(found, config["network"]["variants"], variant) if declared.per == "seed" else found
 
 
-def _with_overrides(network: dict[str, Any], variant: str) -> dict[str, Any]:
-    sections = {name: dict(network[name]) for name in ("architecture", "training", "augmentation")}
-    for key, value in network["variants"][variant].items():
+def place(stage: str, key: str) -> str:
+    """The key of the configuration behind a key of what a stage is given; both joined by dots."""
+    declared = STAGES[stage]
+    for section in declared.also:
+        if key == section.rpartition(".")[2]:
+            return section
+    if isinstance(declared.settings, str):
+        return f"{declared.settings}.{key}"
+    return next(
+        (
+            where + key.removeprefix(own)
+            for own, where in declared.settings.items()
+            if key == own or key.startswith(f"{own}.")
+        ),
+        key,
+    )
+
+
+def _at(config: dict[str, Any], place: str) -> Any:
+    return reduce(lambda section, key: section[key], place.split("."), config)
+
+
+def _with_overrides(
+    given: dict[str, Any], variants: dict[str, dict[str, Any]], variant: str
+) -> dict[str, Any]:
+    sections = {name: dict(values) for name, values in given.items()}
+    for key, value in variants[variant].items():
         section, _, name = key.partition(".")
         if section not in sections or name not in sections[section]:
             raise UsageError(

@@ -9,21 +9,22 @@ from typing import Any
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
+from promet.workflow.stages import STAGES
 
-# Attribute of Facts -> file below the study folder; {} = split-00.
+# Name in Facts.found -> (stage, product), or the record alone.
 FILES = {
-    "gather": "gather/gather.json",
-    "dataset": "dataset/{}/dataset.json",
-    "select": "select/{}/select.json",
-    "model": "select/{}/model.json",
-    "fuse": "fusion/{}/fuse.json",
-    "bayes": "fusion/{}/naive_bayes.json",
-    "explain": "fusion/{}/explain.json",
-    "permutation": "fusion/{}/permutation.json",
-    "metrics": "evaluation/{}/metrics.json",
-    "survival": "evaluation/{}/survival.json",
-    "table1": "evaluation/characteristics.json",
-    "pooled": "evaluation/pooled.json",
+    "gather": ("gather", "gather.json"),
+    "dataset": ("dataset", "dataset.json"),
+    "select": ("select", "select.json"),
+    "model": ("select", "model.json"),
+    "fuse": ("fuse", "fuse.json"),
+    "bayes": ("fuse", "naive_bayes.json"),
+    "explain": ("explain", "explain.json"),
+    "permutation": ("permute", "permutation.json"),
+    "metrics": ("evaluate", "metrics.json"),
+    "survival": ("survive", "survival.json"),
+    "table1": ("table1", "characteristics.json"),
+    "pooled": ("pool", "pooled.json"),
 }
 
 
@@ -55,12 +56,16 @@ class Facts:
 def facts(study: Path, config: dict[str, Any]) -> Facts:
     """Read a study folder (results/<study>); raises ``UsageError`` when it holds no record at all."""
     splits = sorted(
-        {p.name for p in study.glob("fusion/split-*")} | {p.name for p in study.glob("dataset/split-*")}
+        {
+            p.name.removeprefix("split-")
+            for room in ("fusion", "dataset")
+            for p in study.glob(f"{room}/split-*")
+        }
     )
-    first = splits[0] if splits else "split-00"
+    first = splits[0] if splits else "00"
     found = {}
-    for name, where in FILES.items():
-        path = study / where.format(first)
+    for name, (stage, file) in FILES.items():
+        path = (study / STAGES[stage].record.format(split=first)).with_name(file)
         found[name] = read_json(path) if path.exists() else {}
     if not any(found.values()):
         raise UsageError(
@@ -72,7 +77,8 @@ def facts(study: Path, config: dict[str, Any]) -> Facts:
     result = Facts(found, len(splits), config=config)
     chosen = found["select"].get("values") or {}
     if "seed" in chosen:
-        path = study / f"network/{chosen['variant']}/{first}/seed-{chosen['seed']:02d}/train.json"
+        at = {"variant": chosen["variant"], "split": first, "seed": f"{chosen['seed']:02d}"}
+        path = study / STAGES["train"].record.format(**at)
         if path.exists():
             record = Sidecar.read(path)
             result.parameters = record.values.get("parameters")

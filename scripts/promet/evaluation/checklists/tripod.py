@@ -26,22 +26,11 @@ from promet.evaluation.checklists.answers import answers
 from promet.evaluation.checklists.card import card
 from promet.evaluation.checklists.facts import Facts, facts
 from promet.evaluation.checklists.items import ITEMS
+from promet.workflow.stages import STAGES
 
 PRODUCT = "checklist.json"
 STANDARD = "TRIPOD+AI, 27 items: Collins et al., BMJ 2024;385:e078378. The items are paraphrased; the published checklist is binding."
 UNKNOWN = "promet does not know: "
-RECORDS = {
-    "gather": "gather/gather.json",
-    "dataset": "dataset/{}/dataset.json",
-    "select": "select/{}/select.json",
-    "fuse": "fusion/{}/fuse.json",
-    "explain": "fusion/{}/explain.json",
-    "permute": "fusion/{}/permute.json",
-    "evaluate": "evaluation/{}/evaluate.json",
-    "survive": "evaluation/{}/survive.json",
-    "pool": "evaluation/pool.json",
-    "table1": "evaluation/table1.json",
-}
 
 
 def checklist(known: Facts) -> list[dict[str, str]]:
@@ -96,8 +85,8 @@ def tripod(study: Path, config: dict[str, Any], out: Path, pin: str) -> Sidecar:
         )
         return Outcome(products={"tripod": product}, values=counts)
 
-    first = next((p.name for p in sorted(study.glob("fusion/split-*"))), "split-00")
-    paths = {name: study / where.format(first) for name, where in RECORDS.items()}
+    first = next((p.name.removeprefix("split-") for p in sorted(study.glob("fusion/split-*"))), "00")
+    paths = {name: study / STAGES[name].record.format(split=first) for name in STAGES["tripod"].before}
     return run_stage(
         "tripod",
         out,

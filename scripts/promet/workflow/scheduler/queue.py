@@ -109,7 +109,7 @@ def pending(folder: Path = Path(".")) -> Iterator[str]:
     reasons: Counter = Counter()
     for line in done.stdout.splitlines():
         parts = line.split("|", 4)
-        if len(parts) == 5 and _mine(*parts[3:], folder):
+        if len(parts) == 5 and _mine(parts[3], parts[4], folder):
             reasons[parts[2]] += 1
     for reason, number in reasons.most_common():
         verb = "pends" if number == 1 else "pend"
