@@ -108,6 +108,13 @@ def intake(
         bool,
         typer.Option("--exchanged", help="Patients may have each other's images now: the table was wrong."),
     ] = False,
+    shorter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATIENT",
+            help="This patient's sources may hold fewer files or bytes than were registered. May be given several times.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Register new patients and changed images, and assign new patients to the split.
@@ -116,7 +123,7 @@ def intake(
     """
     from promet.commands.intake import intake as run
 
-    raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged))
+    raise typer.Exit(run(configfile or [], deep, json, renamed or [], exchanged, shorter or []))
 
 
 @app.command()

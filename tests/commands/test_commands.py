@@ -87,7 +87,7 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     assert lines[3].startswith(
         "warning: With these labels no network can be trained (split 00, validation: 1 with and 0"
     )
-    (paper.folder / "D1/pet/1").write_text("other")
+    (paper.folder / "D1/pet/1").write_text("another image")
     (paper.folder / "D2/pet/1").unlink()
     paper.drop("P0")
     intake(paper.configfiles, False, False)

@@ -82,7 +82,7 @@ def holder(study):
 
 def change(study):
     """The PET of a training patient is another one now."""
-    (study.folder / "images" / study.part("training") / "pet/1").write_text("other")
+    (study.folder / "images" / study.part("training") / "pet/1").write_text("another image")
     study.intake()
     return study
 
@@ -343,7 +343,7 @@ def test_files_from_the_future(copy):
     assert study.ran() == set()
     study.set_cell("M0", months="60")
     patient = study.part("test")
-    (study.folder / "images" / patient / "pet/1").write_text("other")
+    (study.folder / "images" / patient / "pet/1").write_text("another image")
     study.intake()
     done = study.promet(*RUN)
     assert done.returncode == 0, done.stdout + done.stderr

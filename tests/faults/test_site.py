@@ -216,7 +216,7 @@ def other_user(study, *words: str) -> subprocess.CompletedProcess:
 def test_what_belongs_to_a_colleague_is_refused_with_a_sentence(copy, what, words):
     study = copy("study")
     patient = study.part("training")
-    (study.folder / "images" / patient / "pet/1").write_text("other")
+    (study.folder / "images" / patient / "pet/1").write_text("another image")
     if words[0] == "prune":
         table = study.folder / "cohort.tsv"
         table.write_text("".join(line for line in table.read_text().splitlines(True) if patient not in line))

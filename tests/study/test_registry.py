@@ -29,9 +29,9 @@ def cohort(tmp_path, monkeypatch):
     ]
 
     def run(**kwargs):
-        return intake(rows, tmp_path, "registry", **kwargs)
+        return intake(rows, tmp_path, "registry", shorter=run.accepts, **kwargs)
 
-    run.rows = rows
+    run.rows, run.accepts = rows, ()
     return run
 
 
@@ -81,6 +81,7 @@ def test_changed_bytes_are_that_patients(cohort, edit):
         (images_path(".").parent / "A" / "3.dcm").write_bytes(b"new")
     elif edit == "removed":
         os.remove("A/deep/0.dcm")
+        cohort.accepts = ("A",)
     else:
         shutil.copy("mask.nii.gz", "own.nii.gz")
         with open("own.nii.gz", "ab") as handle:
@@ -133,6 +134,50 @@ def test_a_registered_source_that_is_away_stays_registered(cohort, deep, cache):
         shutil.rmtree("A", ignore_errors=True)
         shutil.move("aside", "A")
         assert not cohort().changed and digests() == before
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(
+    ("source", "size", "harm"),
+    [
+        ("pet", "2 files of 200 bytes, 3 files of 300", lambda: os.remove("A/deep/1.dcm")),
+        ("pet", "3 files of 299 bytes, 3 files of 300", lambda: os.truncate("A/deep/1.dcm", 99)),
+        ("pet", "3 files of 200 bytes, 3 files of 300", lambda: os.truncate("A/deep/2.dcm", 0)),
+        ("pet", "1 file of 1000 bytes, 3 files of 300", lambda: (shutil.rmtree("A/deep"), Path("A/1").write_bytes(bytes(1000)))),
+        ("prostate", "1 file of 2 bytes, 1 file of 4", lambda: os.truncate("mask.nii.gz", 2)),
+        ("prostate", "1 file of 0 bytes, 1 file of 4", lambda: os.truncate("mask.nii.gz", 0)),
+    ],
+)  # fmt: skip
+def test_what_became_shorter_is_asked_about(cohort, deep, source, size, harm):
+    """A copy that is not finished, a mount that shows a part: nothing is registered until somebody says that it is meant so."""
+    cohort()
+    kept = {path: path.read_bytes() for path in Path("registry").iterdir()}
+    harm()
+    found = cohort(deep=deep)
+    assert found.shorter[0][:2] == ("A", source)
+    said = str(registry.less_than_before(found.shorter, "or not"))
+    assert f"The {source} source of A holds {size} bytes were registered" in said
+    assert {path: path.read_bytes() for path in Path("registry").iterdir()} == kept
+    cohort.accepts = [one.patient for one in found.shorter]
+    assert "A" in cohort(deep=deep).changed and not cohort().shorter  # from now on that is its size
+
+
+def test_a_registered_source_that_is_empty_at_another_place_is_asked_about(cohort):
+    """The table names the new disk already, the copy has not begun."""
+    cohort()
+    before = digests()
+    os.mkdir("new")
+    cohort.rows[0]["pet"] = "new"
+    found = cohort()
+    assert found.shorter == [("A", "pet", (0, 0), (3, 300))] and digests() == before
+
+
+def test_what_is_whole_elsewhere_is_not_shorter(cohort):
+    Path("B/deep/3.dcm").write_bytes(b"one more")
+    cohort()
+    cohort.rows[0]["pet"], cohort.rows[1]["pet"] = "B", "A"
+    found = cohort(exchanged=True)
+    assert not found.shorter and found.changed == ["A", "B"]
 
 
 def swap(path):

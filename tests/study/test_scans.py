@@ -247,7 +247,7 @@ def test_only_what_changed_is_read_again(study, monkeypatch):
     monkeypatch.setattr(scans, "_slices", lambda source: read.append(source.parent.name) or frozenset())
     study.intake()
     assert read == []
-    series(study.folder / "D0/scan2", 99)
+    series(study.folder / "D0/scan2", 9999)
     study.put("D0", pet="D0/scan2")
     study.intake()
     assert read == ["D0"]

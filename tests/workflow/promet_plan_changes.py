@@ -22,7 +22,7 @@ def images(*patients: str, stages: tuple[str, ...] = IMAGES) -> set[str]:
 
 
 def byte(source: str, part: str) -> Callable[[Study], object]:
-    return lambda s: (s.folder / "images" / s.part(part) / source / "1").write_text("other")
+    return lambda s: (s.folder / "images" / s.part(part) / source / "1").write_text("another image")
 
 
 def touch_all(folder) -> None:

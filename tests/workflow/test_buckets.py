@@ -118,7 +118,7 @@ def test_an_edit_runs_what_it_runs_with_a_job_per_patient(bucketed, name, how):
 
 def test_a_product_that_comes_out_the_same_stops_the_change_within_the_job(bucketed):
     name = bucketed.part("training")
-    (bucketed.folder / "images" / name / "pet/1").write_text("other")
+    (bucketed.folder / "images" / name / "pet/1").write_text("another image")
     bucketed.environment["CONSTANT"] = "convert"
     bucketed.intake()
     assert bucketed.promet("run", "--cores", "2").returncode == 0

@@ -47,7 +47,7 @@ def test_a_column_is_named_and_whose_it_is(paper):
 )
 def test_a_source_is_named(paper, source, stage, name):
     paper.finish()
-    (paper.folder / f"D1/{source}/1").write_text("other")
+    (paper.folder / f"D1/{source}/1").write_text("another image")
     assert paper.why() == {}  # nobody has looked yet
     paper.intake()
     assert paper.why() == {f"{stage} D1": f"the bytes of the {name} changed"}
@@ -136,7 +136,7 @@ def test_json_holds_every_job(paper):
 def test_plan_why_what_how_many(paper, capsys):
     paper.finish()
     paper.put("D0", psa="44")
-    (paper.folder / "D1/pet/1").write_text("other")
+    (paper.folder / "D1/pet/1").write_text("another image")
     paper.intake()
     capsys.readouterr()
     print_plan(paper.plan(lenient=True), inspect(paper.plan()))
@@ -175,10 +175,10 @@ def test_it_says_that_networks_may_be_trained_as_a_consequence(paper):
     paper.finish()
     entries = Path("registry/s/ledger.tsv").read_text().splitlines()
     man = {part: next(line.split("\t")[1] for line in entries if f"\t{part}\t" in line) for part in PARTS}
-    (paper.folder / f"{man['test']}/pet/1").write_text("other")
+    (paper.folder / f"{man['test']}/pet/1").write_text("another image")
     paper.intake()
     assert "then perhaps" not in status(paper)
-    (paper.folder / f"{man['validation']}/prostate/1").write_text("other")
+    (paper.folder / f"{man['validation']}/prostate/1").write_text("another image")
     paper.intake()
     said = "then perhaps 2 trainings: a network is trained again if the list of the patients it is trained on"
     assert said in status(paper)

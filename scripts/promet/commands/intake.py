@@ -24,7 +24,12 @@ COLLECTIVE = 4  # so many patients and more with one PatientID are likely no one
 
 @alone
 def intake(
-    configfiles: list[Path], deep: bool, as_json: bool, renamed: Sequence[str] = (), exchanged: bool = False
+    configfiles: list[Path],
+    deep: bool,
+    as_json: bool,
+    renamed: Sequence[str] = (),
+    exchanged: bool = False,
+    shorter: Sequence[str] = (),
 ) -> int:
     """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
     config = load(configfiles)
@@ -47,13 +52,21 @@ def intake(
     added = ledger.extend(
         entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
     )
-    found = registry.intake(rows, Path(config.cohort).parent, config.registry, deep, exchanged=exchanged)
+    base = Path(config.cohort).parent
+    found = registry.intake(rows, base, config.registry, deep, exchanged=exchanged, shorter=shorter)
     if found.twins:
         raise same_images(found.twins)
     if found.returned:
         raise come_back(found.returned, waived)
     if found.exchanged:
         raise images_exchanged(found.exchanged)
+    if found.shorter:
+        options = " ".join(
+            f"--shorter {name}" for name in dict.fromkeys(one.patient for one in found.shorter)
+        )
+        raise registry.less_than_before(
+            found.shorter, f"if it is meant so: promet intake {options}; nothing was registered"
+        )
     ledger.append(path, added)
     plan = Plan(config, lenient=True)
     reasons.remember(plan, inspect(plan))

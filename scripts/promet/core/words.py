@@ -12,7 +12,7 @@ from pathlib import Path
 MARK, RUN_MARK = "PROMET_CONFIGFILES", "PROMET_RUN_OPTIONS"
 SLURM = ("PROMET_SLURM_PARTITION", "PROMET_SLURM_ACCOUNT")  # who has set one of them computes there
 TYPED = re.compile(
-    r"(promet (?:check|intake|status|freeze|waive|run|retry|prune)\b(?: --renamed [\w-]+=[\w-]+| --[a-z]+\b| -n\b| [A-Z]{2,}\b(?!_))*+)(?! -c\b)"
+    r"(promet (?:check|intake|status|freeze|waive|run|retry|prune)\b(?: --renamed [\w-]+=[\w-]+| --shorter [\w-]+| --[a-z]+\b| -n\b| [A-Z]{2,}\b(?!_))*+)(?! -c\b)"
 )
 
 

@@ -166,10 +166,13 @@ def predict_table(
         )
     rows = table.read(cohort)
     answers.require_own(out, opened.digest, [row["patient"] for row in rows])
-    if registry.intake(rows, Path(cohort).parent, registry_folder(out), recall=False).twins:
+    found = registry.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
+    if found.twins:
         raise UsageError(
             "E_SAME_IMAGES", "Two patients of the table have identical PET images", "one row each"
         )
+    if found.shorter:
+        raise registry.less_than_before(found.shorter, "if it is meant so, another --out; nobody was scored")
     own_commands_first()
     snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]

@@ -12,16 +12,17 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from promet.core import reads
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.files import digest_file, left_behind, read_json, write_json, write_text_if_changed
+from promet.core.words import count
 from promet.study import scans
 from promet.study.sources import list_files
 from promet.study.sources import source as located
@@ -30,6 +31,15 @@ from promet.study.table import SOURCES, Row
 COLUMNS = ("patient", "source", "path", "digest", "files", "bytes")
 THREADS = 32
 MISSING = "missing"  # digest of a source that is named in the table and cannot be read
+
+
+class Shorter(NamedTuple):
+    """A registered source that holds fewer files or bytes now: (files, bytes) as found and as registered."""
+
+    patient: str
+    source: str
+    found: tuple[int, int]
+    expected: tuple[int, int]
 
 
 @dataclass
@@ -46,6 +56,7 @@ class Intake:
         default_factory=list
     )  # (new name, who left the table with that scan)
     exchanged: list[tuple[str, str]] = field(default_factory=list)  # (who has it now, whose scan it was)
+    shorter: list[Shorter] = field(default_factory=list)
     persons: list[list[str]] = field(
         default_factory=list
     )  # patients with one DICOM PatientID, one of them news
@@ -125,6 +136,7 @@ def intake(
     deep: bool = False,
     recall: bool = True,
     exchanged: bool = False,
+    shorter: Collection[str] = (),
 ) -> Intake:
     """Bring the registry up to date with the table.
 
@@ -135,9 +147,11 @@ def intake(
         deep: hash every file again. Otherwise only the sources in which a file's name, size or time changed.
         recall: also compare with patients who left the table.
         exchanged: patients of the table may have each other's images now.
+        shorter: patients whose sources may hold less than was registered.
 
     Returns:
-        What was found. With ``twins``, ``returned`` or ``exchanged`` it is for the caller to refuse: nothing is registered.
+        What was found. With ``twins``, ``returned``, ``exchanged`` or ``shorter`` it is for the caller to refuse: nothing is
+        registered.
     """
     registry = Path(registry)
     try:
@@ -196,7 +210,8 @@ def intake(
     _recognise(before, known, there, {row["patient"] for row in rows}, recall, result)
     if exchanged:
         result.exchanged = []
-    if result.twins or result.returned or result.exchanged:
+    result.shorter = [one for one in _shorter(before, lines) if one.patient not in shorter]
+    if result.twins or result.returned or result.exchanged or result.shorter:
         return result
     scans.write(registry, {**kept, **{patient: there[patient] for patient in pets if patient in there}})
     text = io.StringIO()
@@ -407,6 +422,36 @@ def _digest(source: str) -> str:
     except OSError:
         return ""
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _shorter(before: dict[str, dict[str, Row]], lines: list[Row]) -> Iterator[Shorter]:
+    """What is less than it was, as a copy that is not finished or a disk that answers in part; not what is whole elsewhere."""
+    whole = {row["digest"] for rows in before.values() for row in rows.values()} - {MISSING}
+    for line in lines:
+        row = before.get(line["patient"], {}).get(line["source"])
+        if row is None or row["digest"] == MISSING or line["digest"] in whole:
+            continue
+        if line["digest"] == MISSING and not os.path.exists(line["path"]):
+            continue  # a wrong path is said as that
+        found, expected = ((int(one["files"]), int(one["bytes"])) for one in (line, row))
+        if found[0] < expected[0] or found[1] < expected[1]:
+            yield Shorter(line["patient"], line["source"], found, expected)
+
+
+def less_than_before(shorter: list[Shorter], otherwise: str) -> UsageError:
+    """The refusal of registered sources that hold less now; ``otherwise``: what to do where that is right."""
+
+    def told(size: tuple[int, int]) -> str:
+        return f"{count(size[0], 'file')} of {count(size[1], 'byte')}"
+
+    one = shorter[0]
+    more = f" (and {count(len(shorter) - 1, 'source')} more like it)" if len(shorter) > 1 else ""
+    return UsageError(
+        "E_SOURCE_SHORTER",
+        f"The {one.source} source of {one.patient} holds {told(one.found)}, {told(one.expected)} were registered{more}",
+        "at least what was registered: a copy that is not finished, or a disk that answers in part, is no other image",
+        f"Bring all of it back and try again; {otherwise}",
+    )
 
 
 def _compare(before: dict[str, dict[str, Row]], lines: list[Row], result: Intake) -> None:
