@@ -11,8 +11,9 @@ from promet.core.errors import EXIT_OK, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import say, typed
 from promet.study import ledger, table
-from promet.workflow.plan import FIT, Plan
+from promet.workflow.plan import Plan
 from promet.workflow.reasons import named
+from promet.workflow.uses import FIT
 
 
 @alone

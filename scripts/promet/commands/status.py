@@ -15,11 +15,12 @@ from promet.core.sidecar import QUARANTINED
 from promet.core.words import count, say
 from promet.study import registry
 from promet.workflow import forecast, lock, locked, obstacles
+from promet.workflow.job import Job
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import counted, named
 from promet.workflow.scheduler import queue
 from promet.workflow.stages import PATIENT_STAGES
-from promet.workflow.status import Job, inspect
+from promet.workflow.status import inspect
 
 COLUMNS = ("fresh", "stale", "missing", "quarantined")
 NAMED = 6  # patients named in one sentence

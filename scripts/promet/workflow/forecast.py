@@ -11,8 +11,8 @@ from promet.workflow.buckets import TENSOR
 from promet.workflow.choices import Choices
 from promet.workflow.declaration import PHASES
 from promet.workflow.edges import Graph, Key
+from promet.workflow.job import Job
 from promet.workflow.plan import Plan
-from promet.workflow.status import Job
 
 
 @dataclass

@@ -11,17 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.pin import pin as digest_of
 from promet.workflow import locked
 from promet.workflow.declaration import PHASES
 from promet.workflow.edges import Graph
+from promet.workflow.plan import Plan
 from promet.workflow.status import inspect, stale_records
-
-if TYPE_CHECKING:
-    from promet.workflow.plan import Plan
 
 PHASE = "PROMET_PHASE"  # promet run names the phase, in which a change can stop at a product that comes out the same
 CONFIGURATION = "PROMET_CONFIGURATION"  # and says with which configuration it began

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
@@ -11,12 +10,10 @@ from promet.core.pin import pin
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.workflow.plan import LOCKED_SPLIT as SPLIT
+from promet.workflow.plan import Plan
 from promet.workflow.reasons import Reasons
 from promet.workflow.stages import CLINICAL, OUTCOME
 from promet.workflow.uses import flat, stage_settings
-
-if TYPE_CHECKING:
-    from promet.workflow.plan import Plan
 
 SHOWN = 3  # changes named in one sentence
 INPUT = {"suv_peak_reader": "suv_peak"}  # the one column whose input has another name

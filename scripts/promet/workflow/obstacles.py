@@ -8,11 +8,11 @@ from pathlib import Path
 
 from promet.core import system
 from promet.core.errors import PrometError, UsageError
+from promet.workflow.job import Job
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import last_words
 from promet.workflow.scheduler import refusals
 from promet.workflow.stages import PATIENT_STAGES
-from promet.workflow.status import Job
 
 FULL = 2**20  # bytes; with less than this left a disk is called full
 

@@ -11,39 +11,26 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from promet.core import checksums
 from promet.core.errors import IntegrityError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
-from promet.study import ledger, registry, table
-from promet.study.parts import now as part_now
-from promet.study.renamed import first_names
+from promet.study import ledger
 from promet.workflow import buckets
 from promet.workflow.buckets import ORGANS
+from promet.workflow.cohort import Cohort, Configuration
 from promet.workflow.declaration import PHASES, WILDCARDS, Stage
 from promet.workflow.problems import problems
 from promet.workflow.stages import ENDS, PATIENT_STAGES, STAGES
-from promet.workflow.uses import FIT, flat, stage_settings, table_uses
+from promet.workflow.uses import flat, stage_settings, table_uses
 
 LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
 
 
-class Configuration(Protocol):
-    """The whole validated configuration (promet.config, which knows every room), as far as a plan asks for it."""
-
-    @property
-    def study(self) -> str: ...
-    @property
-    def registry(self) -> str: ...
-    @property
-    def results(self) -> str: ...
-    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
-
-
-class Plan:
+class Plan(Cohort):
     """Jobs, pins and paths of one study.
 
     Args:
@@ -53,34 +40,19 @@ class Plan:
     """
 
     def __init__(self, settings: Configuration, lenient: bool = False) -> None:
-        self.config = config = settings.model_dump(mode="json")
-        self.study = config["study"]
-        self.cohort = config["cohort"]
-        self.results = config["results"]
+        super().__init__(settings)
+        self.problems = list(problems(self))
+        if self.problems and not lenient:
+            raise self.problems[0]
+        if lenient:
+            self.leave_out_unknown()
+        config = self.config
         self.logs = config["logs"]
-        self.images = str(registry.images_path(config["registry"]))
-        self.ledger = str(ledger.ledger_path(config["registry"], self.study))
-        self.freeze = str(ledger.freeze_path(config["registry"], self.study))
         self.study_dir = f"{self.results}/{self.study}"
         self.patients_dir = f"{self.results}/patients"
         self._pins: dict[tuple[str, ...], str] = {}
         self._columns: dict[str, str] = {}
         self._image_pins = buckets.ImagePins(config["imaging"])
-        self.rows = table.by_patient(self.cohort)
-        self.named = frozenset(self.rows)  # everyone in the table
-        tracers = {name: row["tracer"] for name, row in self.rows.items()}
-        self._images = buckets.with_tracers(registry.read(self.images), tracers)
-        self._entries = ledger.read(self.ledger)
-        self._first = first_names(self.ledger)
-        self.frozen = ledger.freeze_name(config["registry"], self.study)
-        self.waived = ledger.waivers(config["registry"], self.study)
-        self.excluded = ledger.excluded(config["registry"], self.study)
-        self.problems = list(problems(self))
-        if self.problems and not lenient:
-            raise self.problems[0]
-        if lenient:
-            self.rows = {name: row for name, row in self.rows.items() if name in self._images}
-            self.__dict__.pop("_parts", None)  # to be read again, without them
         root = Path(self.study_dir, "buckets")
         number = config["buckets"]
         if number == "auto":
@@ -89,17 +61,7 @@ class Plan:
         # Where image jobs are shared by many patients, else ''.
         self.buckets_dir = str(root / str(number)) if number else ""
 
-    # Who --------------------------------------------------------------------------------------------------
-
-    @property
-    def patients(self) -> list[str]:
-        """Every patient of the table, sorted."""
-        return list(self.rows)
-
-    @property
-    def splits(self) -> list[str]:
-        """Split numbers as they stand in paths."""
-        return [f"{number:02d}" for number in range(self.config["split"]["repeats"])]
+    # Which ------------------------------------------------------------------------------------------------
 
     @property
     def seeds(self) -> list[str]:
@@ -110,24 +72,6 @@ class Plan:
     def variants(self) -> list[str]:
         """Names of the network variants."""
         return sorted(self.config["network"]["variants"])
-
-    @cached_property
-    def _parts(self) -> dict[str, dict[str, str]]:
-        parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
-        for entry in self._entries:
-            if entry.split in parts and entry.patient in self.rows:
-                row, out = self.rows[entry.patient], entry.patient in self.excluded
-                parts[entry.split][entry.patient] = part_now(entry.part, row, out)
-        return parts
-
-    def part(self, split: str, patient: str) -> str:
-        """Part of a patient in a split; who is not in the ledger is prospective."""
-        return self._parts[split].get(patient, ledger.PROSPECTIVE)
-
-    def fit_members(self, split: str) -> list[str]:
-        """Patients of the training and validation parts, sorted by the names under which they were assigned."""
-        found = (name for name, part in self._parts[split].items() if part in FIT)
-        return sorted(found, key=lambda name: self._first.get(name, name))
 
     @property
     def looks_back(self) -> bool:
@@ -154,11 +98,6 @@ class Plan:
     def shared(self) -> list[str]:
         """Options that say where the tables of the buckets lie; none when every patient has own jobs."""
         return ["--buckets", self.buckets_dir] if self.buckets_dir else []
-
-    @property
-    def sealed(self) -> bool:
-        """True when a waiver keeps a frozen model as it is: nothing may fit it again (``promet waive``)."""
-        return bool(self.waived)
 
     @property
     def bundled(self) -> bool:
@@ -191,22 +130,6 @@ class Plan:
         """Options that keep a sealed study's fusion as it was fitted; none otherwise."""
         folder = ledger.sealed_path(self.config["registry"], self.study)
         return ["--locked", str(folder / f"split-{split}.json")] if self.sealed else []
-
-    @cached_property
-    def unregistered(self) -> list[str]:
-        """Patients of the table whom intake has not (wholly) seen, sorted."""
-        return sorted(
-            name
-            for name, row in self.rows.items()
-            if any(row[source] and source not in self._images.get(name, {}) for source in table.SOURCES)
-            or (
-                (
-                    row["role"] == "metachronous"
-                    or (row["role"] == "development" and row["synchronous_metastasis"])
-                )
-                and any(name not in self._parts[split] for split in self.splits)
-            )
-        )
 
     # Where ------------------------------------------------------------------------------------------------
 
@@ -292,19 +215,6 @@ class Plan:
     def dealt_in(self, stage: str, split: str = "") -> str:
         """The split whose parts a stage uses, '' for none."""
         return split or STAGES[stage].dealt
-
-    def lacks_a_source(self, patient: str) -> bool:
-        """True when the table names a source that was not there at intake."""
-        return any(row["digest"] == registry.MISSING for row in self.registered(patient).values())
-
-    @property
-    def entries(self) -> list[ledger.Entry]:
-        """The study's ledger."""
-        return self._entries
-
-    def registered(self, patient: str) -> dict[str, dict[str, str]]:
-        """The registry's rows of a patient, by source."""
-        return self._images.get(patient, {})
 
     def _column(self, name: str, patients: list[str]) -> str:
         # Several stages use a column of everyone.

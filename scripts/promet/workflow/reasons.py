@@ -12,17 +12,15 @@ import json
 from collections.abc import Container
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promet.core.files import read_json, write_json
 from promet.core.pin import pin as hash_of
 from promet.study.registry import MISSING
 from promet.study.table import COLUMNS
+from promet.workflow.job import Job
+from promet.workflow.plan import Plan
 from promet.workflow.uses import flat, place
-
-if TYPE_CHECKING:
-    from promet.workflow.plan import Plan
-    from promet.workflow.status import Job
 
 SOURCE = {"pet": "PET", "ct": "CT", "prostate": "prostate mask", "lesions": "lesion mask"}
 SHOWN = 3  # changes named in one sentence, and patients named for one change

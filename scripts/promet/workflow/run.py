@@ -19,14 +19,16 @@ from promet.core.words import count, run_with, say
 from promet.study import ledger
 from promet.workflow import choices, forecast, guard, locked, obstacles, times
 from promet.workflow import reasons as words
+from promet.workflow.cohort import Configuration
 from promet.workflow.edges import Graph
 from promet.workflow.forecast import Step, steps
+from promet.workflow.job import Job
 from promet.workflow.lock import MARK, Lock, end, held, snakemake_here, snakemake_works
-from promet.workflow.plan import Configuration, Plan
+from promet.workflow.plan import Plan
 from promet.workflow.reasons import counted, last_words, named
 from promet.workflow.scheduler import queue
 from promet.workflow.stages import PATIENT_STAGES, STAGES
-from promet.workflow.status import Job, inspect
+from promet.workflow.status import inspect
 
 SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
 DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
