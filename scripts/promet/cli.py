@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -34,6 +35,11 @@ def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("promet").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # no answer is lost for a letter that the terminal does not have
+            stream.reconfigure(errors="replace")
     for library in ("pydicom", "highdicom"):  # their messages quote UIDs and element values
         logging.getLogger(library).setLevel(logging.CRITICAL)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -89,6 +90,23 @@ def test_what_is_and_what_is_not_the_systems_refusal(error):
     assert (found.code if found else None) == {MemoryError: "E_MEMORY", OSError: "E_DISK_FULL"}.get(
         type(error)
     )
+
+
+def test_a_full_disk_nobody_named_has_no_place():
+    assert (
+        str(system.refusal(errno.ENOSPC))
+        == "There is no room left. Make room; then the same command goes on."
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_without_a_letter_loses_no_answer(encoding, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(cli, "app", lambda: print("12ab… – ≥ ü done"))
+    cli.main()
+    out.flush()
+    assert out.buffer.getvalue().decode(encoding).strip().endswith("done")
 
 
 def test_the_codes_of_a_jobs_last_words_give_the_same_exit_code():

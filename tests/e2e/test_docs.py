@@ -46,7 +46,7 @@ OUTSIDE = (
 # What stands for a file or folder of the reader's own.
 NAMES = {
     "FILE": "scores.csv",
-    "workflow/predict.smk": f"'{ROOT}/workflow/predict.smk'",
+    "promet/workflow/predict.smk": f"'{ROOT}/workflow/predict.smk'",
     "MODEL_DIR ... --json": "MODEL_DIR --pet PT_SERIES --prostate prostate.nii.gz"
     " --lesions lesions.nii.gz --clinical row.json --json",
     "cd MODEL_DIR && sha256sum -c SHA256SUMS": "(cd MODEL_DIR && sha256sum -c SHA256SUMS)",

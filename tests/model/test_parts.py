@@ -138,3 +138,37 @@ def test_the_form_before_this_one_is_still_read(edited, study):
     answer = predict(load(folder), study.files("pro001"), study.clinical("pro001") | {"psa": None})
     assert answer["inputs_missing"] == ["psa"]
     assert json.loads((folder / "configs/contract.json").read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "code"),
+    [
+        ("configs/contract.json", lambda c: c["clinical"].pop("psa"), "E_MODEL_BROKEN"),
+        ("configs/contract.json", lambda c: c["imaging"]["crop"].update(shape=[8, 8, 8]), "E_MODEL_BROKEN"),
+        (
+            "configs/contract.json",
+            lambda c: c["imaging"]["crop"].update(spacing_mm=[9, 9, 9]),
+            "E_MODEL_BROKEN",
+        ),
+        ("models/distribution.json", lambda c: c["inputs"].pop("psa"), "E_MODEL_BROKEN"),
+        ("models/naive_bayes.json", lambda c: c["log"].append("suv_pek"), "E_MODEL_BROKEN"),
+        (
+            "models/naive_bayes.json",
+            lambda c: c["models"]["multimodal"]["order"].remove("psma_expression"),
+            "E_MODEL_BROKEN",
+        ),
+        (
+            "models/naive_bayes.json",
+            lambda c: (
+                c["models"]["clinical"]["features"].update(age=c["models"]["clinical"]["features"]["psa"]),
+                c["models"]["clinical"]["order"].append("age"),
+            ),
+            "E_MODEL_VERSION",
+        ),
+    ],
+)
+def test_parts_that_are_not_of_one_model(edited, name, edit, code):
+    """Each file is right for itself; together they would leave an input out, or show the network another cuboid."""
+    with pytest.raises(IntegrityError) as error:
+        load(edited(name, edit))
+    assert error.value.code == code and ".json" in str(error.value)

@@ -13,7 +13,11 @@ import SimpleITK as sitk
 
 from promet.core.errors import DataError, IntegrityError, PrometError, UsageError
 from promet.core.files import read_json
-from promet.model import clinic, clinical
+from promet.imaging import convert, segment
+from promet.imaging.convert import convert_source
+from promet.imaging.settings import Imaging
+from promet.model import clinic, clinical, scale
+from promet.model import predict as predict_module
 from promet.model.predict import load, predict
 
 
@@ -481,3 +485,53 @@ def test_a_finer_voxel_is_scored_and_flagged(edited, study, tmp_path):
     with pytest.raises(DataError) as error:
         predict(load(refused), files, {})
     assert error.value.code == "E_PET_SPACING" and "2 times shorter" in str(error.value)
+
+
+def test_the_range_of_the_contract_counts(edited):
+    """Not only what this promet would take today."""
+    agreed = load(
+        edited("configs/contract.json", lambda c: c["clinical"]["psa"].update(range=[1, 50]))
+    ).contract
+    assert clinical.values(agreed, {"psa": 50})["psa"] == "50"
+    for value in (0.5, 51):
+        with pytest.raises(UsageError) as error:
+            clinical.values(agreed, {"psa": value})
+        assert error.value.code == "E_CLINICAL_VALUE"
+
+
+@pytest.mark.parametrize("case", ["exchanged", "everything"])
+def test_a_prostate_of_a_size_that_none_has(edited, study, tmp_path, case):
+    """The lesions given as the prostate and the other way round; a mask of ones."""
+    size = {"n": 34, "mean": math.log(35), "sd": 0.3, "log": True}
+    model = load(edited("models/distribution.json", lambda c: c["image"].update(organ_ml=size)))
+    files = dict(study.files("pro001"))
+    image = convert_source(files["pet"]).image
+    mask = sitk.Image(image.GetSize(), sitk.sitkUInt8) + (case == "everything")
+    mask.CopyInformation(image)
+    if case == "exchanged":
+        place = tmp_path / "stages"
+        images = tmp_path / "images.tsv"
+        predict_module._register(images, files)
+        convert.convert("patient", images, place / "convert.json", "", Imaging().convert)
+        segment.run("patient", images, place / "segment.json", "", Imaging().segment)
+        gland, mask = (sitk.ReadImage(str(place / f"{name}.nii.gz")) for name in ("prostate", "lesions"))
+        sitk.WriteImage(gland, str(tmp_path / "gland.nii.gz"))
+        files["lesions"] = tmp_path / "gland.nii.gz"
+    sitk.WriteImage(mask, str(tmp_path / "mask.nii.gz"))
+    files["prostate"] = tmp_path / "mask.nii.gz"
+    if case == "everything":
+        files.pop("lesions")
+    with pytest.raises(DataError) as error:
+        predict(model, files, {})
+    assert error.value.code == "E_PROSTATE_SIZE" and "exchanged" in str(error.value)
+
+
+def test_a_large_prostate_is_one():
+    """Of 35 ml in the mean, times or divided by 1.6 in patients: 250 ml is told by its z and not refused."""
+    entry = {"n": 34, "mean": math.log(40), "sd": 0.45, "log": True}
+    for ml in (12, 40, 120, 250):
+        scale.prostate(ml, {"organ_ml": entry})
+    scale.prostate(5000, {"organ_ml": None})
+    for ml in (2.0, 900):
+        with pytest.raises(DataError):
+            scale.prostate(ml, {"organ_ml": entry})

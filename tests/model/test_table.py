@@ -89,7 +89,84 @@ def test_two_patients_with_one_pet(place, study):
     write_table([study.row("pro001"), {**study.row("pro002"), "pet": study.row("pro001")["pet"]}])
     with pytest.raises(UsageError) as error:
         predict(place)
-    assert error.value.code == "E_SAME_IMAGES"
+    assert error.value.code == "E_SAME_IMAGES" and "pro001=pro002" in str(error.value)
+
+
+def test_two_pseudonyms_of_one_person_are_told(place, study, capsys):
+    pydicom = pytest.importorskip("pydicom")
+    first = pydicom.dcmread(next(Path("dicom/pro001/PT").iterdir()), stop_before_pixels=True)
+    for path in Path("dicom/pro002/PT").iterdir():
+        image = pydicom.dcmread(path)
+        image.PatientID = first.PatientID
+        image.save_as(path)
+    assert clinic.predict_cohort(place / "the model", place / "new.tsv", place / "out", ["-n"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "pro001 and pro002: their DICOM headers have one PatientID" in said
+        and str(first.PatientID) not in said
+    )
+
+
+def test_a_table_of_nobody(place):
+    write_table([])
+    for call in (
+        lambda: predict(place),
+        lambda: Predictions({"model": "the model", "cohort": "new.tsv", "out": "out"}),
+    ):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.code == "E_COHORT_EMPTY" and not (place / "out").exists()
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "what", ["study", "opened study", "results", "the model", "in the model", "documents", "file"]
+)
+def test_a_folder_of_something_else_stays_as_it_is(place, what):
+    """Above all a study: its images.tsv has the name of ours."""
+    out = place / {"the model": "the model", "in the model": "the model/answers"}.get(what, "out")
+    ours = {
+        "study": ("registry/images.tsv", "registry/study/ledger.tsv"),
+        "opened study": ("registry/images.tsv", "registry/study/ledger.tsv", "patients/pro002/predict.json"),
+        "results": ("patients/pro001/convert.json", "run.lock"),
+        "documents": ("letter.txt",),
+    }
+    for name in ours.get(what, ()):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    if what == "file":
+        out.write_text("mine")
+    before = everything(place)
+    for call in (
+        lambda: clinic.predict_table(place / "the model", place / "new.tsv", out, ["--cores", "1"]),
+        lambda: Predictions({"model": place / "the model", "cohort": "new.tsv", "out": out}),
+    ):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert error.value.code == "E_OUT_TAKEN"
+    assert everything(place) == before
+
+
+def test_what_a_reader_puts_beside_answers_does_no_harm(place):
+    answer(place, "pro002", identity(place / "the model"))
+    for name in ("notes.txt", "plots/roc.png", ".DS_Store"):
+        (place / "out" / name).parent.mkdir(exist_ok=True)
+        (place / "out" / name).write_text("")
+    answers.require_own(place / "out", identity(place / "the model"), ["pro002"])
+    (place / "begun/registry").mkdir(parents=True)  # stopped before anybody was scored
+    (place / "begun/registry/images.tsv").write_text("")
+    answers.require_own(place / "begun", "", ["pro002"])
+
+
+@pytest.mark.parametrize("name", ["answer.json", "docs/answer.json", "new/answer.json"])
+def test_no_answer_is_written_into_a_model(place, study, name):
+    with pytest.raises(UsageError) as error:
+        clinic.predict_one(place / "the model", {}, None, place / "the model" / name, False)
+    assert error.value.code == "E_OUT_TAKEN" and "locked model" in str(error.value)
+    clinic.verify(place / "the model")
 
 
 def test_images_that_nobody_registered(place):

@@ -31,14 +31,21 @@ def answers(model, study, tmp_path_factory):
     whole = predict(opened, study.files("met001"), study.clinical("pro001"))
     gaps = predict(opened, study.files("met001"), {})
     random = np.random.default_rng(18)
-    lines = ["patient\tpet\tprostate\tsite\tsynchronous_metastasis\tprogression\tmonths"]
+    lines = ["patient\trole\tpet\tprostate\tsite\tsynchronous_metastasis\tprogression\tmonths"]
     names = [f"new{i:02d}" for i in range(PATIENTS)]
     for i, name in enumerate(names):
         label = int(random.random() < 0.4)
         months = random.integers(3, 72)
         outcome = (label, "", "") if i % 2 else ("", int(random.random() < 0.5), months)
         site = ('Clinic "North" | A', "Münster 'B'", "NA", "")[i % 4]
-        lines.append("\t".join(map(str, (name, "x", "y", '"' + site.replace('"', '""') + '"', *outcome))))
+        lines.append(
+            "\t".join(
+                map(
+                    str,
+                    (name, "test" if i == 3 else "", "x", "y", '"' + site.replace('"', '""') + '"', *outcome),
+                )
+            )
+        )
         record = Sidecar("predict", "p")
         if i % 10 == 9:
             record.status, record.code = QUARANTINED, "E_CLINICAL_VALUE"
@@ -132,3 +139,8 @@ def test_rounded_probabilities_say_what_to_give_instead(answers):
     for more in ((), ("--probability", "probability", "--log-odds", "log_odds")):
         done = CliRunner().invoke(app, [*map(str, words), *more])
         assert "E_OPTIONS" in str(getattr(done.exception, "code", "")), done.output
+
+
+def test_what_is_no_role_is_left_out_and_said(answers):
+    table = pd.read_parquet(answers / "predictions.parquet").set_index("patient")
+    assert table["role"].eq("").all() and "role of the table is left out" in table.loc["new03", "warnings"]

@@ -189,17 +189,18 @@ def refusal(number: int, path: object = None) -> PrometError:
 
 def no_room(path: Path) -> PrometError:
     """The disk is full, of bytes or of files."""
-    disk = status(path)
+    disk, shown = status(path), own(path)
+    shown = "" if shown == "." else shown  # nobody said where
     if disk and disk.f_files and not disk.f_favail and disk.f_bavail:
         return Interrupted(
             "E_DISK_FILES",
-            f"The disk of {own(path) or 'this folder'} holds as many files as it can (inodes), though it has room",
+            f"The disk of {shown or 'this folder'} holds as many files as it can (inodes), though it has room",
             "",
             "Delete files that nobody needs, or ask for more; then the same command goes on",
         )
     return Interrupted(
         "E_DISK_FULL",
-        f"There is no room left{_at(own(path))}",
+        f"There is no room left{_at(shown)}",
         "",
         "Make room; then the same command goes on",
     )

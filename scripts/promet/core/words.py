@@ -21,6 +21,11 @@ def count(number: int, noun: str, many: str = "") -> str:
     return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
+def listed(words: list[str], last: str = "and") -> str:
+    """a; a and b; a, b and c."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def given(configfiles: Iterable[Path | str]) -> None:
     """Remember the configuration files of this call, for ``typed`` here and in the processes it starts."""
     os.environ[MARK] = " ".join(f"-c {shlex.quote(str(path))}" for path in configfiles)

@@ -6,13 +6,18 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.words import count
 
 ANSWER, RECORD = "prediction.json", "predict.json"
+OUTPUT = "predictions.parquet"
 # The form of prediction.json; an answer in an earlier form is made again.
 SCHEMA = 2
+# What scoring a table makes in its folder; the registry of a study holds more.
+OWN = {"patients", "logs", "registry", "predictions.tsv", "predictions.parquet", ".snakemake"}
+REGISTRY = {"images.tsv", "scans.tsv", "stat.json"}
 
 
 def there(out: str | Path) -> list[str]:
@@ -23,16 +28,21 @@ def there(out: str | Path) -> list[str]:
 
 
 def require_own(out: str | Path, digest: str, patients: Collection[str]) -> None:
-    """Refuse a folder that holds the answers of another model, or of a table without any of these patients.
+    """Refuse a folder that is of something else, or holds the answers of another model or of a table without any of these patients.
 
     Raises:
         UsageError: E_OUT_OTHER_MODEL, E_OUT_OTHER_TABLE, E_OUT_TAKEN.
     """
-    if Path(out).exists() and not Path(out).is_dir():
-        raise UsageError(
-            "E_OUT_TAKEN", "The given --out is a file", "a folder, new or of the same model and table"
-        )
+    require_outside_of_models(Path(out) / OUTPUT)
     before = there(out)
+    other = _foreign(Path(out), bool(before))
+    if other:
+        raise UsageError(
+            "E_OUT_TAKEN",
+            f"The given --out is {other}",
+            "a folder, new or of the same model and table",
+            "Name another folder with --out; nothing was overwritten",
+        )
     for name in before:
         require_same_model(Path(out) / "patients" / name / ANSWER, digest)
     if before and not set(before) & set(patients):
@@ -42,6 +52,39 @@ def require_own(out: str | Path, digest: str, patients: Collection[str]) -> None
             "a new folder, or that of an earlier state of the same table",
             "Name another folder with --out; nothing was overwritten",
         )
+
+
+def _foreign(out: Path, answers: bool) -> str:
+    """What a folder is that is none of answers, in words; '' where answers may go. Their reader may add files beside them."""
+    if not out.exists():
+        return ""
+    if not out.is_dir():
+        return "a file"
+    registry = out / "registry"
+    if registry.exists() and (not registry.is_dir() or {path.name for path in registry.iterdir()} - REGISTRY):
+        return "the folder of a study: its registry is there"
+    other = sum(path.name not in OWN and not path.name.startswith(".") for path in out.iterdir())
+    return (
+        ""
+        if answers or not other
+        else f"no folder of answers: it holds {count(other, 'other file or folder', 'other files or folders')}"
+    )
+
+
+def require_outside_of_models(path: str | Path) -> None:
+    """Refuse to write into the folder of a model: with one more file in it, it would not be the one that was locked.
+
+    Raises:
+        UsageError: E_OUT_TAKEN.
+    """
+    for folder in Path(path).resolve().parents:
+        if (folder / checksums.NAME).exists() and (folder / "configs/contract.json").exists():
+            raise UsageError(
+                "E_OUT_TAKEN",
+                "The given --out lies in the folder of a locked model",
+                "a place outside of it: with another file the model would not be as it was locked",
+                "Name another one with --out; nothing was written",
+            )
 
 
 def require_same_model(path: Path, digest: str) -> None:
@@ -57,7 +100,7 @@ def require_same_model(path: Path, digest: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         raise UsageError(
             "E_OUT_TAKEN",
-            f"{path.name} is there already and is no answer of promet predict",
+            f"{path.name or 'The given --out'} is there already and is no answer of promet predict",
             "a new name, or an earlier answer of the same model",
             "Name another one with --out; nothing was overwritten",
         ) from None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from promet.core.words import listed
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.model import thresholds
 from promet.model.contract import READER_PEAK
@@ -111,4 +112,4 @@ def groups(
 
 def withheld(missing: list[str], possible: list[str]) -> str:
     """Why a group is not given."""
-    return f"withheld: with {' and '.join(missing)} known it could be {' or '.join(possible)}"
+    return f"withheld: with {listed(missing)} known it could be {listed(possible, 'or')}"

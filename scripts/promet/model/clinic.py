@@ -18,7 +18,7 @@ from promet.model.answers import require_same_model
 from promet.model.identity import require_digest
 from promet.model.opened import RECORD, litter, load, recorded, what_to_do
 from promet.model.opened import verify as faults_of
-from promet.model.plan import Predictions, registry_folder
+from promet.model.plan import Predictions, registry_folder, require_patients
 from promet.model.predict import predict
 from promet.study import registry, table
 from promet.study.faults import Fault
@@ -78,6 +78,7 @@ def predict_one(
     logging.getLogger("promet").setLevel(logging.ERROR)  # the answer repeats every warning
     opened = load(model, digest)
     if out is not None:
+        answers.require_outside_of_models(out)
         require_same_model(out, opened.digest)
     row = clinical.read(row_file) if row_file else {}
     given = {name: path for name, path in sources.items() if path is not None}
@@ -165,11 +166,19 @@ def predict_table(
             "Correct the table; nobody was scored",
         )
     rows = table.read(cohort)
+    require_patients(rows)
     answers.require_own(out, opened.digest, [row["patient"] for row in rows])
     found = registry.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
     if found.twins:
         raise UsageError(
-            "E_SAME_IMAGES", "Two patients of the table have identical PET images", "one row each"
+            "E_SAME_IMAGES",
+            f"Patients of the table have identical PET images: {', '.join('='.join(group) for group in found.twins)}",
+            "one row per patient, each with images of their own",
+            "Delete the doubled row, or correct the folder of one of them; nobody was scored",
+        )
+    for group in found.persons:
+        print(
+            f"{' and '.join(group)}: their DICOM headers have one PatientID. One patient counted twice makes a validation look surer"
         )
     if found.shorter:
         raise registry.less_than_before(found.shorter, "if it is meant so, another --out; nobody was scored")

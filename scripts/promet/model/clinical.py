@@ -52,7 +52,7 @@ def values(contract: dict[str, Any], given: Any) -> dict[str, str]:
         cell = "" if value is None else str(value).strip()
         wrong_kind = isinstance(value, bool) or not isinstance(value, (str, int, float, type(None)))
         hint = "" if wrong_kind or not cell else _hint(name, cell)
-        if wrong_kind or hint or (cell and not COLUMNS[name].valid(cell)):
+        if wrong_kind or hint or (cell and not _agreed(known[name], name, cell)):
             what = f"of the kind {type(value).__name__}" if wrong_kind else _shown(cell)
             raise UsageError(
                 "E_CLINICAL_VALUE",
@@ -62,6 +62,15 @@ def values(contract: dict[str, Any], given: Any) -> dict[str, str]:
             )
         cells[name] = cell
     return cells
+
+
+def _agreed(key: dict[str, Any], name: str, cell: str) -> bool:
+    """Is a cell a value of the column, and within what the contract of this model says?"""
+    number = parse(cell)
+    if number is None or not COLUMNS[name].valid(cell):
+        return False
+    low, high = key.get("range") or (number, number)
+    return low <= number <= high and not (key.get("whole") and number % 1)
 
 
 def of_table(contract: dict[str, Any], row: dict[str, str]) -> tuple[dict[str, str | None], list[str]]:

@@ -30,9 +30,11 @@ def line(row: Row, record: Path) -> dict[str, Any]:
     about = Sidecar.read(record)
     answer = read_json(record.with_name(ANSWER)) if about.ok else None
     outcome, faults = _outcome(row)
+    described = {name: row[name] if COLUMNS[name].valid(row[name]) else "" for name in DESCRIPTION}
+    faults += [_left_out(name) for name in DESCRIPTION if row[name] != described[name]]
     found: dict[str, Any] = {
         "patient": row["patient"],
-        **{name: row[name] for name in DESCRIPTION},
+        **described,
         **outcome,
         "status": about.status,
         "code": about.code,
@@ -80,8 +82,12 @@ def _outcome(row: Row) -> tuple[dict[str, float | None], list[str]]:
         valid = COLUMNS[name].valid(row[name])
         found[name] = float(row[name]) if row[name] and valid else None
         if row[name] and not valid:
-            faults.append(f"{name} of the table is left out; expected {COLUMNS[name].expected}.")
+            faults.append(_left_out(name))
     return found, faults
+
+
+def _left_out(name: str) -> str:
+    return f"{name} of the table is left out; expected {COLUMNS[name].expected}."
 
 
 def collect(patients: list[str], folder: Path, cohort: Path, out: Path) -> None:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from promet.core.errors import IntegrityError
 from promet.core.files import read_json
+from promet.fusion.inputs import INPUTS
+from promet.model.contract import keys
 from promet.model.settings import Preprocessing
 
 MULTIMODAL = "multimodal"
@@ -255,10 +257,35 @@ def read(folder: Path, names: dict[str, tuple[str, tuple[int, ...], type[Part]]]
         except ValidationError as error:
             raise misfit(name, error, found["contract"]) from None
     try:
-        Preprocessing.model_validate(found["contract"]["imaging"])
+        imaging = Preprocessing.model_validate(found["contract"]["imaging"])
     except ValidationError as error:
         raise misfit(names["contract"][0], error, found["contract"]) from None
+    if set(names) >= set(FILES):
+        _require_one_model(found, imaging)
     return found
+
+
+def _require_one_model(found: dict[str, Any], imaging: Preprocessing) -> None:
+    """Refuse parts that are each right and not of one model: an input that another part does not know would count for nothing.
+
+    Raises:
+        IntegrityError: E_MODEL_VERSION, an input that this promet does not know; E_MODEL_BROKEN.
+    """
+    agreed, fusion = found["contract"], found["fusion"]
+    fitted = {name for model in fusion["models"].values() for name in model["order"]}
+    for name in sorted(fitted - set(INPUTS)):
+        raise unknown_value(FILES["fusion"][0], f"There is no input of this name: {name[:40]}", agreed)
+    network, main = agreed["network"], set(fusion["models"][MULTIMODAL]["order"])
+    checks = (
+        ("contract", "clinical", set(keys(fitted)) == set(agreed["clinical"])),
+        ("contract", "network", network["shape_zyx"] == list(imaging.crop.shape)),
+        ("contract", "network", network["spacing_zyx_mm"] == list(imaging.crop.spacing_mm)),
+        ("fusion", "log", set(fusion["log"]) <= set(INPUTS)),
+        ("distribution", "inputs", main == set(found["distribution"]["inputs"])),
+    )
+    for part, place, right in checks:
+        if not right:
+            raise broken(FILES[part][0], f"{place}, which does not belong to the other files")
 
 
 def read_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ def registry_folder(out: str | Path) -> Path:
     return Path(out) / "registry"
 
 
+def require_patients(rows: Sized) -> None:
+    """Refuse a table of nobody.
+
+    Raises:
+        UsageError: E_COHORT_EMPTY.
+    """
+    if not rows:
+        raise UsageError("E_COHORT_EMPTY", "The table of new patients holds no patients", remedy="Fill it in")
+
+
 class Predictions:
     """Patients, pins and paths.
 
@@ -28,7 +39,7 @@ class Predictions:
             model, as it was received separately; may be left out).
 
     Raises:
-        UsageError: E_PREDICT_CONFIG, E_MODEL_MISSING, E_INTAKE_NEEDED, those of promet.model.answers.
+        UsageError: E_PREDICT_CONFIG, E_COHORT_EMPTY, E_MODEL_MISSING, E_INTAKE_NEEDED, those of promet.model.answers.
         IntegrityError: E_MODEL_DIGEST, E_CHECKSUMS_*.
     """
 
@@ -42,8 +53,7 @@ class Predictions:
             )
         self.model, self.cohort, self.out = (str(config[name]) for name in ("model", "cohort", "out"))
         self.rows = table.by_patient(self.cohort)
-        self.images = str(registry.images_path(registry_folder(self.out)))
-        self._sources = registry.read(self.images)
+        require_patients(self.rows)
         if not (Path(self.model) / checksums.NAME).is_file():
             raise UsageError(
                 "E_MODEL_MISSING",
@@ -54,6 +64,8 @@ class Predictions:
         self.compared = require_digest(self.model, None if given is None else str(given))
         self.digest = checksums.identity(Path(self.model))
         require_own(self.out, self.digest, self.rows)
+        self.images = str(registry.images_path(registry_folder(self.out)))
+        self._sources = registry.read(self.images)
         unknown = [
             name
             for name, row in self.rows.items()

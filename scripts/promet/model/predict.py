@@ -147,6 +147,8 @@ def _prepare(
     records["crop"] = crop.run(at["crop"], "", settings.crop)
     records["normalise"] = scaling.run(at["normalise"], "", settings.normalise)
     records["measure"] = measure.run(at["measure"], "", settings.measure)
+    if judged and records["measure"].status != QUARANTINED:
+        scale.prostate(records["measure"].values["organ_ml"], model.distribution["image"])
     for record in records.values():
         _require(model, record)
         warnings += record.warnings

@@ -93,6 +93,23 @@ def judge(found: dict[str, float | None], training: dict[str, Any], trusted: boo
     return told + _places(found, training)
 
 
+def prostate(ml: float, training: dict[str, Any]) -> None:
+    """Refuse a prostate of a size that none has: the masks exchanged, another organ, the whole volume marked.
+
+    Raises:
+        DataError: E_PROSTATE_SIZE.
+    """
+    entry = training.get("organ_ml")
+    outside, factor, _ = beyond(ml, entry, REFUSED)
+    if entry and outside and not 1 / LEAST_FACTOR < factor < LEAST_FACTOR:
+        raise DataError(
+            "E_PROSTATE_SIZE",
+            f"The mask of the prostate has {ml:.3g} ml, {factor:.2g} times the mean of the {entry['n']} fitted patients",
+            f"the whole prostate and nothing else; {math.exp(entry['mean']):.2g} ml in the mean, times or divided by {math.exp(entry['sd']):.2g}",
+            "Check that the masks are not exchanged, and that it is that of the prostate",
+        )
+
+
 def _places(found: dict[str, float | None], training: dict[str, Any]) -> list[str]:
     from promet.imaging.around import NEGATIVE
 
