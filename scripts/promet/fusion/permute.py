@@ -33,20 +33,13 @@ from promet.fusion import inputs
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
+from promet.study.auc import auc
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PRODUCT = "permutation.json"
 PART = "test"
-
-
-def auc(label: np.ndarray, score: np.ndarray) -> float:
-    """Share of pairs in which the patient with the outcome scores higher, ties one half."""
-    from scipy.stats import rankdata
-
-    n1 = int((label == 1).sum())
-    return float((rankdata(score)[label == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(label) - n1)))
 
 
 def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: int) -> dict[str, Any]:
