@@ -34,6 +34,7 @@ from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
 from promet.study.auc import auc
+from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ PART = "test"
 def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: int) -> dict[str, Any]:
     """permutation.json from the predictions and the record of the fitted models (naive_bayes.json)."""
     models, log = from_record(record)
-    fitted = table[table["part"].isin(inputs.FIT_PARTS)]
+    fitted = table[table["part"].isin(FIT)]
     part, labels = fitted["part"].to_numpy(), fitted["label"].to_numpy(float)
     tested = table[(table["part"] == PART) & table["label"].notna()]
     truth = tested["label"].to_numpy(float)
@@ -129,7 +130,7 @@ def permute(fuse_dir: Path, out: Path, pin: str, settings: Fusion) -> Sidecar:
 def _within(labels: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Labels permuted within each part, so that every fit sees as many of each class as the true one."""
     result = labels.copy()
-    for name in inputs.FIT_PARTS:
+    for name in FIT:
         mine = part == name
         result[mine] = random.permutation(labels[mine])
     return result
