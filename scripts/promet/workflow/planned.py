@@ -114,8 +114,8 @@ class Tables:
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
         if self.split:
-            found = study_parts.current(entries, rows, freezing.excluded(self.ledger))
-            parts |= found.get(int(self.split), {})
+            dealt = study_parts.current(entries, rows, freezing.excluded(self.ledger))
+            parts |= dealt.get(int(self.split), {})
         for what, planned, found in (
             ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
             ("split ledger", self.dealt, _dealt(rows, entries)),
