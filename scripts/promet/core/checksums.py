@@ -10,6 +10,7 @@ from promet.core.errors import IntegrityError
 from promet.core.files import digest_file, write_text_if_changed
 
 NAME = "SHA256SUMS"
+MISSING, CHANGED, EXTRA = "missing", "changed", "not listed"  # what can be wrong with a file
 _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 
 
@@ -62,7 +63,7 @@ def _outside(name: str) -> bool:
 
 
 def compare(folder: Path, beside: tuple[str, ...] = ()) -> list[tuple[str, str]]:
-    """(name, ``missing`` | ``changed`` | ``not listed``) of each file that is not as recorded.
+    """(name, ``MISSING`` | ``CHANGED`` | ``EXTRA``) of each file that is not as recorded.
 
     Args:
         folder: holds SHA256SUMS.
@@ -73,9 +74,9 @@ def compare(folder: Path, beside: tuple[str, ...] = ()) -> list[tuple[str, str]]
     for name, digest in wanted.items():
         path = folder / name
         if not path.is_file():
-            faults.append((name, "missing"))
+            faults.append((name, MISSING))
         elif digest_file(path) != digest:
-            faults.append((name, "changed"))
+            faults.append((name, CHANGED))
     known = {*wanted, *beside, NAME}
     there = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    return faults + [(name, "not listed") for name in there if name not in known]
+    return faults + [(name, EXTRA) for name in there if name not in known]

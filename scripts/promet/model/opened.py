@@ -114,7 +114,7 @@ def load(folder: Path, digest: str | None = None) -> Bundle:
 
 def what_to_do(faults: list[tuple[str, str]]) -> str:
     """Of faults as ``verify`` gives them."""
-    added = [name for name, what in faults if what == "not listed"]
+    added = [name for name, what in faults if what == checksums.EXTRA]
     if len(added) < len(faults):
         return "Copy the model again"
     if all(map(litter, added)):

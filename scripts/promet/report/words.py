@@ -229,3 +229,18 @@ def analysed(metrics: dict[str, Any] | None, *, seen: bool) -> list[str]:
         for key in (metrics or {}).get("section_order", [])
         if sections[key]["status"] == "ok" and bool(sections[key]["seen"]) == seen
     ]
+
+
+def notes(record: dict[str, Any]) -> list[str]:
+    """Notes of an AUC, of a paired test or of a calibration that its table does not say itself.
+
+    Where patients have no score, the first note counts them; so does the table.
+    """
+    return record["notes"][bool(record["missing"]) :]
+
+
+def notes_of(section: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Notes of a section: those on its AUCs and those on its calibration. The last is on CAPRA, where that scores metastatic disease."""
+    told = section["notes"]
+    own = int(section["outcome"] == "synchronous_metastasis" and "capra" in section["scores"])
+    return told[len(told) - own :], told[: len(told) - own]

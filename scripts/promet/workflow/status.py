@@ -88,11 +88,11 @@ def _damage(path: Path, record: Sidecar) -> str:
     """What is not as it was in the folder of a locked model, whose record names only the list of its checksums; '' = nothing."""
     sums = path.with_name(checksums.NAME)
     try:
-        faults = [(name, what) for name, what in checksums.compare(path.parent) if what != "not listed"]
+        faults = [(name, what) for name, what in checksums.compare(path.parent) if what != checksums.EXTRA]
     except IntegrityError:
         return f"{checksums.NAME} of the locked model is missing or damaged"
     if digest_file(sums) != record.products[checksums.NAME]:
-        faults.insert(0, (checksums.NAME, "changed"))
+        faults.insert(0, (checksums.NAME, checksums.CHANGED))
     return f"{faults[0][0]} of the locked model is {faults[0][1]}" if faults else ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from promet.report.calibrated import benefit, ordered, unusable
 from promet.report.table import Table
 from promet.report.text import DASH, NBSP, fixed, interval, known, level
-from promet.report.words import analysed, title_of
+from promet.report.words import analysed, notes, notes_of, title_of
 
 STAGES = {"before": "as fitted", "after": "recalibrated"}
 
@@ -46,9 +46,7 @@ def calibration(metrics: dict[str, Any], key: str) -> Table | None:
                     fixed(record["ici"], 3),
                 ]
             )
-            told += [
-                (rows[-1][0], note) for note in record["notes"] if not note.endswith("they are left out.")
-            ]
+            told += [(rows[-1][0], note) for note in notes(record)]
     if not rows:
         return None
     head = [
@@ -65,9 +63,7 @@ def calibration(metrics: dict[str, Any], key: str) -> Table | None:
         "expected/observed 1, ICI 0; Brier score: lower is better, scaled: 1 perfect, 0 no better than the share with the outcome. "
         "Brier score and ICI come without interval."
     )
-    return Table(
-        caption, head, rows, [*_joined(told, len(rows)), *(n for n in section["notes"] if "alibration" in n)]
-    )
+    return Table(caption, head, rows, [*_joined(told, len(rows)), *notes_of(section)[1]])
 
 
 def _bounded(record: dict[str, Any]) -> str:
@@ -79,8 +75,8 @@ def _bounded(record: dict[str, Any]) -> str:
 
 def _joined(told: list[tuple[str, str]], rows: int) -> list[str]:
     """Notes, each once; one that holds for some rows only names them."""
-    notes = []
+    found = []
     for note in dict.fromkeys(note for _, note in told):
         whose = list(dict.fromkeys(who for who, other in told if other == note))
-        notes.append(note if len(whose) == rows else f"{'; '.join(whose)}: {note}")
-    return notes
+        found.append(note if len(whose) == rows else f"{'; '.join(whose)}: {note}")
+    return found

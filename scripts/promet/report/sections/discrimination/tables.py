@@ -7,7 +7,7 @@ from typing import Any
 from promet.report import calibrated
 from promet.report.table import Table
 from promet.report.text import NBSP, fixed, interval, level, p_value
-from promet.report.words import UNSEEN, analysed, title_of
+from promet.report.words import UNSEEN, analysed, notes, notes_of, title_of
 
 
 def context(metrics: dict[str, Any] | None) -> dict[str, Any]:
@@ -35,13 +35,13 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
     if not section or section["status"] != "ok":
         return None
     ci = level(metrics["confidence"])
-    rows, notes = [], []
+    rows, told = [], []
     for name in metrics["order"]:
         record = section["scores"].get(name)
         if record is None:
             continue
         if not record["n"]:
-            notes.append(f"{title_of(metrics, name)}: nobody here has it.")
+            told.append(f"{title_of(metrics, name)}: nobody here has it.")
             continue
         rows.append(
             [
@@ -56,11 +56,7 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
                 p_value(record["mann_whitney"]["p_exact"], ""),
             ]
         )
-        notes += [
-            f"{title_of(metrics, name)}: {note}"
-            for note in record["notes"]
-            if not note.endswith("they are left out.")
-        ]
+        told += [f"{title_of(metrics, name)}: {note}" for note in notes(record)]
     head = [
         "Score",
         "n (with/without)",
@@ -79,7 +75,13 @@ def aucs(metrics: dict[str, Any], key: str) -> Table | None:
     )
     caption = f"{section['title']}, n = {section['n']}; patients without a score are left out of its row. p values test against AUC 0.5; the exact one counts every order of the scores, ties included.{seen}"
     quote = [] if section["seen"] else [calibrated.advice(section)]
-    return Table(caption, head, rows, [*section["excluded"], *notes, *filter(None, quote)], compact=True)
+    return Table(
+        caption,
+        head,
+        rows,
+        [*section["excluded"], *told, *notes_of(section)[0], *filter(None, quote)],
+        compact=True,
+    )
 
 
 def _unbroken(bounds: dict[str, Any]) -> str:
@@ -91,7 +93,7 @@ def paired(metrics: dict[str, Any], key: str) -> Table | None:
     section = metrics["sections"].get(key)
     if not section or not section["paired"]:
         return None
-    rows, notes = [], []
+    rows, told = [], []
     for name in metrics["order"]:
         pair = section["paired"].get(name)
         if pair is None or not pair["n"]:
@@ -108,7 +110,7 @@ def paired(metrics: dict[str, Any], key: str) -> Table | None:
                 p_value(pair["p"], ""),
             ]
         )
-        notes += [f"{title}: {note}" for note in pair["notes"] if not note.endswith("they are left out.")]
+        told += [f"{title}: {note}" for note in notes(pair)]
     head = [
         "Against",
         "n with both",
@@ -119,4 +121,4 @@ def paired(metrics: dict[str, Any], key: str) -> Table | None:
         "p, paired DeLong",
     ]
     caption = f"{section['title']}: multimodal score against each other score of the same patients."
-    return Table(caption, head, rows, [*notes, "No correction for the number of tests."])
+    return Table(caption, head, rows, [*told, "No correction for the number of tests."])

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from promet.core.words import count
 from promet.report import style
 from promet.report.words import latecomers
-from promet.study.ledger import DEALT as DEVELOPMENT
-from promet.study.ledger import METACHRONOUS, PROSPECTIVE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +16,8 @@ if TYPE_CHECKING:
 
     from promet.report.read import Split, Study
 
-PARTS = (*DEVELOPMENT, METACHRONOUS, PROSPECTIVE)
+PARTS = ("training", "validation", "test", "metachronous", "prospective")
+DEVELOPMENT = PARTS[:3]
 SECTION = {
     "training": "synchronous_training",
     "validation": "synchronous_validation",

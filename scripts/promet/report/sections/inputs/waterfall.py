@@ -44,13 +44,13 @@ def draw(patient: str, told: dict[str, Any]) -> Markup:
         said.append(f"{name}: {sign}{fixed(step['shap'])}")
     share = 1 / (1 + math.exp(-max(-700.0, min(700.0, end))))
     y = 2 + ROW * len(steps)
-    total = f"log-odds {fixed(end)}, probability {probability(share)}"
+    total, likely = f"log-odds {fixed(end)}", f"probability {probability(share)}"
     lines.append(
         f'<line class="end" x1="{at(end):.1f}" x2="{at(end):.1f}" y1="{y - ROW}" y2="{y + 3}"/>'
-        f'<text x="{LABEL}" y="{y + 14}" text-anchor="end">{total.split(",", maxsplit=1)[0]}</text>'
-        f'<text class="small" x="{LABEL + 6}" y="{y + 14}">base {fixed(base)}; {escape(total.split(", ")[1])}</text>'
+        f'<text x="{LABEL}" y="{y + 14}" text-anchor="end">{total}</text>'
+        f'<text class="small" x="{LABEL + 6}" y="{y + 14}">base {fixed(base)}; {escape(likely)}</text>'
     )
-    alt = escape(f"{patient}: from the base {fixed(base)} to {total}. " + "; ".join(said))
+    alt = escape(f"{patient}: from the base {fixed(base)} to {total}, {likely}. " + "; ".join(said))
     return Markup(
         f'<svg class="waterfall" role="img" aria-label="{alt}" viewBox="0 0 {WIDTH} {tall}" width="{WIDTH}" height="{tall}">'
         + "".join(lines)

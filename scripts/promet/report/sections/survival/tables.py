@@ -62,11 +62,9 @@ def groups(survival: dict[str, Any] | None) -> Table | None:
 
 def median(group: dict[str, Any]) -> str:
     """``21.5 (9.0 to not reached)``: median with the limits there are; one that the band never comes down to is open."""
-    middle, low, high = (
-        fixed(group[key], 1) if known(group[key]) else "not reached"
-        for key in ("median", "median_low", "median_high")
-    )
-    return middle if low == high == "not reached" else f"{middle} ({low} to {high})"
+    values = [group[key] for key in ("median", "median_low", "median_high")]
+    middle, low, high = (fixed(value, 1) if known(value) else "not reached" for value in values)
+    return f"{middle} ({low} to {high})" if any(map(known, values[1:])) else middle
 
 
 def over_time(survival: dict[str, Any] | None) -> Table | None:
