@@ -19,7 +19,7 @@ from promet.config import parse
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
-from promet.study import ledger
+from promet.study import freezing, ledger
 
 
 def said(capsys):
@@ -201,7 +201,9 @@ def test_a_second_freeze_makes_a_study_of_its_own(paper, capsys):
     before = Path("registry/s/ledger.tsv").read_bytes()
     freeze(paper.configfiles, "v2", "second")
     assert Path("registry/s/ledger.tsv").read_bytes() == before
-    assert ledger.freeze_name("registry", "second") == "v2" and ledger.freeze_name("registry", "s") == "v1"
+    assert (
+        freezing.freeze_name("registry", "second") == "v2" and freezing.freeze_name("registry", "s") == "v1"
+    )
     assert "study: second" in said(capsys)
     with pytest.raises(UsageError, match="already"):
         freeze(paper.configfiles, "v3", "second")

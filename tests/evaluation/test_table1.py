@@ -12,6 +12,7 @@ from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 from promet.evaluation import table1
 from promet.evaluation.cli import app
+from promet.study.ledger import Entry, append
 
 
 def cohort(n: int = 60) -> tuple[dict[str, dict[str, str]], pd.DataFrame]:
@@ -88,8 +89,7 @@ def test_men_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
         for p, row in rows.items()
         if row["role"] and p != "P000"
     }
-    lines = [f"{split}\t{p}\t{part}" for split in ("00", "01") for p, part in dealt.items()]
-    ledger.write_text("\n".join(["split\tpatient\tpart", *lines]) + "\n")
+    append(ledger, [Entry(split, p, part, "", "", "") for split in ("00", "01") for p, part in dealt.items()])
     measures["status"] = "ok"
     measures.loc[2, "status"] = "quarantined"
 

@@ -53,7 +53,16 @@ class Study:
                 text = [f"{x:.4g}" for x in numbers]
                 cells = [patient, role, *text[:3], "", *text[3:], label]
                 self.cohort.append(dict(zip(COLUMNS, cells, strict=True)))
-                self.ledger.append({"split": "0", "patient": patient, "part": part, "freeze": "one"})
+                self.ledger.append(
+                    {
+                        "split": "0",
+                        "patient": patient,
+                        "part": part,
+                        "stratum": "",
+                        "freeze": "one",
+                        "date": "",
+                    }
+                )
                 peak = float(np.exp(random.normal(2 + 0.5 * y, 0.5)))
                 measures.append([patient, "ok", f"digest-{patient}", peak])
                 scores.append([patient, f"digest-{patient}", random.normal(2 * y - 1, 1.5)])

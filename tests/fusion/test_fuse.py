@@ -16,7 +16,7 @@ from promet.core.sidecar import Sidecar
 from promet.fusion import fuse, inputs
 from promet.fusion.cli import app
 from promet.fusion.settings import Fusion
-from promet.study import parts
+from promet.study import ledger, parts
 
 
 def run(study, name="study", **settings):
@@ -215,11 +215,11 @@ def test_ledger_is_read_by_split(study) -> None:
     patient = study.of("training")[0]
     study.ledger.append({"split": "1", "patient": patient, "part": "test", "freeze": "one"})
     paths = study.write()
-    assert parts.dealt(paths["ledger"])[0][patient] == "training"
-    assert parts.dealt(paths["ledger"])[1] == {patient: "test"}
+    found = ledger.dealt(ledger.read(paths["ledger"]))
+    assert found[0][patient] == "training" and found[1] == {patient: "test"}
     study.ledger.append({"split": "0", "patient": patient, "part": "test", "freeze": "two"})
     with pytest.raises(IntegrityError, match="two parts"):
-        parts.dealt(study.write()["ledger"])
+        run(study)
 
 
 @pytest.mark.parametrize(
@@ -258,10 +258,10 @@ def test_command_line_is_light() -> None:
 
 
 def test_who_was_quarantined_at_the_freeze_is_prospective(tmp_path) -> None:
-    rows = ["split\tpatient\tpart", "0\tP1\ttraining", "0\tP2\ttraining", ""]
-    (tmp_path / "ledger.tsv").write_text("\n".join(rows))
-    ledger, table = tmp_path / "ledger.tsv", {"P1": {}, "P2": {}}
-    assert parts.current(ledger, table)[0] == {"P1": "training", "P2": "training"}
+    book = tmp_path / "ledger.tsv"
+    ledger.append(book, [ledger.Entry("00", name, "training", "", "", "") for name in ("P1", "P2")])
+    table = {name: {"role": "development", "synchronous_metastasis": "0"} for name in ("P1", "P2")}
+    assert parts.of_study(book, table)[0] == {"P1": "training", "P2": "training"}
     (tmp_path / "freeze.json").write_text('{"name": "v1", "excluded": ["P2"]}')
-    assert parts.current(ledger, table)[0] == {"P1": "training", "P2": "prospective"}
-    assert parts.current(ledger, table, {"P2"})[0]["P2"] == "training"
+    assert parts.of_study(book, table)[0] == {"P1": "training", "P2": "prospective"}
+    assert parts.of_study(book, table, {"P2"})[0]["P2"] == "training"

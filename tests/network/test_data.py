@@ -1,21 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 import promet.network
 from promet.core.errors import IntegrityError, UsageError
-from promet.network.data import Member, auc, fit_digest, load_tensors, read_members, require_both_labels
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("decimals", [0, 1, 12])  # many ties, some, none
-def test_auc_is_scikit_learns(seed: int, decimals: int) -> None:
-    rng = np.random.default_rng(seed)
-    labels = np.r_[0, 1, rng.integers(0, 2, 30)]
-    scores = np.round(rng.normal(size=32) + labels, decimals)
-    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-14)
+from promet.network.data import Member, fit_digest, load_tensors, read_members, require_both_labels
 
 
 def test_fit_digest_sees_every_field_and_no_order() -> None:

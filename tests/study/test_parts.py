@@ -12,9 +12,8 @@ from promet.commands.intake import intake
 from promet.commands.run import run
 from promet.commands.status import status
 from promet.core.errors import UsageError
-from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
-from promet.study import ledger, parts
+from promet.study import freezing, ledger, parts, table
 
 
 @pytest.fixture
@@ -31,15 +30,11 @@ def one_of(part):
 
 def test_who_keeps_a_part():
     full = {"role": "development", "synchronous_metastasis": "0"}
-    assert (
-        parts.holds("training", full)
-        and parts.holds("test", {})
-        and parts.holds("metachronous", {"role": ""})
-    )
+    assert parts.holds("training", full)
     for column in full:
-        assert not parts.holds("validation", {**full, column: " "}) and parts.holds(
-            "prospective", {**full, column: ""}
-        )
+        row = {**full, column: ""}
+        assert not parts.holds("validation", row) and parts.holds("prospective", row)
+        assert parts.holds("metachronous", row)
 
 
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
@@ -88,15 +83,15 @@ def test_who_left_the_fit_parts_before_a_freeze_stays_out_of_its_model(study, go
     freeze(study.configfiles, "v1", "")
     said = capsys.readouterr().out
     assert f"without row, role or label now, so only scored even if these come back: {name}\n" in said
-    assert ledger.excluded("registry", "s") == {name} and study.plan().problems == []
+    assert freezing.excluded(ledger.ledger_path("registry", "s")) == {name} and study.plan().problems == []
     study.rows[name] = row
     study.save()
     study.intake()
-    assert study.plan().problems == [] and ledger.excluded("registry", "s") == {name}
+    assert study.plan().problems == [] and freezing.excluded(ledger.ledger_path("registry", "s")) == {name}
     study.drop(name)
     assert study.plan().problems == []
     with pytest.raises(UsageError) as error:
-        ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+        freezing.waive("registry", "s", name, "why", list(study.rows.values()))
     assert error.value.code == "E_NO_WAIVER"
 
 
@@ -109,7 +104,9 @@ def test_the_new_study_that_the_refusal_offers_trains_without_the_emptied(study,
     study.config["study"] = "next"
     study.save()
     plan = study.plan()
-    assert name not in plan.fit_members("00") and ledger.excluded("registry", "next") == {name}
+    assert name not in plan.fit_members("00") and freezing.excluded(
+        ledger.ledger_path("registry", "next")
+    ) == {name}
 
 
 @pytest.mark.parametrize("column", ["role", "synchronous_metastasis"])
@@ -134,10 +131,10 @@ def as_the_stages_count(split, names, tmp_path):
     from promet.report import read as report
 
     book, cohort = Path("registry/s/ledger.tsv"), Path("cohort.tsv")
-    rows = {row["patient"]: row for row in read_table(cohort)}
+    rows = table.by_patient(cohort)
     measures = pd.DataFrame({"patient": names, "status": "ok", "tensor_digest": "", "suv_peak": 1.0})
     scores = pd.DataFrame(columns=["patient", "tensor_digest", "cnn_score"])
-    fused, _ = inputs.gather(rows.values(), parts.current(book, rows).get(split, {}), scores, measures)
+    fused, _ = inputs.gather(rows.values(), parts.of_study(book, rows).get(split, {}), scores, measures)
     told = report.study(
         Path("results/s"), cohort, book, json.dumps({"study": "s", "split": {"repeats": 2}})
     ).splits[split]
@@ -145,7 +142,7 @@ def as_the_stages_count(split, names, tmp_path):
         dict(zip(fused["patient"], fused["part"], strict=True)),
         {name: told.part(name) for name in names},
     ]
-    first = parts.current(book, rows, set())[0]
+    first = parts.of_study(book, rows, set())[0]
     groups = table1.frame(rows, measures, None, 48.0, first)
     late = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
     fits = [{name for k in range(4) for name in members(f"fit-{k}", 4, cohort, book, 2)}]
@@ -211,7 +208,7 @@ def test_a_withdrawn_patients_row_that_returns_is_refused(study, capsys):
     name = one_of("training")
     row = study.rows[name]
     study.drop(name)
-    ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+    freezing.waive("registry", "s", name, "why", list(study.rows.values()))
     study.intake()
     study.rows[name] = row
     study.save()
@@ -235,7 +232,7 @@ def test_nor_does_the_row_return_for_another_study_of_the_registry(study):
     name = one_of("training")
     row = study.rows[name]
     study.drop(name)
-    ledger.waive("registry", "s", name, "why", list(study.rows.values()))
+    freezing.waive("registry", "s", name, "why", list(study.rows.values()))
     freeze(study.configfiles, "v2", "next")
     study.config["study"] = "next"
     for again in (row | {"patient": "new-name"}, row):

@@ -12,7 +12,7 @@ from promet.commands.intake import intake as command
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.study import ledger, registry, renames, scans
+from promet.study import freezing, ledger, registry, renames, scans
 from promet.study.renamed import first_names
 from promet.workflow import locked
 
@@ -128,7 +128,7 @@ def test_a_frozen_studys_excluded_stay_out(study):
     path.write_text(json.dumps(read_json(path) | {"excluded": ["D3"]}))
     rename(study, D3="x")
     intake(study, D3="x")
-    assert ledger.excluded("registry", "s") == {"x"}
+    assert freezing.excluded(ledger.ledger_path("registry", "s")) == {"x"}
 
 
 def test_every_study_of_the_registry_goes_along(study):
@@ -171,7 +171,7 @@ def test_a_withdrawn_patient_is_not_renamed(study):
     gone = study.plan().fit_members("00")[0]
     row = study.rows[gone]
     study.drop(gone)
-    ledger.waive("registry", "s", gone, "why", list(study.rows.values()))
+    freezing.waive("registry", "s", gone, "why", list(study.rows.values()))
     study.rows["x"] = row | {"patient": "x"}
     study.save()
     with pytest.raises(UsageError, match="withdrawn by a waiver"):

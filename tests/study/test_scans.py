@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 from promet.commands.freeze import freeze
 from promet.commands.intake import intake
 from promet.core.errors import UsageError
-from promet.study import ledger, registry, scans, table
+from promet.study import freezing, ledger, registry, scans, table
 
 SLICES, SIZE = 6, 16
 
@@ -185,7 +185,7 @@ def test_a_waiver_is_no_way_back(study):
     gone = next(e.patient for e in ledger.read("registry/s/ledger.tsv") if e.part == "training")
     seed, row = list(study.rows).index(gone), study.rows[gone]
     study.drop(gone)
-    ledger.waive("registry", "s", gone, "why", table.read("cohort.tsv"))
+    freezing.waive("registry", "s", gone, "why", table.read("cohort.tsv"))
     study.intake()
     series(study.folder / "again", seed, "other")
     study.put("N0", pet="again", role="metachronous", progression="1", months="5")

@@ -16,9 +16,10 @@ from promet.evaluation.settings import Evaluation
 from promet.fusion import inputs
 from promet.network.dataset import dataset
 from promet.report.read import study
+from promet.study.assign import extend
 from promet.study.faults import check
-from promet.study.ledger import append, extend
-from promet.study.parts import current
+from promet.study.ledger import append
+from promet.study.parts import of_study
 from promet.study.table import COLUMNS, SOURCES, by_patient, number
 from promet.workflow.uses import USED, table_uses
 
@@ -114,7 +115,7 @@ def seen(project: Path, table: Path) -> dict[str, object]:
     book.unlink(missing_ok=True)
     book.with_name("ledger.copy.tsv").unlink(missing_ok=True)
     append(book, dealt)
-    parts = current(book, rows)[0]
+    parts = of_study(book, rows)[0]
     dataset(project / "patients", book, table, 0, project / "out/dataset.json", "")
     measures = pd.DataFrame(
         {

@@ -15,7 +15,7 @@ from promet.core.errors import UsageError
 from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
 from promet.study import registry
-from promet.study.ledger import PARTS
+from promet.study.ledger import DEALT as PARTS
 from promet.workflow import reasons as words
 from promet.workflow.run import print_plan
 from promet.workflow.status import inspect, stale_records

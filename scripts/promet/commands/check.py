@@ -13,9 +13,10 @@ from promet.commands.status import NAMED, empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.words import count, say
-from promet.study import ledger, registry, table
+from promet.study import assign, freezing, ledger, registry, table
 from promet.study.faults import Fault
 from promet.study.faults import check as table_faults
+from promet.study.parts import cannot_train, require_roles
 from promet.workflow import locked
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import named
@@ -116,7 +117,7 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
     rows = table.read(config.cohort)
     found: list[UsageError] = []
     try:
-        ledger.require_roles(ledger.read(ledger.ledger_path(config.registry, config.study)), rows)
+        require_roles(ledger.read(ledger.ledger_path(config.registry, config.study)), rows)
         plan = Plan(config, lenient=True)
         found += [problem for problem in plan.problems if problem.code != "E_INTAKE_NEEDED"]
         if not plan.problems and (problem := locked.problem(plan)):
@@ -142,14 +143,14 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
 
 
 def _cannot_train(config: Config, rows: list[table.Row], lost: set[str]) -> str:
-    """``ledger.cannot_train`` after the intake that is to come, without those who will be quarantined."""
+    """``parts.cannot_train`` after the intake that is to come, without those who will be quarantined."""
     split, entries = config.split, ledger.read(ledger.ledger_path(config.registry, config.study))
-    frozen = ledger.freeze_name(config.registry, config.study)
-    added = ledger.extend(
+    frozen = freezing.freeze_name(config.registry, config.study)
+    added = assign.extend(
         entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
     )
-    out = ledger.excluded(config.registry, config.study)
-    return ledger.cannot_train([*entries, *added], rows, out | lost)
+    out = freezing.excluded(ledger.ledger_path(config.registry, config.study))
+    return cannot_train([*entries, *added], rows, out | lost)
 
 
 def same_images(twins: list[list[str]]) -> UsageError:

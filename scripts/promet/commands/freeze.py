@@ -10,10 +10,11 @@ from promet.config import load
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import say, typed
-from promet.study import ledger, table
+from promet.study import assign, freezing, ledger, table
+from promet.study.ledger import FIT
+from promet.study.parts import left_fit
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import named
-from promet.workflow.uses import FIT
 
 
 @alone
@@ -24,8 +25,8 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     if not into:
         plan = Plan(config, lenient=True)
         unused = _quarantined(plan, {man for split in plan.splits for man in plan.fit_members(split)})
-        left = ledger.left_fit(plan.entries, table.read(config.cohort))
-        ledger.close(config.registry, config.study, name, {*unused, *left})
+        left = left_fit(plan.entries, table.read(config.cohort))
+        freezing.close(config.registry, config.study, name, {*unused, *left})
         say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
             say(f"quarantined now, so only scored even if mended later: {named(unused, 8)}")
@@ -33,7 +34,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
             say(f"without row, role or label now, so only scored even if these come back: {named(left, 8)}")
         say("Next: promet run")
         return EXIT_OK
-    if not ledger.freeze_name(config.registry, config.study):
+    if not freezing.freeze_name(config.registry, config.study):
         raise UsageError(
             "E_NOT_FROZEN",
             f"The study {config.study} is still open: new patients are assigned to it anyway",
@@ -43,7 +44,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     if ledger.read(path):
         raise UsageError("E_STUDY_EXISTS", f"There is a study {into} already", "the name of a new study")
     split, rows = config.split, table.read(config.cohort)
-    entries = ledger.next_generation(
+    entries = assign.next_generation(
         ledger.read(ledger.ledger_path(config.registry, config.study)),
         rows,
         split.ratios,
@@ -54,7 +55,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     ledger.append(path, entries)
     fitted = {entry.patient for entry in entries if entry.part in FIT}
     unused = _quarantined(Plan(config, lenient=True), fitted)
-    ledger.close(config.registry, into, name, {*unused, *ledger.left_fit(entries, rows)})
+    freezing.close(config.registry, into, name, {*unused, *left_fit(entries, rows)})
     parts = Counter(entry.part for entry in entries if entry.split == "00")
     say(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
     more = f"{typed('promet run')} -c {into}.yaml"

@@ -14,7 +14,8 @@ from promet.commands.status import empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.words import count, say
-from promet.study import ledger, registry, renames, sources, table
+from promet.study import assign, freezing, ledger, registry, renames, sources, table
+from promet.study.parts import cannot_train
 from promet.workflow import reasons
 from promet.workflow.plan import Plan
 from promet.workflow.status import inspect
@@ -43,13 +44,13 @@ def intake(
         say(f"{count(len(names), 'patient')} renamed: ledger, registry and results go by the new name")
     if ledger.mend(path):
         say("the split ledger had lost rows; they are back from its copy")
-    waived = ledger.withdrawn(config.registry)
-    if back := ledger.come_back(waived, {row["patient"] for row in rows}):
+    waived = freezing.withdrawn(config.registry)
+    if back := freezing.come_back(waived, {row["patient"] for row in rows}):
         raise back
     split = config.split
-    frozen = ledger.freeze_name(config.registry, config.study)
+    frozen = freezing.freeze_name(config.registry, config.study)
     entries = ledger.read(path)
-    added = ledger.extend(
+    added = assign.extend(
         entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
     )
     base = Path(config.cohort).parent
@@ -75,8 +76,8 @@ def intake(
         print(jsonlib.dumps({**asdict(found), "dealt": parts}, indent=2))
     else:
         _print_intake(found, parts, _late(added, frozen), _missing(found.missing, config, rows))
-        if lacking := ledger.cannot_train(
-            [*entries, *added], rows, ledger.excluded(config.registry, config.study)
+        if lacking := cannot_train(
+            [*entries, *added], rows, freezing.excluded(ledger.ledger_path(config.registry, config.study))
         ):
             say(f"warning: {TOO_FEW.format(lacking)}")
         say("Next: promet run" if rows else empty(config.cohort))
@@ -89,7 +90,7 @@ def _assigned(new: list[str], added: list[ledger.Entry], before: list[ledger.Ent
     held = {entry.patient for entry in (*added, *before)}
     parts[ledger.PROSPECTIVE] += sum(name not in held for name in new)
     return {
-        part: parts[part] for part in (*ledger.PARTS, ledger.METACHRONOUS, ledger.PROSPECTIVE) if parts[part]
+        part: parts[part] for part in (*ledger.DEALT, ledger.METACHRONOUS, ledger.PROSPECTIVE) if parts[part]
     }
 
 

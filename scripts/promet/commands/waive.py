@@ -10,7 +10,7 @@ from promet.core import bucket
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.sidecar import Sidecar
 from promet.core.words import say
-from promet.study import ledger, table
+from promet.study import freezing, table
 from promet.workflow.plan import Plan
 
 
@@ -31,9 +31,9 @@ def waive(configfiles: list[Path], patient: str, reason: str) -> int:
             remedy="Train without this patient: promet freeze NAME --into NEWSTUDY",
         )
     if not plan.sealed:
-        ledger.seal(config.registry, config.study, kept)
+        freezing.seal(config.registry, config.study, kept)
     rows = table.read(config.cohort)
-    ledger.waive(config.registry, config.study, patient, reason, rows, _signature(plan, patient))
+    freezing.waive(config.registry, config.study, patient, reason, rows, _signature(plan, patient))
     say(f"study {config.study} keeps its model without {patient}: nothing can train or fit it again")
     say("Next: promet run, then promet prune --yes")
     return EXIT_OK

@@ -143,27 +143,40 @@ def decision_file(path: Path, label: str, probability: list[str]) -> dict[str, A
 
 def capra_file(path: Path) -> list[dict[str, Any]]:
     """CAPRA of each row; columns as in the cohort table, absent columns count as missing."""
-    from promet.evaluation.stats.capra import COLUMNS, capra
+    from promet.evaluation.stats.capra import capra
+
+    names, rows = _staging(path, "CAPRA's columns")
+    return [{"patient": name, **capra(**row)} for name, row in zip(names, rows, strict=True)]
+
+
+def risk_groups_file(path: Path) -> list[dict[str, Any]]:
+    """D'Amico, EAU, NCCN and CAPRA of each row: {row, from 1; patient where the table names them; see ``risk_groups``}."""
+    from promet.evaluation.stats.risk_groups import risk_groups
+
+    names, rows = _staging(path, "columns of a risk group")
+    return [
+        {"row": i, "patient": name, **risk_groups(**row)}
+        for i, (name, row) in enumerate(zip(names, rows, strict=True), 1)
+    ]
+
+
+def _staging(path: Path, what: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Names of the rows (patients, or numbers from 1) and the clinical values of each, as ``capra`` takes them."""
+    from promet.evaluation.stats.capra import COLUMNS
 
     table = tables.read_any(path)
     known = [column for column in COLUMNS if column in table]
     if not known:
         raise UsageError(
-            "E_COLUMN_MISSING", "The table has none of CAPRA's columns", f"columns named {', '.join(COLUMNS)}"
+            "E_COLUMN_MISSING", f"The table has none of {what}", f"columns named {', '.join(COLUMNS)}"
         )
-    given: dict[str, Any] = {c: tables.numbers(table, c) for c in known if c != "clinical_t"}
+    values = {name: tables.numbers(table, name).tolist() for name in known if name != "clinical_t"}
     if "clinical_t" in known:
-        given["clinical_t"] = ["" if x is None else str(x) for x in table["clinical_t"]]
+        values["clinical_t"] = ["" if x is None else str(x) for x in table["clinical_t"]]
     names = (
         [str(x) for x in table["patient"]] if "patient" in table else [str(i + 1) for i in range(len(table))]
     )
-    return [
-        {
-            "patient": name,
-            **capra(**{c: given[c][i] if c == "clinical_t" else float(given[c][i]) for c in known}),
-        }
-        for i, name in enumerate(names)
-    ]
+    return names, [{name: values[name][i] for name in known} for i in range(len(table))]
 
 
 def _natural(name: str) -> tuple[int, float, str]:

@@ -217,6 +217,19 @@ def capra(*, file: Path = FILE, as_json: bool = JSON) -> None:
 
 
 @app.command()
+def risk_groups(*, file: Path = FILE, as_json: bool = JSON) -> None:
+    """Risk groups of every row: D'Amico, EAU, NCCN version 2.2020, and the CAPRA score.
+
+    Columns as for capra. With a missing value a group is given only where every possible value leads to it.
+
+    Example: promet evaluation risk-groups cohort.tsv --json
+    """
+    from promet.evaluation import by_hand, terminal
+
+    terminal.show(by_hand.risk_groups_file(file), as_json, "risk groups")
+
+
+@app.command()
 def table1(
     *,
     cohort: Path = COHORT,

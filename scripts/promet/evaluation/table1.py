@@ -34,8 +34,8 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats.labels import outcome
-from promet.study.parts import DEALT as DEVELOPMENT
-from promet.study.parts import current
+from promet.study.ledger import DEALT as DEVELOPMENT
+from promet.study.parts import of_study
 from promet.study.table import by_patient, number
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def table1(
 def members(ledger: Path, rows: dict[str, dict[str, str]], measures: pd.DataFrame) -> dict[str, str]:
     """Patient -> part of the first split; a quarantined patient is counted in the part in which they were lost."""
     lost = set(measures.loc[measures["status"] == "quarantined", "patient"])
-    found = current(ledger, rows, lost)
+    found = of_study(ledger, rows, lost)
     return found[min(found)] if found else {}
 
 

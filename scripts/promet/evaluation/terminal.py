@@ -22,6 +22,7 @@ def show(found: Any, as_json: bool, kind: str) -> None:
         "horizon": _horizon,
         "survival": _survival,
         "capra": _capra,
+        "risk groups": _risk_groups,
         "calibration": _calibration,
         "decision": _decision,
     }
@@ -254,6 +255,16 @@ def _capra(found: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:
         total = "–" if row["capra"] is None else str(row["capra"])
         table.add_row(row["patient"], total, row["group"] or "–", *points, " ".join(row["notes"]))
     return [table], []
+
+
+def _risk_groups(found: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:
+    table = _table("Risk groups", "patient", "D'Amico", "EAU", "NCCN v2.2020", "CAPRA")
+    for row in found:
+        cells = (
+            "–" if row[key] is None else str(row[key]) for key in ("damico", "eau", "nccn_v2_2020", "capra")
+        )
+        table.add_row(row["patient"], *cells)
+    return [table], [f"{row['patient']}: {note}" for row in found for note in row["notes"]]
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -15,6 +15,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.fusion import inputs
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
+from promet.study.ledger import FIT
 
 SHAP, WATERFALL = "shap.parquet", "waterfall.json"
 
@@ -108,7 +109,7 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         models, log = from_record(record)
         model = models[model_name]
         table = pd.read_parquet(fuse_dir / PREDICTIONS)
-        fitted = table["part"].isin(inputs.FIT_PARTS).to_numpy()
+        fitted = table["part"].isin(FIT).to_numpy()
         if not fitted.any():
             raise UsageError(
                 "E_EXPLAIN_EMPTY", "There are no training or validation patients to compare with"

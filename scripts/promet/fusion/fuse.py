@@ -15,7 +15,8 @@ from promet.core.words import count
 from promet.fusion import inputs
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
-from promet.study.parts import current
+from promet.study.ledger import FIT
+from promet.study.parts import of_study
 from promet.study.renamed import first_names
 from promet.study.table import by_patient
 
@@ -40,7 +41,7 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
     Raises:
         UsageError: a fitted patient without a label, or only one class.
     """
-    seen = table[table["part"].isin(inputs.FIT_PARTS)]
+    seen = table[table["part"].isin(FIT)]
     if seen["label"].isna().any():
         raise UsageError(
             "E_LABEL_MISSING",
@@ -84,7 +85,7 @@ def keep(table: pd.DataFrame, settings: Fusion, locked: Path) -> tuple[dict[str,
             "Put them back, or begin a new study: promet freeze NAME --into NEWSTUDY",
         )
     before = sum(record["fitted_on"].values())
-    gone = before - int(table["part"].isin(inputs.FIT_PARTS).sum())
+    gone = before - int(table["part"].isin(FIT).sum())
     return models, [
         f"{gone} of the {before} patients the model was fitted on can no longer be used, at least one after "
         "withdrawal. The model was kept as it was, by a waiver on record; nothing was fitted again."
@@ -108,9 +109,7 @@ def to_record(
         "schema": 1,
         "split": split,
         "fitted_on": parts,
-        "cnn_score_fitted_on": ["validation"]
-        if settings.cnn_score == "validation"
-        else list(inputs.FIT_PARTS),
+        "cnn_score_fitted_on": ["validation"] if settings.cnn_score == "validation" else list(FIT),
         "log": list(settings.log),
         "models": {name: model.to_dict() for name, model in models.items()},
     }
@@ -149,14 +148,14 @@ def fuse(
         rows = by_patient(cohort)
         table, warnings = inputs.gather(
             rows.values(),
-            current(ledger, rows).get(split, {}),
+            of_study(ledger, rows).get(split, {}),
             pd.read_parquet(scores),
             pd.read_parquet(measures),
             first_names(ledger),
         )
         models, more = keep(table, settings, locked) if locked else fit(table, settings)
         predictions = predict(table, models, settings.log)
-        counts = {part: int((table["part"] == part).sum()) for part in inputs.FIT_PARTS}
+        counts = {part: int((table["part"] == part).sum()) for part in FIT}
         model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS)
         write_json(model_file, read_json(locked) if locked else to_record(models, settings, split, counts))
         with atomic(prediction_file) as temporary:

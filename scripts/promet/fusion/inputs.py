@@ -12,7 +12,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import Input
-from promet.study.parts import PROSPECTIVE
+from promet.study.ledger import PROSPECTIVE
 from promet.study.table import number
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 INPUTS: tuple[str, ...] = Input.__args__
 # Clinical inputs and the column of the cohort table each is read from.
 CLINICAL = ("psa", "grade_group", "positive_cores_percent", "primary_score", "psma_expression")
-FIT_PARTS = ("training", "validation")
 
 
 def gather(
@@ -40,7 +39,7 @@ def gather(
 
     Args:
         cohort: rows of the cohort table (study.table.read).
-        part_of: patient -> part as it counts now (study.parts.current).
+        part_of: patient -> part as it counts now (study.parts.of_study).
         scores: patient, tensor_digest, cnn_score (logit).
         measures: gathered table: patient, status, tensor_digest, suv_peak, ...
         first: name -> name of the assignment, of those who were renamed: the rows are sorted by it.

@@ -33,6 +33,8 @@ from promet.fusion import inputs
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
+from promet.study.auc import auc
+from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,18 +43,10 @@ PRODUCT = "permutation.json"
 PART = "test"
 
 
-def auc(label: np.ndarray, score: np.ndarray) -> float:
-    """Share of pairs in which the patient with the outcome scores higher, ties one half."""
-    from scipy.stats import rankdata
-
-    n1 = int((label == 1).sum())
-    return float((rankdata(score)[label == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(label) - n1)))
-
-
 def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: int) -> dict[str, Any]:
     """permutation.json from the predictions and the record of the fitted models (naive_bayes.json)."""
     models, log = from_record(record)
-    fitted = table[table["part"].isin(inputs.FIT_PARTS)]
+    fitted = table[table["part"].isin(FIT)]
     part, labels = fitted["part"].to_numpy(), fitted["label"].to_numpy(float)
     tested = table[(table["part"] == PART) & table["label"].notna()]
     truth = tested["label"].to_numpy(float)
@@ -136,7 +130,7 @@ def permute(fuse_dir: Path, out: Path, pin: str, settings: Fusion) -> Sidecar:
 def _within(labels: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Labels permuted within each part, so that every fit sees as many of each class as the true one."""
     result = labels.copy()
-    for name in inputs.FIT_PARTS:
+    for name in FIT:
         mine = part == name
         result[mine] = random.permutation(labels[mine])
     return result

@@ -16,12 +16,12 @@ from promet.core.reads import planned
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.study import registry
-from promet.study.parts import current
+from promet.study.ledger import FIT
+from promet.study.parts import of_study
 from promet.study.table import SOURCES, Row, by_patient
 from promet.workflow.buckets import ImagePins, deal, settings, with_tracers
 from promet.workflow.planned import sources
 from promet.workflow.stages import STAGES
-from promet.workflow.uses import FIT
 
 log = logging.getLogger("promet")
 
@@ -135,7 +135,7 @@ def members(bucket: str, number: int, cohort: Path, entries: Path, splits: int) 
     rows = by_patient(cohort)
     fitted = {
         name
-        for split, parts in current(entries, rows).items()
+        for split, parts in of_study(entries, rows).items()
         for name, part in parts.items()
         if split < splits and part in FIT
     }

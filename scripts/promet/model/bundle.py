@@ -34,11 +34,10 @@ from promet.core.stage import Outcome, run_stage
 from promet.model import card, contract, distribution, parts, reference, scale, thresholds
 from promet.model.opened import Bundle
 from promet.model.settings import Bundle as Settings
+from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FIT = ("training", "validation")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Members of the fit set, their tensors, and the area under the ROC curve.
+"""Members of the fit set and their tensors.
 
 Neither pandas nor scikit-learn: a training job starts in the time torch takes.
 """
@@ -145,17 +145,3 @@ def load_tensors(patients: Path, wanted: Iterable[tuple[str, str]]) -> np.ndarra
             )
         tensors.append(tensor)
     return np.stack(tensors)
-
-
-def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve: Mann-Whitney U over n1 n0, ties counted half.
-
-    Args:
-        labels: (n,) of 0 and 1, both present.
-        scores: (n,) any finite numbers.
-    """
-    positive = np.asarray(labels) == 1
-    _, place, ties = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # mean rank of each group of ties
-    n1, n0 = positive.sum(), (~positive).sum()
-    return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))

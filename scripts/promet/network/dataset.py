@@ -14,7 +14,8 @@ from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
 from promet.network.settings import Dataset
-from promet.study import parts
+from promet.study import freezing, parts
+from promet.study import ledger as book
 from promet.study.renamed import first_names
 from promet.study.table import by_patient
 
@@ -68,13 +69,14 @@ def dataset(
 
     def work() -> Outcome:
         rows = by_patient(cohort)
-        dealt = {name: part for name, part in parts.dealt(ledger).get(split, {}).items() if part in PARTS}
-        fit = {
-            name: part for name, part in parts.current(ledger, rows).get(split, {}).items() if part in PARTS
-        }
-        excluded = parts.excluded(ledger) & dealt.keys() & rows.keys()
+        entries, left_out = book.read(ledger), freezing.excluded(ledger)
+        dealt, fit = (
+            {name: part for name, part in found.get(split, {}).items() if part in PARTS}
+            for found in (book.dealt(entries), parts.current(entries, rows, left_out))
+        )
+        excluded = left_out & dealt.keys() & rows.keys()
         emptied = (dealt.keys() & rows.keys()) - fit.keys() - excluded
-        if emptied and ledger.with_name(parts.FREEZE).exists():
+        if emptied and freezing.frozen(ledger):
             raise _emptied(min(emptied))
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], dict.fromkeys(sorted(excluded), "out since the study was frozen")
@@ -136,7 +138,7 @@ def _emptied(patient: str) -> UsageError:
 
 
 def _refuse_losses(bad: set[str], fit: dict[str, str], ledger: Path, settings: Dataset) -> None:
-    if bad and ledger.with_name(parts.FREEZE).exists():
+    if bad and freezing.frozen(ledger):
         raise UsageError(
             "E_FROZEN_MEMBER",
             f"Quarantined: {count(len(bad), 'member')} of the frozen fit set, the first is {min(bad)}",

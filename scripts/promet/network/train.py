@@ -26,7 +26,6 @@ from promet.network.data import (
     TRAINING,
     VALIDATION,
     Member,
-    auc,
     load_tensors,
     read_members,
     require_both_labels,
@@ -35,6 +34,7 @@ from promet.network.data import (
 from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
 from promet.network.score import logits
 from promet.network.settings import Variant
+from promet.study.auc import auc
 
 log = logging.getLogger("promet")
 

@@ -12,7 +12,10 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json
 from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
-from promet.study.parts import FREEZE, PROSPECTIVE, current, dealt, freeze
+from promet.study import freezing
+from promet.study import ledger as book
+from promet.study.ledger import PROSPECTIVE
+from promet.study.parts import of_study
 from promet.study.table import by_patient
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
@@ -99,7 +102,7 @@ class Study:
     pictures: dict[str, dict[str, Path]] = field(
         default_factory=dict
     )  # patient -> name -> product of picture
-    freeze: dict[str, Any] = field(default_factory=dict)  # name, date; empty while the study is open
+    freeze: freezing.Freeze = field(default_factory=freezing.Freeze)  # empty while the study is open
     bundle: dict[str, Any] = field(default_factory=dict)  # values of the locked model's record
     folder: Path = Path()  # of the patients' products
     characteristics: dict[str, Any] | None = None
@@ -204,7 +207,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
     known = by_patient(cohort)
     if not known:
         raise UsageError("E_TABLE_EMPTY", "The cohort table has no patient")
-    numbers = [f"{number:02d}" for number in sorted(dealt(ledger))] or ["00"]
+    numbers = [f"{number:02d}" for number in sorted(book.dealt(book.read(ledger)))] or ["00"]
     if repeats := (values.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
     found = Study(str(values.get("study") or folder.name), values, list(known.values()), [])
@@ -215,9 +218,9 @@ def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
         found.measures = load(product(gathered, found.gather, "patients.parquet"))
         path = product(gathered, found.gather, "exclusions.tsv")
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
-    found.freeze = freeze(ledger.with_name(FREEZE))
+    found.freeze = freezing.read(ledger.with_name(freezing.FILE))
     lost = {row["patient"] for row in found.exclusions if row["status"] == QUARANTINED}
-    parts = current(ledger, known, lost)
+    parts = of_study(ledger, known, lost)
     _whole(found, folder)
     bundled = folder / STAGES["bundle"].record
     if (bundle := _record(bundled)) is not None:

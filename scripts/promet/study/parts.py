@@ -1,4 +1,4 @@
-"""The part that a patient was dealt, as it counts now: one rule for the plan and for every stage.
+"""The part that a patient was dealt, as it counts now: one rule for the plan, every stage and every command.
 
 Whoever was dealt to training, validation or test is only scored while role or label is empty; the ledger keeps the place.
 Whoever could not be fitted on when the study was frozen is only scored from then on, in every split.
@@ -6,96 +6,90 @@ Whoever could not be fitted on when the study was frozen is only scored from the
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-from promet.core.errors import IntegrityError, UsageError
-from promet.core.files import read_json
-from promet.core.rows import read_table
-
-DEALT = ("training", "validation", "test")
-PROSPECTIVE = "prospective"
-FREEZE = "freeze.json"  # beside the ledger, once the study is frozen
+from promet.core.errors import UsageError
+from promet.study import freezing, ledger
+from promet.study.ledger import DEALT, FIT, METACHRONOUS, PROSPECTIVE, Entry
+from promet.study.table import Row
 
 
-def holds(part: str, row: Mapping[str, str]) -> bool:
-    """Are role and label there, without which nobody is in training, validation or test?
-
-    A table without these columns leaves everybody in place.
-    """
-    return part not in DEALT or bool(
-        row.get("role", DEALT[0]).strip() and row.get("synchronous_metastasis", "0").strip()
-    )
-
-
-def now(part: str, row: Mapping[str, str], out: bool = False) -> str:
-    """The part that one of the ledger stands for.
-
-    Args:
-        part: as dealt.
-        row: of the cohort table.
-        out: excluded since the freeze.
-    """
-    return part if holds(part, row) and not out else PROSPECTIVE
-
-
-def freeze(path: str | Path) -> dict[str, Any]:
-    """freeze.json of a study; empty while it is open.
-
-    Raises:
-        UsageError: the file is damaged.
-    """
-    if not Path(path).exists():
-        return {}
-    try:
-        return read_json(path)
-    except ValueError as error:
-        raise UsageError(
-            "E_FREEZE_BROKEN",
-            "The file freeze.json of this study is damaged",
-            "the JSON that promet freeze wrote",
-            f"Delete it and freeze again: rm {path} && promet freeze NAME; then promet waive for each waiver there was",
-        ) from error
-
-
-def excluded(ledger: str | Path) -> set[str]:
-    """Who stays out of a frozen model, since images, row, role or label could not be used at the freeze."""
-    return set(freeze(Path(ledger).with_name(FREEZE)).get("excluded", []))
-
-
-def dealt(ledger: str | Path) -> dict[int, dict[str, str]]:
-    """Split -> patient -> part, as the ledger says; an absent ledger is empty.
-
-    Raises:
-        IntegrityError: a patient is in two parts of a split.
-    """
-    found: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in read_table(ledger) if Path(ledger).exists() else []:
-        of_split = found[int(row["split"])]
-        if of_split.setdefault(row["patient"], row["part"]) != row["part"]:
-            raise IntegrityError(
-                "E_LEDGER_TWICE",
-                f"Patient {row['patient']} is in two parts of split {int(row['split'])}",
-                "one part per patient and split",
-                "Restore the ledger; it is append-only",
-            )
-    return found
+def holds(part: str, row: Row) -> bool:
+    """Are role and label there, without which nobody is in training, validation or test?"""
+    return part not in DEALT or bool(row["role"] and row["synchronous_metastasis"])
 
 
 def current(
-    ledger: str | Path, rows: Mapping[str, Mapping[str, str]], quarantined: Container[str] = ()
+    entries: Iterable[Entry], rows: Mapping[str, Row], out: Container[str]
 ) -> dict[int, dict[str, str]]:
     """Split -> patient -> part as it counts now, of those in the ledger and in the table; nobody else is in any part.
 
     Args:
-        ledger: the study's.
+        entries: of the ledger.
+        rows: patient -> row of the table.
+        out: excluded since the freeze.
+    """
+    return {
+        split: {
+            name: part if holds(part, rows[name]) and name not in out else PROSPECTIVE
+            for name, part in parts.items()
+            if name in rows
+        }
+        for split, parts in ledger.dealt(entries).items()
+    }
+
+
+def of_study(
+    book: str | Path, rows: Mapping[str, Row], quarantined: Iterable[str] = ()
+) -> dict[int, dict[str, str]]:
+    """``current`` of a ledger's file and the freeze beside it.
+
+    Args:
+        book: the ledger; an absent one is empty.
         rows: patient -> row of the table.
         quarantined: whom a table of the cohort counts in the part in which they were lost: no result depends on them.
     """
-    out = {name for name in excluded(ledger) if name not in quarantined}
-    return {
-        split: {name: now(part, rows[name], name in out) for name, part in parts.items() if name in rows}
-        for split, parts in dealt(ledger).items()
-    }
+    return current(ledger.read(book), rows, freezing.excluded(book).difference(quarantined))
+
+
+def left_fit(entries: Iterable[Entry], rows: list[Row]) -> list[str]:
+    """Who was dealt to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
+    known = {row["patient"]: row for row in rows}
+    dealt = {entry.patient: entry.part for entry in entries if entry.part in FIT}
+    return sorted(name for name, part in dealt.items() if name not in known or not holds(part, known[name]))
+
+
+def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = ()) -> str:
+    """Which parts that networks are fitted on lack a label, in words; '' when none does, or nobody is to be trained on.
+
+    The stage ``dataset`` refuses them; it is known before any image is worked on.
+    """
+    known = {row["patient"]: row for row in rows}
+    lacking = []
+    for split, parts in sorted(current(entries, known, excluded).items()):
+        for part in FIT if set(DEALT) & set(parts.values()) else ():
+            found = [known[name]["synchronous_metastasis"] for name in parts if parts[name] == part]
+            if set(found) != {"0", "1"}:
+                with_it, without = found.count("1"), found.count("0")
+                lacking.append(f"split {split:02d}, {part}: {with_it} with and {without} without metastasis")
+    more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    return "; ".join(lacking[:3]) + more
+
+
+def require_roles(entries: list[Entry], rows: list[Row]) -> None:
+    """Refuse a patient who is recorded in one role and now stands in another (it would leak).
+
+    Raises:
+        UsageError: E_ROLE_CHANGED.
+    """
+    roles = {row["patient"]: row["role"] for row in rows}
+    for entry in entries:
+        role = roles.get(entry.patient)
+        if role is not None and (entry.part == METACHRONOUS) != (role == METACHRONOUS):
+            raise UsageError(
+                "E_ROLE_CHANGED",
+                f"Patient {entry.patient} is in the ledger as {entry.part} and in the table as '{role}'",
+                "one role for ever within a study: a change would carry what the model saw into its test",
+                "Put the role back, or begin a new study (key 'study')",
+            )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from promet.core.errors import UsageError
 from promet.core.files import as_json, read_json, write_json, write_text
-from promet.study import ledger, registry, scans
+from promet.study import freezing, ledger, registry, scans
 from promet.study.renamed import FILE, first_names
 from promet.study.sources import source
 from promet.study.table import Row
@@ -110,7 +110,7 @@ def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
         taken = new in known or new in held or (patients / new).exists()
         if taken and new not in renamed:
             raise _other(f"{new} has been registered as another patient")
-        if old in ledger.withdrawn(at.registry):
+        if old in freezing.withdrawn(at.registry):
             raise _other(f"{old} was withdrawn by a waiver")
     base = at.table
     pets = {new: source(base, here[new]["pet"]) for new in renamed.values() if here[new]["pet"]}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Protocol
 
-from promet.study import ledger, registry, table
-from promet.study.parts import now as part_now
+from promet.study import freezing, ledger, parts, registry, table
+from promet.study.ledger import FIT
 from promet.study.renamed import first_names
 from promet.workflow.buckets import with_tracers
-from promet.workflow.uses import FIT
 
 
 class Configuration(Protocol):
@@ -36,16 +35,16 @@ class Cohort:
         self.study, self.cohort, self.results = config["study"], config["cohort"], config["results"]
         self.images = str(registry.images_path(config["registry"]))
         self.ledger = str(ledger.ledger_path(config["registry"], self.study))
-        self.freeze = str(ledger.freeze_path(config["registry"], self.study))
+        self.freeze = str(freezing.freeze_path(config["registry"], self.study))
         self.rows = table.by_patient(self.cohort)
         self.named = frozenset(self.rows)  # everyone in the table
         tracers = {name: row["tracer"] for name, row in self.rows.items()}
         self._images = with_tracers(registry.read(self.images), tracers)
         self.entries = ledger.read(self.ledger)
         self._first = first_names(self.ledger)
-        self.frozen = ledger.freeze_name(config["registry"], self.study)
-        self.waived = ledger.waivers(config["registry"], self.study)
-        self.excluded = ledger.excluded(config["registry"], self.study)
+        self.frozen = freezing.freeze_name(config["registry"], self.study)
+        self.waived = freezing.waivers(config["registry"], self.study)
+        self.excluded = freezing.excluded(self.ledger)
 
     def leave_out_unknown(self) -> None:
         """Go on without the patients who are not in the registry."""
@@ -64,12 +63,8 @@ class Cohort:
 
     @cached_property
     def _parts(self) -> dict[str, dict[str, str]]:
-        parts: dict[str, dict[str, str]] = {split: {} for split in self.splits}
-        for entry in self.entries:
-            if entry.split in parts and entry.patient in self.rows:
-                row, out = self.rows[entry.patient], entry.patient in self.excluded
-                parts[entry.split][entry.patient] = part_now(entry.part, row, out)
-        return parts
+        found = parts.current(self.entries, self.rows, self.excluded)
+        return {split: found.get(int(split), {}) for split in self.splits}
 
     def part(self, split: str, patient: str) -> str:
         """Part of a patient in a split; who is not in the ledger is prospective."""
@@ -79,6 +74,11 @@ class Cohort:
         """Patients of the training and validation parts, sorted by the names under which they were assigned."""
         found = (name for name, part in self._parts[split].items() if part in FIT)
         return sorted(found, key=lambda name: self._first.get(name, name))
+
+    @cached_property
+    def left_fit(self) -> set[str]:
+        """Whom the study is fitted on and who has no row, role or label any more."""
+        return set(parts.left_fit(self.entries, list(self.rows.values()))) - self.excluded
 
     @property
     def sealed(self) -> bool:

@@ -18,7 +18,7 @@ from promet.core.errors import IntegrityError
 from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
-from promet.study import ledger
+from promet.study import freezing
 from promet.workflow import buckets
 from promet.workflow.buckets import ORGANS
 from promet.workflow.cohort import Cohort, Configuration
@@ -128,7 +128,7 @@ class Plan(Cohort):
 
     def locked(self, split: str) -> list[str]:
         """Options that keep a sealed study's fusion as it was fitted; none otherwise."""
-        folder = ledger.sealed_path(self.config["registry"], self.study)
+        folder = freezing.sealed_path(self.config["registry"], self.study)
         return ["--locked", str(folder / f"split-{split}.json")] if self.sealed else []
 
     # Where ------------------------------------------------------------------------------------------------

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 from promet.core import reads
 from promet.core.errors import IntegrityError
 from promet.core.pin import pin as digest_of
-from promet.study import ledger, registry, table
-from promet.study.parts import excluded
-from promet.study.parts import now as part_now
+from promet.study import freezing, ledger, registry, table
+from promet.study import parts as study_parts
 from promet.study.sources import source as located
 from promet.study.table import Row
 from promet.workflow.buckets import ImagePins
@@ -114,10 +113,9 @@ class Tables:
         rows = table.by_patient(self.table)
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
-        here = [entry for entry in entries if entry.split == self.split and entry.patient in rows]
-        if parts:
-            out = excluded(self.ledger)
-            parts |= {e.patient: part_now(e.part, rows[e.patient], e.patient in out) for e in here}
+        if self.split:
+            dealt = study_parts.current(entries, rows, freezing.excluded(self.ledger))
+            parts |= dealt.get(int(self.split), {})
         for what, planned, found in (
             ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
             ("split ledger", self.dealt, _dealt(rows, entries)),

@@ -6,17 +6,15 @@ from collections.abc import Iterator
 
 from promet.core.errors import UsageError
 from promet.core.words import count
-from promet.study import ledger
-from promet.study.parts import holds
+from promet.study import freezing
 from promet.workflow.cohort import Cohort
-from promet.workflow.uses import FIT
 
 
 def problems(cohort: Cohort) -> Iterator[UsageError]:
     """Each of them, the worst first."""
-    withdrawn = ledger.withdrawn(cohort.config["registry"])
+    withdrawn = freezing.withdrawn(cohort.config["registry"])
     for found in (
-        ledger.come_back(withdrawn, cohort.rows),
+        freezing.come_back(withdrawn, cohort.rows),
         _intake_needed(cohort),
         _withdrawn(cohort),
         _emptied(cohort),
@@ -38,8 +36,7 @@ def _intake_needed(cohort: Cohort) -> UsageError | None:
 
 def _withdrawn(cohort: Cohort) -> UsageError | None:
     """A frozen study cannot lose a fitted patient in silence: it would be another model."""
-    fitted = {entry.patient for entry in cohort.entries if entry.part in FIT}
-    gone = sorted(fitted - set(cohort.rows) - set(cohort.waived) - cohort.excluded)
+    gone = sorted(cohort.left_fit - set(cohort.rows) - set(cohort.waived))
     if not (cohort.frozen and gone):
         return None
     return UsageError(
@@ -54,14 +51,7 @@ def _withdrawn(cohort: Cohort) -> UsageError | None:
 
 def _emptied(cohort: Cohort) -> UsageError | None:
     """Nor can one of them lose role or label: that patient would be only scored, and the model another one."""
-    emptied = sorted(
-        {
-            entry.patient
-            for entry in cohort.entries
-            if entry.part in FIT and entry.patient not in cohort.excluded and entry.patient in cohort.rows
-            if not holds(entry.part, cohort.rows[entry.patient])
-        }
-    )
+    emptied = sorted(cohort.left_fit & set(cohort.rows))
     if not (cohort.frozen and emptied):
         return None
     column = "synchronous_metastasis" if cohort.rows[emptied[0]]["role"] else "role"

@@ -17,6 +17,7 @@ from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, Interrupte
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
 from promet.study import ledger
+from promet.study.parts import require_roles
 from promet.workflow import choices, forecast, guard, locked, obstacles, times
 from promet.workflow import reasons as words
 from promet.workflow.cohort import Configuration
@@ -125,7 +126,7 @@ def _plan(config: Configuration, snakemake: Snakemake) -> Plan:
             f"The table {plan.cohort} holds no patients",
             remedy="Fill it in, or name your configuration with -c",
         )
-    ledger.require_roles(ledger.read(plan.ledger), list(plan.rows.values()))
+    require_roles(ledger.read(plan.ledger), list(plan.rows.values()))
     if problem := obstacles.nobody_to_train(plan):
         raise problem
     if plan.sealed:

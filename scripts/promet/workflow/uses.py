@@ -8,10 +8,9 @@ from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.pin import pin
+from promet.study.ledger import FIT
 from promet.workflow import buckets
 from promet.workflow.stages import STAGES
-
-FIT = ("training", "validation")
 
 
 def table_uses(

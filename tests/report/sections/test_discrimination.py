@@ -1,12 +1,10 @@
-"""The band of the ROC curve against a bootstrap of the raw scores; the AUC after the fact against scikit-learn."""
+"""The band of the ROC curve against a bootstrap of the raw scores."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from promet.report.sections.discrimination.bands import GRID, sensitivity
-from promet.report.sections.selection.figures import auc
 
 
 def curve(label, score):
@@ -33,10 +31,3 @@ def test_band_is_that_of_resampled_men(digits):
 def test_band_of_a_perfect_score_has_no_width():
     low, high = sensitivity({"fpr": [0, 0, 1], "tpr": [0, 1, 1]}, 10, 13, 0.95)
     assert (low == 1).all() and (high == 1).all()
-
-
-def test_auc_after_the_fact():
-    random = np.random.default_rng(0)
-    label, score = pd.Series(random.integers(0, 2, 40)), pd.Series(random.normal(0, 1, 40).round(1))
-    assert auc(label, score) == pytest.approx(roc_auc_score(label, score), abs=1e-12)
-    assert auc(label * 0, score) is None

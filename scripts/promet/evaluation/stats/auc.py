@@ -1,4 +1,4 @@
-"""The area under the ROC curve: DeLong, Mann-Whitney, bootstrap, Hanley-McNeil, Youden, paired comparison.
+"""What is told with an area under the ROC curve: DeLong, Mann-Whitney, bootstrap, Hanley-McNeil, Youden, paired comparison.
 
 Every function takes plain arrays: ``label`` (n,), 1 = outcome, 0 = none; ``score`` (n,), higher = more
 likely. Where a quantity cannot be given it is ``None`` and a sentence in ``notes`` says why.
@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from promet.core.words import count
+from promet.study.auc import auc, mann_whitney_u
 
 EXACT_WORK = 500_000_000  # sums of counts that an exact Mann-Whitney p may take: half a second, 100 MB
 FEW = 10  # patients of a class below which the normal approximation is called rough
@@ -149,18 +150,6 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
         "p": _two_sided(z),
     }
     return result
-
-
-def auc(label: np.ndarray, score: np.ndarray) -> float:
-    """P(score of a positive > score of a negative) + half P(equal), from midranks."""
-    n1, n0 = int((label == 1).sum()), int((label == 0).sum())
-    return mann_whitney_u(label, score) / (n1 * n0)
-
-
-def mann_whitney_u(label: np.ndarray, score: np.ndarray) -> float:
-    """U of the positives: pairs in which the positive scores higher, ties one half."""
-    n1 = int((label == 1).sum())
-    return float(stats.rankdata(score)[label == 1].sum() - n1 * (n1 + 1) / 2)
 
 
 def delong_covariance(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

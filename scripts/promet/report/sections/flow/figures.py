@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from promet.core.words import count
 from promet.report import style
 from promet.report.words import latecomers
+from promet.study.ledger import DEALT as DEVELOPMENT
+from promet.study.ledger import METACHRONOUS, PROSPECTIVE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 
     from promet.report.read import Split, Study
 
-PARTS = ("training", "validation", "test", "metachronous", "prospective")
-DEVELOPMENT = PARTS[:3]
+PARTS = (*DEVELOPMENT, METACHRONOUS, PROSPECTIVE)
 SECTION = {
     "training": "synchronous_training",
     "validation": "synchronous_validation",

@@ -14,12 +14,12 @@ import numpy as np
 from promet.core.words import count
 from promet.report.text import fixed, short
 from promet.report.words import heading
+from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
     from promet.report.read import Split
 
 UNITS = {"cnn_score": "logit", "psa": "ng/ml", "positive_cores_percent": "%", "suv_peak": "SUV"}
-FIT = ("training", "validation")
 SEEN = 0.005  # log-odds that two decimals can show
 
 

@@ -15,21 +15,13 @@ from matplotlib.figure import Figure
 from promet.report import style
 from promet.report.sections.training.figures import run
 from promet.report.text import fixed, known
+from promet.study.auc import auc
 
 if TYPE_CHECKING:
     from promet.report.read import Split
 
 RULES = {"best": "best run", "ensemble_top_k": "mean of the best", "ensemble_mean": "mean of all runs"}
 WIDTH = 0.0125  # of a pile of dots
-
-
-def auc(label: pd.Series, score: pd.Series) -> float | None:
-    """AUC, ties one half; ``None`` without both classes."""
-    ones = label == 1
-    n1, n0 = int(ones.sum()), int((~ones).sum())
-    if not n1 or not n0:
-        return None
-    return float((score.rank()[ones].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
 def areas(split: Split) -> tuple[pd.DataFrame, pd.DataFrame, int, int] | None:
@@ -53,15 +45,11 @@ def areas(split: Split) -> tuple[pd.DataFrame, pd.DataFrame, int, int] | None:
 
 def _areas(long: pd.DataFrame, by: list[str], labels: pd.Series) -> pd.DataFrame:
     mine = long[long["patient"].isin(labels.index)]
-    rows = [
-        {
-            **dict(zip(by, key, strict=True)),
-            "test_auc": auc(
-                labels.loc[group["patient"]].reset_index(drop=True), group["logit"].reset_index(drop=True)
-            ),
-        }
-        for key, group in mine.groupby(by, sort=False)
-    ]
+    rows = []
+    for key, group in mine.groupby(by, sort=False):
+        of = labels.loc[group["patient"]]
+        area = auc(of, group["logit"]) if of.nunique() == 2 else None
+        rows.append({**dict(zip(by, key, strict=True)), "test_auc": area})
     return pd.DataFrame(rows, columns=[*by, "test_auc"])
 
 
