@@ -229,6 +229,87 @@ def risk_groups(*, file: Path = FILE, as_json: bool = JSON) -> None:
     terminal.show(by_hand.risk_groups_file(file), as_json, "risk groups")
 
 
+size = typer.Typer(
+    no_args_is_help=True,
+    help="How many patients a prediction model needs to be developed or validated (Riley 2020, 2021).",
+)
+app.add_typer(size, name="sample-size")
+PARAMETERS = typer.Option(..., help="of the regression: one per input, more for curves and categories")
+PREVALENCE = typer.Option(..., help="share with the outcome")
+R2 = typer.Option(None, help="Cox-Snell R² that is expected")
+
+
+@size.command()
+def development(
+    *,
+    parameters: int = PARAMETERS,
+    prevalence: float = PREVALENCE,
+    r2: float | None = R2,
+    c: float | None = typer.Option(None, help="AUC that is expected, in place of R²"),
+    as_json: bool = JSON,
+) -> None:
+    """Patients to develop a model of a binary outcome.
+
+    Example: promet evaluation sample-size development --parameters 7 --prevalence 0.48 --c 0.82
+    """
+    from promet.evaluation import terminal
+    from promet.evaluation.stats import sample_size
+
+    terminal.show(sample_size.development(parameters, prevalence, r2, c), as_json, "sample size")
+
+
+@size.command("survival")
+def size_survival(
+    *,
+    parameters: int = PARAMETERS,
+    rate: float = typer.Option(..., help="events per patient and unit of time"),
+    followup: float = typer.Option(..., help="mean follow-up"),
+    timepoint: float = typer.Option(..., help="time at which the risk is told"),
+    r2: float | None = R2,
+    as_json: bool = JSON,
+) -> None:
+    """Patients to develop a model of the time to an event.
+
+    Example: promet evaluation sample-size survival --parameters 25 --rate 0.065 --followup 2.07 --timepoint 2 --r2 0.051
+    """
+    from promet.evaluation import terminal
+    from promet.evaluation.stats import sample_size
+
+    terminal.show(sample_size.survival(parameters, rate, followup, timepoint, r2), as_json, "sample size")
+
+
+@size.command()
+def validation(
+    *,
+    prevalence: float = PREVALENCE,
+    c: float = typer.Option(..., help="AUC that is expected"),
+    lp_mean: float | None = typer.Option(
+        None, help="mean of the log-odds; without it that of a score with this C"
+    ),
+    lp_sd: float | None = typer.Option(None, help="standard deviation of the log-odds"),
+    oe_width: float = typer.Option(0.2, help="width of the interval of observed / expected"),
+    oe_se: float | None = typer.Option(None, help="standard error of its logarithm, in place of the width"),
+    slope_width: float = typer.Option(0.2, help="width of the interval of the slope"),
+    c_width: float = typer.Option(0.1, help="width of the interval of C"),
+    sensitivity: float | None = typer.Option(None, help="at the threshold, for net benefit"),
+    specificity: float | None = typer.Option(None, help="at the threshold"),
+    threshold: float | None = typer.Option(None, help="probability from which one acts"),
+    as_json: bool = JSON,
+) -> None:
+    """Patients to validate a model of a binary outcome.
+
+    Example: promet evaluation sample-size validation --prevalence 0.48 --c 0.82 --lp-mean -0.1 --lp-sd 1.3
+    """
+    from promet.evaluation import terminal
+    from promet.evaluation.stats import sample_size
+
+    widths = (oe_width, slope_width, c_width)
+    found = sample_size.validation(
+        prevalence, c, lp_mean, lp_sd, *widths, sensitivity, specificity, threshold, oe_se
+    )
+    terminal.show(found, as_json, "sample size")
+
+
 @app.command()
 def table1(
     *,

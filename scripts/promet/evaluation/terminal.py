@@ -23,6 +23,7 @@ def show(found: Any, as_json: bool, kind: str) -> None:
         "survival": _survival,
         "capra": _capra,
         "risk groups": _risk_groups,
+        "sample size": _sample_size,
         "calibration": _calibration,
         "decision": _decision,
     }
@@ -265,6 +266,29 @@ def _risk_groups(found: list[dict[str, Any]]) -> tuple[list[Table], list[str]]:
         )
         table.add_row(row["patient"], *cells)
     return [table], [f"{row['patient']}: {note}" for row in found for note in row["notes"]]
+
+
+CRITERIA = {
+    "shrinkage": "coefficients shrink by a tenth at most",
+    "optimism": "R² is optimistic by 0.05 at most",
+    "risk": "the overall risk is known",
+    "oe": "observed / expected",
+    "slope": "calibration slope",
+    "c": "C",
+    "net_benefit": "net benefit",
+}
+
+
+def _sample_size(found: dict[str, Any]) -> tuple[list[Table], list[str]]:
+    table = _table("Patients needed", "so that", "patients")
+    for criterion, n in found["n"].items():
+        table.add_row(CRITERIA[criterion], "–" if n is None else str(n))
+    table.add_row("all of them", str(found["final"]))
+    table.add_row("with the outcome among these", str(found["events"]))
+    notes = [
+        "For a regression with so many parameters; for a network there is no formula, and this is a lower bound."
+    ]
+    return [table], notes if "epp" in found else []
 
 
 def _table(title: str, *columns: str) -> Table:
