@@ -13,7 +13,7 @@ from promet.core.reads import planned
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
-from promet.study import registry
+from promet.study import news, registry
 from promet.study.table import SOURCES
 from promet.workflow.buckets import ImagePins, deal, with_tracers
 from promet.workflow.planned import sources
@@ -50,7 +50,7 @@ def cohort(tmp_path_factory):
         volume(root / f"{name}/prostate.nii.gz", organ)
         sources = {"pet": f"{name}/pet.nii.gz", "prostate": f"{name}/prostate.nii.gz"}
         rows.append({"patient": name, "ct": "", "lesions": "", **sources})
-    registry.intake(rows, root, root / "registry")
+    news.intake(rows, root, root / "registry")
     table = "\n".join(
         f"{row['patient']}\t{row['pet']}\t{TRACERS.get(row['patient'], '')}\t{i % 2}"
         for i, row in enumerate(rows)

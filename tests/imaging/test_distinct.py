@@ -10,7 +10,7 @@ from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging import convert, geometry, segment
 from promet.imaging.settings import Segment
-from promet.study import registry
+from promet.study import news, registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_in_the_pipeline_the_patient_is_quarantined(tmp_path):
     for name, image in (("pet", pet), ("prostate", organ), ("lesions", organ)):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
     row = {"patient": "A", "ct": "", **{n: f"{n}.nii.gz" for n in ("pet", "prostate", "lesions")}}
-    registry.intake([row], tmp_path, tmp_path / "registry")
+    news.intake([row], tmp_path, tmp_path / "registry")
     images = registry.images_path(tmp_path / "registry")
     convert.convert("A", images, tmp_path / "A/convert.json", "")
     segment.run("A", images, tmp_path / "A/segment.json", "", Segment())

@@ -14,7 +14,7 @@ from promet.imaging.dicom import tracers
 from promet.imaging.dicom.files import Header
 from promet.imaging.settings import Imaging
 from promet.phantom import reference
-from promet.study import registry
+from promet.study import news, registry
 
 # Names as vendors, agencies and DICOM (CID 4021) write them.
 SPELLED = {
@@ -142,7 +142,7 @@ def images(tmp_path):
         "ct": "",
         **{name: str(path.relative_to(tmp_path)) for name, path in paths.items()},
     }
-    registry.intake([row], tmp_path, tmp_path / "registry")
+    news.intake([row], tmp_path, tmp_path / "registry")
 
     def table(tracer):
         cells = {**row, "tracer": tracer}

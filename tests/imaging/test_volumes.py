@@ -13,7 +13,8 @@ from promet.core.errors import DataError
 from promet.imaging import geometry
 from promet.imaging.convert import convert_source
 from promet.imaging.masks.read import read_mask
-from promet.study import registry
+from promet.study import looks
+from promet.study.sources import list_files
 
 PET = grid((4.0, 4.0, 3.0), (30, 31, 32), (5.0, -7.0, 40.0))
 ORGAN = np.zeros((32, 31, 30), np.uint8)
@@ -309,12 +310,12 @@ def test_voxels_beside_their_header(tmp_path, name):
     """They belong to the source: a changed voxel is a changed digest; a file elsewhere is none of it."""
     header = write(tmp_path / name)
     voxels = data_file(header)
-    assert voxels == tmp_path / "m.raw" and registry.list_files(header) == [header, voxels]
-    before = registry._digest(str(header)), registry._look(str(header)).fingerprint
+    assert voxels == tmp_path / "m.raw" and list_files(header) == [header, voxels]
+    before = looks.digest(str(header)), looks.look(str(header)).fingerprint
     raw = bytearray(voxels.read_bytes())
     raw[500] = 1
     voxels.write_bytes(raw + b"")
-    assert registry._digest(str(header)) != before[0]
+    assert looks.digest(str(header)) != before[0]
     text = header.read_bytes()
     for other in (b"../m.raw", b"/etc/passwd", b"LIST", b"m%02d.raw 1 3 1"):
         header.write_bytes(text.replace(b"m.raw", other))

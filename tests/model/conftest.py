@@ -81,7 +81,7 @@ def study(tmp_path_factory) -> Study:
     from promet.network.score import score
     from promet.network.select import select
     from promet.phantom.cohort import write_cohort
-    from promet.study import registry, table
+    from promet.study import news, registry, table
 
     folder = tmp_path_factory.mktemp("a study with spaces")
     write_cohort(
@@ -95,7 +95,7 @@ def study(tmp_path_factory) -> Study:
     )
     cohort, patients, settings = folder / "cohort.tsv", folder / "results/patients", Imaging()
     rows = table.read(cohort)
-    registry.intake(rows, folder, folder / "registry")
+    news.intake(rows, folder, folder / "registry")
     images = registry.images_path(folder / "registry")
     names = [row["patient"] for row in rows]
     for name in names:

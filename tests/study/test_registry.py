@@ -11,8 +11,9 @@ import pytest
 from promet.core import reads
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.core.stage import Outcome, run_stage
-from promet.study import registry
-from promet.study.registry import MISSING, images_path, intake, read, sources
+from promet.study import looks, news, registry
+from promet.study.news import intake
+from promet.study.registry import MISSING, images_path, read, sources
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_what_became_shorter_is_asked_about(cohort, deep, source, size, harm):
     harm()
     found = cohort(deep=deep)
     assert found.shorter[0][:2] == ("A", source)
-    said = str(registry.less_than_before(found.shorter, "or not"))
+    said = str(news.less_than_before(found.shorter, "or not"))
     assert f"The {source} source of A holds {size} bytes were registered" in said
     assert {path: path.read_bytes() for path in Path("registry").iterdir()} == kept
     cohort.accepts = [one.patient for one in found.shorter]
@@ -247,7 +248,7 @@ def test_an_error_of_the_disk_is_no_fault_of_the_patient(cohort, tmp_path, monke
             raise OSError(number, os.strerror(number))
 
         with monkeypatch.context() as patch, reads.planned(registry.Registered(rows)):
-            patch.setattr(registry, "digest_file", fail)
+            patch.setattr(looks, "digest_file", fail)
             with pytest.raises(IntegrityError) as error:
                 run_stage("convert", tmp_path / "out.json", "p", Outcome)
         assert error.value.code == "E_SOURCE_GONE"

@@ -14,7 +14,7 @@ from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
-from promet.study import registry
+from promet.study import looks, news
 from promet.study.ledger import DEALT as PARTS
 from promet.workflow import reasons as words
 from promet.workflow.run import print_plan
@@ -240,7 +240,7 @@ def test_a_cured_folder_is_noticed_before_an_intake(paper, monkeypatch):
     assert said.splitlines()[-1] == "Next: promet intake -c config.yaml, then promet run -c config.yaml"
     looked = []
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "_look", lambda path: looked.append(path) or registry.Look())
+        patch.setattr(news, "look_at", lambda path: looked.append(path) or looks.Look())
         status(paper)
     assert {Path(path).parts[0] for path in looked} == {"D1", "D2"}
     paper.intake()

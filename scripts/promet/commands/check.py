@@ -13,7 +13,7 @@ from promet.commands.status import NAMED, empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.words import count, say
-from promet.study import assign, freezing, ledger, registry, table
+from promet.study import assign, freezing, ledger, news, table
 from promet.study.faults import Fault
 from promet.study.faults import check as table_faults
 from promet.study.parts import cannot_train, require_roles
@@ -94,7 +94,7 @@ def _away(config: Config, faults: list[Fault]) -> set[tuple[str, str]]:
     """(patient, column) of registered sources that are not there now."""
     if not any(fault.severity == "quarantine" for fault in faults):
         return set()
-    return registry.away(table.read(config.cohort), Path(config.cohort).parent, config.registry)
+    return news.away(table.read(config.cohort), Path(config.cohort).parent, config.registry)
 
 
 def _only_away(fault: Fault) -> Fault:
@@ -132,7 +132,7 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
                     "Bring them back; or train without: promet freeze NAME --into NEWSTUDY",
                 )
             )
-        if with_images and (twins := registry.twins(rows, Path(config.cohort).parent, config.registry)):
+        if with_images and (twins := news.twins(rows, Path(config.cohort).parent, config.registry)):
             found.append(same_images(twins))
     except UsageError as error:
         found.append(error)

@@ -14,7 +14,7 @@ from promet.commands.status import empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.words import count, say
-from promet.study import assign, freezing, ledger, registry, renames, sources, table
+from promet.study import assign, freezing, ledger, news, renames, sources, table
 from promet.study.parts import cannot_train
 from promet.workflow import reasons
 from promet.workflow.plan import Plan
@@ -54,7 +54,7 @@ def intake(
         entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
     )
     base = Path(config.cohort).parent
-    found = registry.intake(rows, base, config.registry, deep, exchanged=exchanged, shorter=shorter)
+    found = news.intake(rows, base, config.registry, deep, exchanged=exchanged, shorter=shorter)
     if found.twins:
         raise same_images(found.twins)
     if found.returned:
@@ -65,7 +65,7 @@ def intake(
         options = " ".join(
             f"--shorter {name}" for name in dict.fromkeys(one.patient for one in found.shorter)
         )
-        raise registry.less_than_before(
+        raise news.less_than_before(
             found.shorter, f"if it is meant so: promet intake {options}; nothing was registered"
         )
     ledger.append(path, added)
@@ -120,7 +120,7 @@ def _one_person(group: list[str]) -> str:
     )
 
 
-def _print_intake(found: registry.Intake, parts: dict[str, int], late: int, missing: list[str]) -> None:
+def _print_intake(found: news.Intake, parts: dict[str, int], late: int, missing: list[str]) -> None:
     def names(patients: list[str]) -> str:
         return ", ".join(patients[:8]) + (f" and {len(patients) - 8} more" if len(patients) > 8 else "")
 

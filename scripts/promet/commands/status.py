@@ -13,7 +13,7 @@ from promet.config import load
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count, say
-from promet.study import registry
+from promet.study import news
 from promet.workflow import forecast, lock, locked, obstacles
 from promet.workflow.job import Job
 from promet.workflow.plan import Plan
@@ -113,7 +113,7 @@ def _touched(plan: Plan, jobs: list[Job]) -> list[str]:
     """Quarantined patients whose files changed since the last intake; of very many the first ones are looked at."""
     names = sorted({job.at["patient"] for job in jobs if job.status == QUARANTINED and "patient" in job.at})
     rows = [plan.rows[name] for name in names[:LOOKED] if name in plan.rows]
-    return registry.touched(rows, Path(plan.cohort).parent, plan.config["registry"])
+    return news.touched(rows, Path(plan.cohort).parent, plan.config["registry"])
 
 
 def patient_lines(plan: Plan, jobs: list[Job], patient: str) -> Iterator[str]:

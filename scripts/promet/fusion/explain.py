@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -58,9 +58,17 @@ def shapley(
     return np.asarray(explained.values, float), float(np.mean(log_odds(codes[:n])))
 
 
-def ranking(long: pd.DataFrame, names: list[str]) -> list[dict[str, object]]:
+class Ranked(TypedDict):
+    """An input, its mean |SHAP| (None where no patient has it) and in how many patients it is known."""
+
+    input: str
+    mean_abs_shap: float | None
+    n: int
+
+
+def ranking(long: pd.DataFrame, names: list[str]) -> list[Ranked]:
     """Inputs by mean |SHAP| over the patients in whom the input is known, largest first."""
-    rows = []
+    rows: list[Ranked] = []
     for name in names:
         known = long[(long["input"] == name) & long["value"].notna()]["shap"].abs()
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def keep(table: pd.DataFrame, settings: Fusion, locked: Path) -> tuple[dict[str,
     ]
 
 
-def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: list[str]) -> pd.DataFrame:
+def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: Iterable[str]) -> pd.DataFrame:
     """``table`` with two columns per model: NAME (log-odds) and NAME_probability."""
     result = table.copy()
     for name, model in models.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +11,13 @@ import numpy as np
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
-from promet.fusion.settings import Input
+from promet.fusion.settings import INPUTS
 from promet.study.ledger import PROSPECTIVE
 from promet.study.table import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INPUTS: tuple[str, ...] = Input.__args__
 # Clinical inputs and the column of the cohort table each is read from.
 CLINICAL = ("psa", "grade_group", "positive_cores_percent", "primary_score", "psma_expression")
 
@@ -94,7 +93,7 @@ def gather(
     return table, warnings
 
 
-def transform(table: pd.DataFrame, inputs: list[str], log: Iterable[str]) -> np.ndarray:
+def transform(table: pd.DataFrame, inputs: Sequence[str], log: Iterable[str]) -> np.ndarray:
     """Matrix (patients, inputs) as the model sees it: natural logarithm of the inputs named in ``log``.
 
     Raises:

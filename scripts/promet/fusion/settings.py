@@ -1,6 +1,6 @@
 """Settings of the fusion room."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,7 @@ Input = Literal[
     "primary_score",
     "psma_expression",
 ]
+INPUTS: tuple[str, ...] = get_args(Input)
 # Columns of predictions.parquet that no model may be named after.
 RESERVED = ("patient", "part", "label", "suv_peak_source")
 
@@ -61,7 +62,7 @@ class Fusion(Settings):
                 raise ValueError(f"models: {name} has no input")
             if len(set(inputs)) < len(inputs):
                 raise ValueError(f"models: {name} names an input twice")
-            if not name.isidentifier() or name in RESERVED or name in Input.__args__:
+            if not name.isidentifier() or name in RESERVED or name in INPUTS:
                 raise ValueError(
                     f"models: {name} is not a usable name (letters, digits, _; no column's name)"
                 )

@@ -20,7 +20,7 @@ from promet.model.opened import RECORD, litter, load, recorded, what_to_do
 from promet.model.opened import verify as faults_of
 from promet.model.plan import Predictions, registry_folder, require_patients
 from promet.model.predict import predict
-from promet.study import registry, table
+from promet.study import news, table
 from promet.study.faults import Fault
 from promet.study.faults import check as table_faults
 from promet.workflow.forecast import Step
@@ -168,7 +168,7 @@ def predict_table(
     rows = table.read(cohort)
     require_patients(rows)
     answers.require_own(out, opened.digest, [row["patient"] for row in rows])
-    found = registry.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
+    found = news.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
     if found.twins:
         raise UsageError(
             "E_SAME_IMAGES",
@@ -181,7 +181,7 @@ def predict_table(
             f"{' and '.join(group)}: their DICOM headers have one PatientID. One patient counted twice makes a validation look surer"
         )
     if found.shorter:
-        raise registry.less_than_before(found.shorter, "if it is meant so, another --out; nobody was scored")
+        raise news.less_than_before(found.shorter, "if it is meant so, another --out; nobody was scored")
     own_commands_first()
     snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]

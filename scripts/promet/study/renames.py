@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from promet.core.errors import UsageError
 from promet.core.files import as_json, read_json, write_json, write_text
-from promet.study import freezing, ledger, registry, scans
+from promet.study import freezing, ledger, news, registry, scans
 from promet.study.renamed import FILE, first_names
 from promet.study.sources import source
 from promet.study.table import Row
@@ -96,7 +96,7 @@ def finish(at: Folders) -> None:
 
 def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
     here = {row["patient"]: row for row in rows}
-    known = registry.known_scans(at.registry)
+    known = news.known_scans(at.registry)
     ledgers = sorted(at.registry.glob("*/ledger.tsv"))
     held = {entry.patient for path in ledgers for entry in ledger.read(path)}
     patients = at.results / "patients"
@@ -114,7 +114,7 @@ def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
             raise _other(f"{old} was withdrawn by a waiver")
     base = at.table
     pets = {new: source(base, here[new]["pet"]) for new in renamed.values() if here[new]["pet"]}
-    found = registry.scans_of(pets)
+    found = news.scans_of(pets)
     for old, new in renamed.items():
         if new not in found or not found[new].same(known[old]):
             raise _other(f"{new} does not have the PET of {old}")

@@ -88,11 +88,9 @@ def bring_up_to_date(
     todo = [name for name, (digest, _) in pets.items() if name not in kept or kept[name].pet != digest]
     with ThreadPoolExecutor(threads) as pool:
         read_now = dict(zip(todo, pool.map(lambda name: _slices(pets[name][1]), todo), strict=True))
-    found = {
-        name: Scan(digest, read_now[name]) if name in read_now else kept[name]
-        for name, (digest, _) in pets.items()
-        if read_now.get(name, ()) is not None
-    }
+    found = {name: kept[name] for name in pets if name not in read_now}
+    found |= {name: Scan(pets[name][0], slices) for name, slices in read_now.items() if slices is not None}
+    found = {name: found[name] for name in pets if name in found}
     return _with_persons(found, {name: source for name, (_, source) in pets.items()})
 
 
