@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from promet.workflow.stages import PATIENT_STAGES, STAGES
+
 ROOT = Path(__file__).parents[2]
 # What other networks would have given has its own test (test_asked.py).
 CONFIG = {"study": "tiny", "cohort": "cohort.tsv", "network": {"seeds": 2, "hindsight": False}}
-IMAGES = ("convert", "segment", "crop", "normalise", "measure", "picture")
+IMAGES = PATIENT_STAGES
 
 
 def _as_in_the_log(stage: str, *at: str) -> str:
@@ -150,8 +152,9 @@ def build(folder: Path) -> Study:
     study = Study(folder)
     (study.folder / "bin").mkdir(parents=True)
     command = study.folder / "bin/promet"
+    told = json.dumps({name: [(*STAGES[name].before, "")[0], STAGES[name].sources] for name in IMAGES})
     command.write_text(
-        f"#!/bin/sh\nexec {sys.executable} -S -E '{Path(__file__).with_name('standin.py')}' \"$@\"\n"
+        f"#!/bin/sh\nexport IMAGES='{told}'\nexec {sys.executable} -S -E '{Path(__file__).with_name('standin.py')}' \"$@\"\n"
     )
     command.chmod(0o755)
     study.configfile.write_text(json.dumps(CONFIG))

@@ -14,14 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-BEFORE = {
-    "segment": "convert",
-    "crop": "segment",
-    "normalise": "crop",
-    "measure": "segment",
-    "picture": "segment",
-}
-SOURCES = {"convert": ("pet",), "segment": ("prostate", "lesions", "ct")}
+# A patient's stages: [the stage before, its sources]; from workflow/stages.py, which this process is too short to load.
+IMAGES = json.loads(os.environ["IMAGES"])
 
 
 def digest(*parts):
@@ -46,7 +40,7 @@ def write(path, value):
 def place(stage, out):
     if stage == "train":
         return "/".join(out.parts[-4:-1])
-    return out.parent.name if stage in ("convert", *BEFORE) else ""
+    return out.parent.name if stage in IMAGES else ""
 
 
 def image(stage, out, settings, options, inputs):
@@ -54,10 +48,10 @@ def image(stage, out, settings, options, inputs):
     given = [
         (r["source"], r["digest"])
         for r in (rows(options["registry"][0]) if "registry" in options else [])
-        if r["patient"] == out.parent.name and r["source"] in SOURCES[stage]
+        if r["patient"] == out.parent.name and r["source"] in IMAGES[stage][1]
     ]
-    if stage in BEFORE:
-        inputs[BEFORE[stage]] = record(out.with_name(BEFORE[stage] + ".json"))["digest"]
+    if before := IMAGES[stage][0]:
+        inputs[before] = record(out.with_name(f"{before}.json"))["digest"]
     kept = out.with_name(f".{stage}.product")  # the product, which Snakemake does not delete
     same = stage in os.environ.get("CONSTANT", "").split()
     made = kept.read_text() if same else digest(stage, settings, given, inputs)
@@ -84,7 +78,7 @@ def main():
     stage = "report" if words[:2] == ["report", "build"] else words[1]
     settings = options.get("settings", [""])[0]
     inputs = {}
-    if stage in ("convert", *BEFORE):
+    if stage in IMAGES:
         made = image(stage, out, settings, options, inputs)
     elif stage == "gather":
         names = sorted(r["patient"] for r in rows(options["cohort"][0]))

@@ -18,6 +18,7 @@ from promet.imaging import bucket
 from promet.imaging.settings import Imaging
 from promet.workflow import buckets
 from promet.workflow.plan import Plan
+from promet.workflow.stages import STAGES
 from promet.workflow.status import inspect, stale_records
 
 NUMBER = 2
@@ -235,7 +236,7 @@ class Stages:
             product.write_text(f"{pin} {patient}")
             return Outcome(products={stage: product})
 
-        upstream = {name: out.with_name(f"{name}.json") for name in READS[stage]}
+        upstream = {name: out.with_name(f"{name}.json") for name in READS.get(stage, STAGES[stage].before)}
         run_stage(stage, out, pin, work, upstream, needs=tuple(upstream), makes=(f"{stage}.bin",))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from promet.study.table import COLUMNS, SOURCES
+from promet.workflow.declaration import PHASES, WILDCARDS
 from promet.workflow.stages import STAGES
 
 _spec = importlib.util.spec_from_file_location("stage_lock", Path(__file__).with_name("stage_lock.py"))
@@ -22,6 +24,19 @@ def test_code_is_acknowledged(stage):
         f"the code of {stage} changed: raise its version in scripts/promet/workflow/stages.py if its results do, "
         "then run python tests/workflow/stage_lock.py"
     )
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_declaration_names_what_there_is(stage):
+    declared = list(STAGES)
+    earlier = {*declared[: declared.index(stage.name)], "bundle"}  # the report shows the bundle
+    assert set(stage.before) <= earlier and stage.phase in PHASES and stage.bucket in ("", "tensor", "view")
+    assert set(stage.columns) <= set(COLUMNS) and set(stage.sources) <= set(SOURCES)
+    assert stage.record.format(number=2, **dict.fromkeys(WILDCARDS[stage.per], "x")).endswith(
+        f"/{stage.name}.json"
+    )
+    assert stage_lock.path_of(stage.entry)
+    assert stage.mem_mb[0] < stage.mem_mb[1] and stage.minutes[0] <= stage.minutes[1]
 
 
 def test_comments_do_not_count_and_code_does():

@@ -33,7 +33,7 @@ rule bucket:
 # The waist: from here on only digests and one table are read, never N records.
 rule gather:
     input:
-        plan.image_records("normalise", "measure"),
+        plan.images_of("gather"),
         cohort=ancient(plan.cohort),
     output:
         record=plan.sidecar("gather"),

@@ -6,7 +6,7 @@ if not plan.sealed:
 
     rule dataset:
         input:
-            lambda wc: plan.image_records("normalise", split=wc.split),
+            lambda wc: plan.images_of("dataset", wc.split),
             cohort=ancient(plan.cohort),
             ledger=ancient(plan.ledger),
         output:

@@ -1,7 +1,7 @@
 rule report:
     input:
         plan.sidecar("gather"),
-        plan.image_records("picture"),
+        plan.images_of("report"),
         expand(
             [
                 plan.sidecar("dataset"),

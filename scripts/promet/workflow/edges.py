@@ -58,12 +58,11 @@ class Graph:
         if stage == "bucket":
             yield from ((("bucket", name), "") for name in plan.before(at[0]))
             yield from (((ORGANS, name), "") for name in plan.buckets[at[0]])
-        of_patients = [name for name in declared.before if STAGES[name].per == "patient"]
         if declared.per == "patient":
-            yield from (((name, at[0]), "") for name in of_patients)
-        elif of_patients:
-            records = plan.image_records(*of_patients, split=at[0] if declared.rows == "fit" else "")
-            yield from ((self._of[path], "") for path in records if path in self._of)
+            yield from (((name, at[0]), "") for name in declared.before)
+            return
+        records = plan.images_of(stage, at[0] if declared.rows == "fit" else "")
+        yield from ((self._of[path], "") for path in records if path in self._of)
         splits = [LOCKED_SPLIT] if stage == "bundle" else [at[declared.per == "seed"]] if at else plan.splits
         for word in declared.after:
             before, _, name = word.partition("/")

@@ -245,6 +245,11 @@ class Plan(Cohort):
         patients = self.fit_members(split) if split else self.patients
         return [self.sidecar(stage, patient=name) for stage in stages for name in patients]
 
+    def images_of(self, stage: str, split: str = "") -> list[str]:
+        """The records of images that a stage of the study or of a split has to wait for."""
+        read = (name for name in STAGES[stage].before if STAGES[name].per == "patient")
+        return self.image_records(*read, split=split)
+
     def before(self, bucket: str) -> list[str]:
         """The buckets that a bucket waits for."""
         return buckets.before(bucket)
