@@ -23,6 +23,7 @@ Z = 1.96
 SHRINKAGE = 0.9  # of the coefficients at most a tenth
 OPTIMISM = 0.05  # apparent minus true R² (Nagelkerke)
 MARGIN = 0.05  # of the overall risk
+WHOLE = 10_000  # patients of whom pmsampsize takes whole events for the largest possible R²
 GRID = 4001  # points of an integral over +-8 standard deviations
 
 
@@ -70,7 +71,8 @@ def survival(
         if not 0 < value < math.inf:
             raise UsageError("E_OPTIONS", f"{name} is {value:g}", "a number above 0")
     expected = rate * followup
-    found, n = _fitted(parameters, r2, expected * math.log(expected) - expected)
+    each = math.ceil(round(expected * WHOLE, 6)) / WHOLE
+    found, n = _fitted(parameters, r2, each * math.log(each) - each)
     final = n["risk"] = max(n.values())
     se = math.sqrt(rate / (final * followup))
     low, risk, high = (1 - math.exp(-timepoint * x) for x in (rate - Z * se, rate, rate + Z * se))
