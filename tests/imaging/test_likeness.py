@@ -1,6 +1,7 @@
 """Two exports of one scan have one signature, two scans never; gather refuses the first across any parts and waivers."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from dicom_series import SHARED_DATA
 from promet.core.errors import UsageError
 from promet.core.sidecar import Sidecar
 from promet.imaging import gather, likeness
+from promet.study.likeness import FILE, alike, read
 
 
 def scan(seed, shape=(40, 32, 32)):
@@ -48,21 +50,19 @@ AGAIN = {
 @pytest.mark.parametrize("how", AGAIN)
 def test_one_scan_written_again(how):
     signatures = {"A": likeness.signature(scan(1)), "B": likeness.signature(AGAIN[how](scan(1)))}
-    assert likeness.alike(signatures) == [["A", "B"]]
+    assert alike(signatures) == [["A", "B"]]
 
 
 def test_no_two_scans_are_one():
     signatures = {f"P{seed}": likeness.signature(scan(seed, (24, 24, 24))) for seed in range(300)}
-    assert all(signatures.values()) and likeness.alike(signatures) == []
-    assert likeness.alike({**signatures, "X": likeness.signature(slopes(scan(7, (24, 24, 24))))}) == [
-        ["P7", "X"]
-    ]
+    assert all(signatures.values()) and alike(signatures) == []
+    assert alike({**signatures, "X": likeness.signature(slopes(scan(7, (24, 24, 24))))}) == [["P7", "X"]]
 
 
 def test_an_image_that_tells_nothing_is_like_no_other():
     for image in (np.zeros((9, 9, 9)), np.full((30, 30, 30), 3.0), np.ones(3), -scan(1)):
         assert likeness.signature(image) == []
-    assert likeness.alike({"A": [], "B": []}) == []
+    assert alike({"A": [], "B": []}) == []
 
 
 def test_real_scans_are_none_of_the_others():
@@ -76,7 +76,7 @@ def test_real_scans_are_none_of_the_others():
         path.parent.name: likeness.signature(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
         for path in paths
     }
-    assert len(signatures) == 51 and all(signatures.values()) and likeness.alike(signatures) == []
+    assert len(signatures) == 51 and all(signatures.values()) and alike(signatures) == []
 
 
 def records(folder, name, image, tensor="t"):
@@ -121,3 +121,54 @@ def test_gather_knows_a_withdrawn_patient_again(tmp_path):
     with pytest.raises(UsageError) as error:
         gather.run(patients, ["A", "B"], tmp_path / "gather/gather.json", "p", freeze=freeze)
     assert error.value.code == "E_WITHDRAWN_RETURNS" and "The PET of B is that of W" in str(error.value)
+
+
+def assigned(folder, *names):
+    """A ledger: these were assigned to test, in this order."""
+    book = folder / "registry/s/ledger.tsv"
+    book.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"00\t{name}\ttest\t1\t\t2026-01-01" for name in names]
+    book.write_text("\n".join(["split\tpatient\tpart\tstratum\tfreeze\tdate", *lines, ""]))
+    return book
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("how", AGAIN)
+def test_gather_knows_who_left_the_table_under_a_new_name(tmp_path, how, pruned):
+    """In whichever encoding, also when the results of the old name are deleted; the words are those of intake."""
+    patients, out = tmp_path / "patients", tmp_path / "gather/gather.json"
+    book = assigned(tmp_path, "A", "B", "D")
+    freeze = book.with_name("freeze.json")
+    records(patients, "A", scan(0))
+    records(patients, "B", scan(1))
+    records(patients, "D", AGAIN[how](scan(1)))
+    if pruned:
+        assert gather.run(patients, ["A", "B"], out, "p", freeze=freeze).ok and set(read(book)) == {"A", "B"}
+        shutil.rmtree(patients / "B")
+    with pytest.raises(UsageError) as error:
+        gather.run(patients, ["A", "D"], out, "p", freeze=freeze)
+    assert error.value.code == "E_RENAMED" and "promet intake --renamed B=D" in str(error.value)
+    assert "D" not in (read(book) if pruned else {}) and "nothing was trained" in str(error.value)
+
+
+def test_who_was_assigned_first_has_the_place(tmp_path):
+    """A doubled row that was deleted again is no renaming, and who was never assigned is nobody's old name."""
+    patients, out = tmp_path / "patients", tmp_path / "gather/gather.json"
+    book = assigned(tmp_path, "A", "B")
+    for name, image in (("A", scan(1)), ("B", slopes(scan(1))), ("C", scan(1))):
+        records(patients, name, image)
+    assert gather.run(patients, ["A"], out, "p", freeze=book.with_name("freeze.json")).ok
+    assert set(json.loads(book.with_name(FILE).read_text())) == {"A"}
+
+
+@pytest.mark.parametrize("gone", [{"waivers": {"B": {"reason": ""}}}, {"excluded": ["B"]}])
+def test_a_former_patient_who_was_withdrawn_or_excluded_is_known_too(tmp_path, gone):
+    patients, out = tmp_path / "patients", tmp_path / "gather/gather.json"
+    book = assigned(tmp_path, "B", "D")
+    freeze = book.with_name("freeze.json")
+    freeze.write_text(json.dumps({"name": "v1", **gone}))
+    records(patients, "B", scan(1))
+    records(patients, "D", slopes(scan(1)))
+    with pytest.raises(UsageError) as error:
+        gather.run(patients, ["D"], out, "p", freeze=freeze)
+    assert error.value.code == ("E_WITHDRAWN_RETURNS" if "waivers" in gone else "E_RENAMED")

@@ -9,10 +9,12 @@ import pytest
 
 from promet.commands.freeze import freeze
 from promet.commands.intake import intake as command
+from promet.commands.prune import prune
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.study import freezing, ledger, registry, renames, scans
+from promet.network.dataset import dataset
+from promet.study import freezing, ledger, likeness, registry, renames, scans
 from promet.study.renamed import first_names
 from promet.workflow import locked
 
@@ -233,3 +235,64 @@ def test_a_patients_own_new_images_are_no_exchange(study):
     study.put("N0")
     study.intake()
     assert "convert D0" in study.why()
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_scan_written_anew_under_a_new_name_takes_the_old_place_again(study, tmp_path, pruned):
+    """Intake sees other bytes and assigns anew; gather and dataset refuse; the command they say puts all right."""
+    hot = [-0.01 * k for k in range(20)]
+    old = next(name for name, part in parts().items() if part == "test")
+    for name in study.rows:
+        Sidecar(
+            "convert",
+            "p",
+            values={
+                "signature": [k + x for k, x in zip(range(20), hot, strict=True)] if name != old else hot
+            },
+        ).write(Path("results/patients", name, "convert.json"))
+    before, row = parts(), dict(study.rows[old])
+    study.drop(old)
+    if pruned:
+        prune(study.configfiles, True)
+        assert not Path("results/patients", old).exists()
+    study.put("new", role="development", synchronous_metastasis=row["synchronous_metastasis"])
+    study.intake()
+    assert {old, "new"} <= set(parts())  # two places
+    Path("results/patients/new").mkdir()
+    Sidecar("convert", "p", values={"signature": [x + 1e-5 for x in hot]}).write(
+        Path("results/patients/new/convert.json")
+    )
+
+    def former():
+        found = {name: likeness.of_record(Path("results/patients"), name) for name in study.rows}
+        likeness.require_nobody_former(Path(BOOK), Path("results/patients"), found, study.rows)
+
+    with pytest.raises(UsageError, match=f"promet intake --renamed {old}=new"):
+        former()
+    intake(study, **{old: "new"})
+    assert parts() == {"new" if name == old else name: part for name, part in before.items()}
+    assert first_names(BOOK) == {"new": old} and "new" in registry.read("registry/images.tsv")
+    former()
+    study.intake()
+    with pytest.raises(UsageError, match=r"still stands in the table"):
+        intake(study, **dict([study.plan().fit_members("00")[:2]]))
+
+
+def test_the_fit_set_is_refused_as_gather_refuses(study, tmp_path):
+    """Plain snakemake may come to dataset first."""
+    fit = study.plan().fit_members("00")
+    old = next(name for name, part in parts().items() if part == "test")
+    for name in (old, fit[0]):
+        Sidecar("convert", "p", values={"signature": [-0.01 * k for k in range(20)]}).write(
+            Path("results/patients", name, "convert.json")
+        )
+    lines = Path(BOOK).read_text().splitlines()
+    moved = [line for line in lines if f"\t{old}\t" in line]
+    Path(BOOK).write_text(
+        "\n".join([lines[0], *moved, *(line for line in lines[1:] if line not in moved), ""])
+    )
+    Path(BOOK).with_name("ledger.copy.tsv").unlink()
+    study.drop(old)
+    with pytest.raises(UsageError) as error:
+        dataset(Path("results/patients"), Path(BOOK), Path("cohort.tsv"), 0, tmp_path / "d/dataset.json", "p")
+    assert error.value.code == "E_RENAMED" and f"{old}={fit[0]}" in str(error.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from promet.commands.status import empty
 from promet.config import Config, load
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.words import count, say
-from promet.study import assign, freezing, ledger, news, renames, sources, table
+from promet.study import assign, freezing, ledger, likeness, news, renames, sources, table
 from promet.study.parts import cannot_train
 from promet.workflow import reasons
 from promet.workflow.plan import Plan
@@ -58,7 +58,7 @@ def intake(
     if found.twins:
         raise same_images(found.twins)
     if found.returned:
-        raise come_back(found.returned, waived)
+        raise likeness.come_back(found.returned, waived, "nothing was registered")
     if found.exchanged:
         raise images_exchanged(found.exchanged)
     if found.shorter:
@@ -153,26 +153,6 @@ def _print_intake(found: news.Intake, parts: dict[str, int], late: int, missing:
     if not (found.new or found.changed or found.gone or found.missing or found.away or parts):
         say("nothing new")
     say(f"{count(found.files, 'file')} known, {found.hashed} read")
-
-
-def come_back(returned: list[tuple[str, str]], withdrawn: Container[str]) -> UsageError:
-    """Names in the table with the scan of somebody who left it: withdrawn by a waiver, or renamed."""
-    if back := [(new, old) for new, old in returned if old in withdrawn]:
-        return UsageError(
-            "E_WITHDRAWN_RETURNS",
-            f"The PET of {back[0][0]} is that of {back[0][1]}, whom a waiver withdrew from the frozen study",
-            "nobody whom the model was fitted on among those it is judged by, under any name",
-            "Delete the row; nothing was registered",
-        )
-    pairs = " ".join(f"--renamed {old}={new}" for new, old in sorted(returned))
-    new, old = min(returned)
-    more = f" (and {len(returned) - 1} more like it)" if len(returned) > 1 else ""
-    return UsageError(
-        "E_RENAMED",
-        f"{new} has the PET of {old}, who is no longer in the table{more}: it looks like the same patient renamed",
-        "one name for ever, since under a new one a patient would be assigned anew, from test to training",
-        f"Put the old name back (a spreadsheet turns 001 into 1), or say so: promet intake {pairs}; nothing was registered",
-    )
 
 
 def images_exchanged(pairs: list[tuple[str, str]]) -> UsageError:

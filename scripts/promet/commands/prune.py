@@ -10,6 +10,7 @@ from promet.core.bucket import TABLE
 from promet.core.errors import EXIT_OK, UsageError
 from promet.core.files import read_json
 from promet.core.words import count, say
+from promet.study import likeness
 from promet.workflow.lock import held
 from promet.workflow.obstacles import require_writable
 from promet.workflow.plan import Plan
@@ -51,6 +52,8 @@ def _delete(plan: Plan) -> list[Path]:
     gone = []
     folders = _abandoned(plan)
     require_writable([plan.patients_dir, *(p for f in folders for p in (f, *f.rglob("*")) if p.is_dir())])
+    left = {folder.name: likeness.of_record(folder.parent, folder.name) for folder in folders}
+    likeness.keep(plan.ledger, left)
     for folder in folders:
         logs = [
             Path(plan.logs, stage.room, stage.name, f"{folder.name}.log")

@@ -9,11 +9,12 @@ from typing import Any
 
 from promet.core import bucket
 from promet.core.errors import UsageError
-from promet.core.files import atomic, read_json, write_json, write_text
+from promet.core.files import atomic, write_json, write_text
 from promet.core.pin import pin as digest_of
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
+from promet.study import likeness
 from promet.workflow.stages import of_patients
 
 STAGES = of_patients("normalise", "measure")
@@ -126,43 +127,33 @@ def _cell(text: str) -> str:
     return " ".join(str(text).split())
 
 
-def require_one_name_each(found: dict[str, dict[str, Sidecar]], freeze: Path | None = None) -> None:
-    """Refuse two patients with one scan, and the scan of somebody whom a waiver withdrew from the frozen study.
+def require_one_name_each(
+    patients: Path, found: dict[str, dict[str, Sidecar]], freeze: Path | None = None
+) -> None:
+    """Refuse two patients with one scan, and the scan of somebody who was assigned before and left the table, or was withdrawn.
 
     Raises:
-        UsageError: ``E_SAME_SCAN``, ``E_WITHDRAWN_RETURNS``.
+        UsageError: ``E_SAME_SCAN``, ``E_RENAMED``, ``E_WITHDRAWN_RETURNS``.
     """
-    from promet.imaging import likeness
-
     converted = {patient: stages["convert"] for patient, stages in found.items() if "convert" in stages}
     signatures = {
         patient: record.values.get("signature", []) for patient, record in converted.items() if record.ok
-    }
-    waivers = read_json(freeze).get("waivers", {}) if freeze and freeze.exists() else {}
-    withdrawn = {
-        name: entry.get("signature", []) for name, entry in waivers.items() if name not in signatures
     }
     tensors: dict[str, list[str]] = {}
     for patient, stages in found.items():
         if digest := stages["normalise"].products.get("tensor.npy"):
             tensors.setdefault(digest, []).append(patient)
-    pairs = likeness.alike(signatures | withdrawn) + [names for names in tensors.values() if len(names) > 1]
-    for names in pairs:
-        if gone := [name for name in names if name in withdrawn]:
-            if here := [name for name in names if name not in withdrawn]:
-                raise UsageError(
-                    "E_WITHDRAWN_RETURNS",
-                    f"The PET of {here[0]} is that of {gone[0]}, whom a waiver withdrew from the frozen study",
-                    "nobody whom the model was fitted on among those it is judged by, under any name",
-                    "Delete the row",
-                )
-        else:
-            raise UsageError(
-                "E_SAME_SCAN",
-                f"{' and '.join(names)} have the same scan in SUV, although their files differ",
-                "one pseudonym per patient: one patient in training and in test would leak",
-                "Delete the doubled row, or correct the folder of one of them",
-            )
+    for names in likeness.alike(signatures) + [names for names in tensors.values() if len(names) > 1]:
+        raise UsageError(
+            "E_SAME_SCAN",
+            f"{' and '.join(names)} have the same scan in SUV, although their files differ",
+            "one pseudonym per patient: one patient in training and in test would leak",
+            "Delete the doubled row, or correct the folder of one of them",
+        )
+    if freeze:
+        book = freeze.with_name("ledger.tsv")
+        likeness.require_nobody_former(book, patients, signatures, found)
+        likeness.keep(book, signatures)
 
 
 def run(
@@ -192,7 +183,7 @@ def run(
             found = {patient: records(patients, patient) for patient in sorted(ids)}
         else:
             found = bucket_records(buckets, sorted(ids))
-        require_one_name_each(found, freeze)
+        require_one_name_each(patients, found, freeze)
         bucket.leave_only(folder.parent / "buckets", buckets)
         rows = [row(patient, stages) for patient, stages in found.items()]
         with atomic(folder / "patients.parquet") as temporary:

@@ -8,9 +8,6 @@ import numpy as np
 
 # Ranks among the hottest voxels: single ones, which noise makes unlike in any other scan, then every second power.
 RANKS = (*range(1, 17), *(2**k for k in range(5, 16)))
-# Writing a slice anew with a slope of its own rounds a hot voxel by 2^-16 (16 bits) to 2^-13 (12 bits) of its value. The two
-# most alike of 51 real scans (the public sarcoma set) are 9e-3 apart. Farther ranks shift when a slice is left out.
-CLOSE, CLOSE_FAR = 1.5e-4, 0.05
 SPREAD = 3e-4
 FEWEST = 6
 
@@ -37,25 +34,3 @@ def signature(suv: np.ndarray) -> list[float]:
     found = [float(np.log(top[rank - 1] / top[0])) for rank in RANKS if rank <= most]
     steps = sum(a - b > SPREAD for a, b in pairwise(found[:16]))
     return [round(value, 6) for value in found] if steps >= FEWEST else []
-
-
-def alike(signatures: dict[str, list[float]]) -> list[list[str]]:
-    """Pairs of patients whose signatures are those of one scan."""
-    known = sorted(
-        (name for name, found in signatures.items() if found), key=lambda name: signatures[name][5]
-    )
-    pairs = []
-    for place, name in enumerate(known):
-        mine = signatures[name]
-        for other in known[place + 1 :]:
-            if signatures[other][5] - mine[5] > CLOSE:
-                break
-            if _close(mine, signatures[other]):
-                pairs.append(sorted((name, other)))
-    return sorted(pairs)
-
-
-def _close(a: list[float], b: list[float]) -> bool:
-    n = min(len(a), len(b))
-    gap = np.abs(np.subtract(a[:n], b[:n]))
-    return bool((gap[:16] <= CLOSE).all() and (gap[16:] <= CLOSE_FAR).all())

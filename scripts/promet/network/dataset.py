@@ -14,7 +14,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
 from promet.network.settings import Dataset
-from promet.study import freezing, parts
+from promet.study import freezing, likeness, parts
 from promet.study import ledger as book
 from promet.study.renamed import first_names
 from promet.study.table import by_patient
@@ -78,6 +78,8 @@ def dataset(
         emptied = (dealt.keys() & rows.keys()) - fit.keys() - excluded
         if emptied and freezing.frozen(ledger):
             raise _emptied(min(emptied))
+        found = {name: likeness.of_record(Path(patients), name) for name in fit}
+        likeness.require_nobody_former(ledger, Path(patients), found, rows)
         shared = bucket.table(buckets) if buckets else {}
         members, lost = [], dict.fromkeys(sorted(excluded), "out since the study was frozen")
         first = first_names(ledger)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from promet.core.errors import UsageError
 from promet.core.files import as_json, read_json, write_json, write_text
-from promet.study import freezing, ledger, news, registry, scans
+from promet.study import freezing, ledger, likeness, news, registry, scans
 from promet.study.renamed import FILE, first_names
 from promet.study.sources import source
 from promet.study.table import Row
@@ -53,17 +53,18 @@ def apply(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
         UsageError: E_RENAMED_OTHER (not the same scan, a name that is taken, a patient whom a waiver withdrew).
     """
     finish(at)
-    _require(at, rows, renamed)
+    again = _require(at, rows, renamed)
     folder = at.registry
+    left = {old for old, new in renamed.items() if new in again}  # whose images of now are registered already
     texts = {
-        str(registry.images_path(folder)): _mapped(registry.images_path(folder), renamed),
-        str(scans.path(folder)): _mapped(scans.path(folder), renamed),
+        str(registry.images_path(folder)): _mapped(registry.images_path(folder), renamed, left),
+        str(scans.path(folder)): _mapped(scans.path(folder), renamed, left),
     }
     for path in sorted(folder.glob("*/ledger.tsv")):
-        texts |= _study(path, renamed)
+        texts |= _study(path, renamed, again)
     journal = {
         "texts": {path: text for path, text in texts.items() if text},
-        "names": renamed,
+        "names": {old: new for old, new in renamed.items() if old not in left},
         "moved": False,
     }
     write_json(folder / JOURNAL, journal)
@@ -94,12 +95,20 @@ def finish(at: Folders) -> None:
     path.unlink()
 
 
-def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
+def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> set[str]:
+    """The new names that are registered already as somebody new, with the scan written anew: gather has refused them."""
     here = {row["patient"]: row for row in rows}
     known = news.known_scans(at.registry)
     ledgers = sorted(at.registry.glob("*/ledger.tsv"))
     held = {entry.patient for path in ledgers for entry in ledger.read(path)}
     patients = at.results / "patients"
+    kept = {name: found for path in ledgers for name, found in likeness.read(path).items()}
+
+    def written_anew(old: str, new: str) -> bool:
+        before = kept.get(old) or likeness.of_record(patients, old)
+        return new not in renamed and likeness.same(before, likeness.of_record(patients, new))
+
+    again = {new for old, new in renamed.items() if written_anew(old, new)}
     for old, new in renamed.items():
         if old not in known:
             raise _other(f"{old} was never registered with a PET that could be read")
@@ -108,7 +117,7 @@ def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
                 f"{new} is not in the table" if new not in here else f"{old} still stands in the table"
             )
         taken = new in known or new in held or (patients / new).exists()
-        if taken and new not in renamed:
+        if taken and new not in renamed and new not in again:
             raise _other(f"{new} has been registered as another patient")
         if old in freezing.withdrawn(at.registry):
             raise _other(f"{old} was withdrawn by a waiver")
@@ -116,8 +125,9 @@ def _require(at: Folders, rows: list[Row], renamed: dict[str, str]) -> None:
     pets = {new: source(base, here[new]["pet"]) for new in renamed.values() if here[new]["pet"]}
     found = news.scans_of(pets)
     for old, new in renamed.items():
-        if new not in found or not found[new].same(known[old]):
+        if new not in again and (new not in found or not found[new].same(known[old])):
             raise _other(f"{new} does not have the PET of {old}")
+    return again
 
 
 def _other(found: str) -> UsageError:
@@ -129,8 +139,8 @@ def _other(found: str) -> UsageError:
     )
 
 
-def _mapped(path: Path, renamed: dict[str, str]) -> str:
-    """A table of the registry with the new names; '' when there is none."""
+def _mapped(path: Path, renamed: dict[str, str], without: set[str]) -> str:
+    """A table of the registry with the new names, but for these patients' rows; '' when there is none."""
     if not path.exists():
         return ""
     header, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t")
@@ -139,24 +149,32 @@ def _mapped(path: Path, renamed: dict[str, str]) -> str:
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(header)
     writer.writerows(
-        [renamed.get(cell, cell) if k == at else cell for k, cell in enumerate(line)] for line in lines
+        [renamed.get(cell, cell) if k == at else cell for k, cell in enumerate(line)]
+        for line in lines
+        if line[at] not in without
     )
     return text.getvalue()
 
 
-def _study(path: Path, renamed: dict[str, str]) -> dict[str, str]:
-    """The files of a study's registry that hold names: file -> new text."""
+def _study(path: Path, renamed: dict[str, str], again: set[str]) -> dict[str, str]:
+    """The files of a study's registry that hold names: file -> new text. Who was assigned anew has the first place again."""
     entries = {entry.patient for entry in ledger.read(path)}
     if not entries & set(renamed):
         return {}
-    text, before = _mapped(path, renamed), first_names(path)
+    twice = {new for old, new in renamed.items() if old in entries and new in again}
+    text, before = _mapped(path, renamed, twice), first_names(path)
     first = {renamed.get(name, name): old for name, old in before.items()}
+    kept = {name: found for name, found in likeness.read(path).items() if name not in twice}
     first |= {new: before.get(old, old) for old, new in renamed.items() if old in entries}
     freeze, texts = path.with_name("freeze.json"), {}
     if freeze.exists():
         content = read_json(freeze)
         content["excluded"] = sorted(renamed.get(name, name) for name in content.get("excluded", []))
         texts[str(freeze)] = as_json(content)
+    if kept:
+        texts[str(path.with_name(likeness.FILE))] = as_json(
+            {renamed.get(name, name): found for name, found in kept.items()}
+        )
     first = {name: old for name, old in first.items() if name != old}
     # The copy first, as always: what is lost of one of the two stands in the other.
     return {
