@@ -4,8 +4,9 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 TARGET ?= training
+JOBS ?= $(shell nproc)
 
-.PHONY: env demo test test-slurm lint docs bench clean
+.PHONY: env demo test quick coverage test-slurm lint docs bench clean
 
 env: .venv/ready
 
@@ -24,7 +25,16 @@ demo: env
 	$(BIN)/promet run -c config/demo.yaml
 
 test: env
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8
+
+# For the loop while editing: about a minute on two cores. tests/quick lists what runs.
+quick: env
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 @tests/quick
+
+# make test and, at its end, the lines of scripts/promet that ran, in per cent; no gate.
+coverage: env
+	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of the lines in scripts/promet"
 
 # A real SLURM for the time of the test: two CPU nodes and a node with two GPUs, all on this machine. Needs root, and apt for
 # what is missing of SLURM; says so and skips where there is neither.

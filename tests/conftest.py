@@ -6,17 +6,25 @@ import sys
 
 import pytest
 
-ONE_STUDY = "tests/e2e/"  # they share a study that takes minutes to make
+# What takes longest to make is made once: its tests stay in one process, in the order in which they are collected. A file goes to
+# one process, too, or each would make the fixtures of its module again.
+ONE_STUDY = ("tests/e2e/", "tests/model/", "tests/report/")
+# Long files whose tests share only what all processes share; they come last and fill the gaps.
+ONE_BY_ONE = ("tests/workflow/test_matrix.py", "tests/network/test_transforms.py")
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Every test on its own, but those of one study in one process. (xdist's groups by mark do not work with this pytest.)"""
+    """(xdist's groups by mark do not work with this pytest.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class Spread(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return ONE_STUDY if nodeid.startswith(ONE_STUDY) else nodeid
+            file = nodeid.partition("::")[0]
+            if file in ONE_BY_ONE:
+                return nodeid
+            return next((folder for folder in ONE_STUDY if nodeid.startswith(folder)), file)
 
+    config.option.loadscopereorder = False
     return Spread(config, log)
 
 

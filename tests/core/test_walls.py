@@ -1,6 +1,7 @@
 """Every room imports only what its line of the architecture allows, and heavy libraries stay at home."""
 
 import ast
+import importlib
 import sys
 from pathlib import Path
 
@@ -87,6 +88,11 @@ def test_nothing_unsafe_to_load(path):
         "yaml.load(",
     ):
         assert word not in text, word
+
+
+def test_every_module_can_be_imported():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        importlib.import_module("promet." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 def bound(path):

@@ -203,7 +203,7 @@ def test_stage(tmp_path):
     for name, image in (
         ("pet", pet),
         ("prostate", organ),
-        ("lesions", grid.ellipsoid(np.zeros(3), (9, 9, 9))),
+        ("lesions", lesions := grid.ellipsoid((8, 5, -6), (9, 9, 9))),
     ):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
     Sidecar("convert", "c", digest="1").write(tmp_path / "convert.json")
@@ -212,6 +212,7 @@ def test_stage(tmp_path):
     assert record.ok
     cuboid = np.load(tmp_path / "cuboid.npy", allow_pickle=False)
     assert (cuboid.shape, cuboid.dtype) == ((2, 14, 54, 54), np.float32)
+    np.testing.assert_array_equal(cuboid, crop(pet, organ, lesions, Crop())[0])
     assert run(tmp_path / "crop.json", "pin", Crop()).digest == record.digest
 
     Sidecar("segment", "s", NO_LESION, origin="segment").write(tmp_path / "segment.json")

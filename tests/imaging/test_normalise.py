@@ -68,6 +68,7 @@ def test_stage(tmp_path):
     record = run(tmp_path / "normalise.json", "pin", Normalise())
     assert record.ok
     assert record.products == {"tensor.npy": digest_file(tmp_path / "tensor.npy")}
+    assert record.values == {"suv_low": cuboid()[0].min(), "suv_high": cuboid()[0].max()}
     np.testing.assert_array_equal(np.load(tmp_path / "tensor.npy"), normalise(cuboid())[0])
     again = run(tmp_path / "normalise.json", "pin", Normalise())
     assert again.digest == record.digest

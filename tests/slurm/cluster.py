@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -255,21 +256,34 @@ class Cluster:
 
     def kill_node(self, name: str) -> None:
         """What a power cut does: the daemon and everything that runs on the node are gone at once."""
-        jobs = call("squeue", "-h", "-w", name, "-o", "%i").split()
+        held = {int((self.state / f"slurmd.{name}.pid").read_text())}
+        found = held
+        while (
+            found
+        ):  # held first, the daemon starts no more; a job that has just begun shows at the next look
+            for pid in found:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)  # so that none can tell of another's end
+            found = self._processes(name) - held
+            held |= found
+        for pid in held:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        call("scontrol", "update", f"nodename={name}", "state=down", "reason=power")
+
+    @staticmethod
+    def _processes(node: str) -> set[int]:
+        """The jobs' watchers and what they watch over, on a node."""
+        jobs = call("squeue", "-h", "-w", node, "-t", "all", "-o", "%i").split()
         watchers = tuple(f"slurmstepd: [{job}.".encode() for job in jobs)
-        mark = f"SLURMD_NODENAME={name}".encode()
-        found = [int((self.state / f"slurmd.{name}.pid").read_text())]
+        mark = f"SLURMD_NODENAME={node}".encode()
+        found = set()
         for process in Path("/proc").glob("[0-9]*"):
-            try:
+            with suppress(OSError):
                 watches = (process / "cmdline").read_bytes().startswith(watchers)
                 if watches or mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.append(int(process.name))
-            except OSError:
-                continue
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # so that none can tell of another's end
-            for pid in found:
-                os.kill(pid, number)
-        call("scontrol", "update", f"nodename={name}", "state=down", "reason=power")
+                    found.add(int(process.name))
+        return found
 
     def stop(self) -> None:
         """Stop every daemon that was started and remove what they left."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import warm
 
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
@@ -115,6 +116,8 @@ class Study:
     def _call(self, module: str, *words: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PROMET_BIN": str(self.folder / "bin"), **self.environment}
         command = [sys.executable, "-m", module, *words]
+        if "PYTHONPATH" not in self.environment:
+            return warm.call(command, self.folder, environment)
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )

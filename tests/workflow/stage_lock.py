@@ -24,6 +24,7 @@ PLUMBING = {"promet", "promet.core", "promet.core.stage", "promet.core.errors", 
 PLUMBING |= {"promet.workflow", "promet.workflow.declaration", "promet.workflow.stages"}
 
 
+@cache
 def bare(source: str) -> str:
     """The source without comments and blank lines; equal on every Python version."""
     lines = source.splitlines()
