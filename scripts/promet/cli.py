@@ -8,16 +8,33 @@ import os
 import sys
 import traceback
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 
 from promet.core import errors, system
+from promet.core.job import parse
 from promet.core.words import typed
+
+JOBS = ("imaging",)  # rooms whose stages are too short to load a command line for each
 
 
 def app() -> None:
-    """Whatever was typed. The libraries of a command line are loaded here and not above: they cost every job of a run."""
-    from promet.app import app as commands
+    """Do what was typed. The libraries of a command line are loaded for a person, and not for a job of these rooms."""
+    if not _job(sys.argv[1:]):
+        from promet.app import app as commands
 
-    commands()
+        commands()
+
+
+def _job(words: list[str]) -> bool:
+    """Run a stage as its rule calls it; False for everything else."""
+    if len(words) < 2 or words[0] not in JOBS:
+        return False
+    job = import_module(f"promet.{words[0]}.jobs").JOBS.get(words[1])
+    given = job and parse(job, words[2:])
+    if given is None:
+        return False
+    job(**given)
+    return True
 
 
 def _as_planned() -> AbstractContextManager[None]:

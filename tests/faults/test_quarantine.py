@@ -11,11 +11,10 @@ from bad_inputs import BOX, CASES, MARK, organ, series, volume
 
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
-from promet.imaging import crop, gather, measure, normalise, segment
+from promet.imaging import convert, crop, gather, measure, normalise, segment
 from promet.imaging.check import check_images
-from promet.imaging.convert import convert
 from promet.imaging.dicom import files as dicom
-from promet.imaging.settings import Imaging, Measure, Normalise, Segment
+from promet.imaging.settings import Convert, Imaging, Measure, Normalise, Segment
 from promet.study.registry import MISSING
 from promet.study.table import read
 
@@ -29,11 +28,11 @@ def chain(name, case, registry, folder):
     def out(stage):
         return folder / f"{stage}.json"
 
-    convert(name, registry, out("convert"), "p")
-    segment.run(name, registry, out("segment"), "p", Segment())
-    crop.run(out("crop"), "p", BOX.model_copy(update=case.extra))
-    normalise.run(out("normalise"), "p", Normalise())
-    measure.run(out("measure"), "p", Measure())
+    convert.run(convert.Inputs(name, registry), Convert(), out("convert"), "p")
+    segment.run(segment.Inputs(out("segment").parent, name, registry), Segment(), out("segment"), "p")
+    crop.run(out("crop").parent, BOX.model_copy(update=case.extra), out("crop"), "p")
+    normalise.run(out("normalise").parent, Normalise(), out("normalise"), "p")
+    measure.run(out("measure").parent, Measure(), out("measure"), "p")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def cohort(tmp_path_factory):
         patch.setattr(dicom, "open", locked, raising=False)
         for name in names:
             chain(name, CASES[name], registry, root / "patients" / name)
-    gather.run(root / "patients", names, root / "gather" / "gather.json", "p")
+    gather.run(gather.Inputs(root / "patients", names), None, root / "gather" / "gather.json", "p")
     return root
 
 

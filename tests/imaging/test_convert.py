@@ -13,8 +13,9 @@ from pydicom.datadict import DicomDictionary
 
 from promet.core.errors import DataError
 from promet.core.sidecar import Sidecar
-from promet.imaging import geometry
-from promet.imaging.convert import convert, convert_by_hand, convert_source
+from promet.imaging import convert, geometry
+from promet.imaging.convert import convert_by_hand, convert_source
+from promet.imaging.settings import Convert
 
 GE = SHARED_DATA / "ge_wholebody_pelvis"
 SARCOMA = SHARED_DATA / "sarcoma_fdg_cohort/nifti"
@@ -30,20 +31,25 @@ def registry(folder, source):
 def test_stage(tmp_path):
     source = write(tmp_path / "in put", {"RescaleSlope": 0.5})
     out = tmp_path / "P 1" / "convert.json"
-    record = convert("P 1", registry(tmp_path, source), out, "abc")
+    record = convert.run(convert.Inputs("P 1", registry(tmp_path, source)), Convert(), out, "abc")
     assert record.ok and record.pin == "abc" and list(record.products) == ["pet.nii.gz"]
     image = sitk.ReadImage(str(out.with_name("pet.nii.gz")))
     assert image.GetPixelID() == sitk.sitkFloat32 and image.GetSpacing() == (3.0, 4.0, 5.0)
     assert record.values["uptake_s"] == 3600
     first = (out.with_name("pet.nii.gz")).read_bytes()
-    convert("P 1", registry(tmp_path, source), out, "abc")
+    convert.run(convert.Inputs("P 1", registry(tmp_path, source)), Convert(), out, "abc")
     assert out.with_name("pet.nii.gz").read_bytes() == first  # the same bytes at another time
 
 
 def test_stage_quarantines_and_removes_the_old_product(tmp_path):
     out = tmp_path / "P1" / "convert.json"
-    convert("P 1", registry(tmp_path, write(tmp_path / "good")), out, "a")
-    record = convert("P 1", registry(tmp_path, write(tmp_path / "bad", {"Units": "CPS"})), out, "b")
+    convert.run(convert.Inputs("P 1", registry(tmp_path, write(tmp_path / "good"))), Convert(), out, "a")
+    record = convert.run(
+        convert.Inputs("P 1", registry(tmp_path, write(tmp_path / "bad", {"Units": "CPS"}))),
+        Convert(),
+        out,
+        "b",
+    )
     assert (record.status, record.code, record.origin) == ("quarantined", "E_PET_UNITS", "convert")
     assert not out.with_name("pet.nii.gz").exists() and Sidecar.read(out).code == "E_PET_UNITS"
 
@@ -91,7 +97,7 @@ def test_nothing_of_a_person_comes_out(tmp_path, caplog, recwarn, capfd):
         private=private,
     )
     out = tmp_path / "out" / "convert.json"
-    record = convert("P 1", registry(tmp_path, folder), out, "x")
+    record = convert.run(convert.Inputs("P 1", registry(tmp_path, folder)), Convert(), out, "x")
     assert record.ok, record.reason
     refusals = []
     for change in (

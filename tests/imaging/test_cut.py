@@ -15,10 +15,12 @@ from test_masks import segmentation
 from promet.core.errors import DataError, IntegrityError
 from promet.core.files import digest_file
 from promet.core.sidecar import QUARANTINED, Sidecar
-from promet.imaging.convert import check_source, convert, convert_source
+from promet.imaging import convert
+from promet.imaging.convert import check_source, convert_source
 from promet.imaging.ct import convert_ct
 from promet.imaging.geometry import read_image, read_pet
 from promet.imaging.masks.read import read_mask
+from promet.imaging.settings import Convert
 
 GRID = sitk.Image([13, 9, 12], sitk.sitkFloat32)
 GRID.SetSpacing((1.5, 2.0, 3.0))
@@ -204,7 +206,7 @@ def test_the_cohort_goes_on(tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     registry = tmp_path / "images.tsv"
     registry.write_text(f"patient\tsource\tpath\tdigest\tfiles\tbytes\nP 1\tpet\t{path}\tx\t1\t1\n")
-    record = convert("P 1", registry, tmp_path / "P 1" / "convert.json", "x")
+    record = convert.run(convert.Inputs("P 1", registry), Convert(), tmp_path / "P 1" / "convert.json", "x")
     assert (record.status, record.code) == (QUARANTINED, "E_IMAGE_TRUNCATED")
 
 

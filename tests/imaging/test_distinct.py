@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from promet.core.errors import DataError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.imaging import convert, geometry, segment
-from promet.imaging.settings import Segment
+from promet.imaging.settings import Convert, Segment
 from promet.study import news, registry
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +57,13 @@ def test_in_the_pipeline_the_patient_is_quarantined(tmp_path):
     row = {"patient": "A", "ct": "", **{n: f"{n}.nii.gz" for n in ("pet", "prostate", "lesions")}}
     news.intake([row], tmp_path, tmp_path / "registry")
     images = registry.images_path(tmp_path / "registry")
-    convert.convert("A", images, tmp_path / "A/convert.json", "")
-    segment.run("A", images, tmp_path / "A/segment.json", "", Segment())
+    convert.run(convert.Inputs("A", images), Convert(), tmp_path / "A/convert.json", "")
+    segment.run(
+        segment.Inputs(tmp_path / "A/segment.json".parent, "A", images),
+        Segment(),
+        tmp_path / "A/segment.json",
+        "",
+    )
     record = Sidecar.read(tmp_path / "A/segment.json")
     assert record.status == QUARANTINED and record.code == "E_MASKS_ALIKE"
 

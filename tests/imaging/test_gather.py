@@ -8,7 +8,7 @@ import pytest
 
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
-from promet.imaging.gather import MEASURES, PRODUCTS, run
+from promet.imaging.gather import MEASURES, PRODUCTS, Inputs, run
 
 VALUES = dict.fromkeys(MEASURES, 2.5) | {"suv_peak": 7.25, "lesion_count": 2}
 
@@ -47,7 +47,7 @@ IDS = ["P4", "P2", "P3", "P1"]
 
 
 def test_table(cohort, tmp_path):
-    record = run(cohort, IDS, tmp_path / "out/gather.json", "pin")
+    record = run(Inputs(cohort, IDS), None, tmp_path / "out/gather.json", "pin")
     table = pd.read_parquet(tmp_path / "out/patients.parquet")
     assert list(table["patient"]) == ["P1", "P2", "P3", "P4"]
     assert list(table["status"]) == ["ok", "ok", NO_LESION, QUARANTINED]
@@ -69,7 +69,7 @@ def test_table(cohort, tmp_path):
 
 
 def test_exclusions(cohort, tmp_path):
-    run(cohort, IDS, tmp_path / "gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "gather.json", "pin")
     with open(tmp_path / "exclusions.tsv", encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     assert [row["patient"] for row in rows] == ["P3", "P4"]
@@ -88,36 +88,36 @@ def waists(folder):
 
 
 def test_digests_follow_content_only(cohort, tmp_path):
-    run(cohort, IDS, tmp_path / "a/gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "a/gather.json", "pin")
     before = waists(tmp_path / "a")
     assert list(json.loads(before["tensors"])) == ["digest"]
     # Another order, another time, another pin, another warning: the same bytes.
     again = Sidecar.read(cohort / "P1/segment.json")
     again.seconds, again.pin, again.warnings = 99.0, "2", []
     again.write(cohort / "P1/segment.json")
-    run(cohort, IDS[::-1], tmp_path / "b/gather.json", "other")
+    run(Inputs(cohort, IDS[::-1]), None, tmp_path / "b/gather.json", "other")
     assert waists(tmp_path / "b") == before
     assert (tmp_path / "a/patients.parquet").read_bytes() == (tmp_path / "b/patients.parquet").read_bytes()
 
     changed = Sidecar.read(cohort / "P1/measure.json")
     changed.values["suv_peak"] += 1e-9
     changed.write(cohort / "P1/measure.json")
-    run(cohort, IDS, tmp_path / "c/gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "c/gather.json", "pin")
     assert waists(tmp_path / "c")["tensors"] == before["tensors"]
     assert waists(tmp_path / "c")["measures"] != before["measures"]
 
     changed = Sidecar.read(cohort / "P2/normalise.json")
     changed.products["tensor.npy"] = "ef56"
     changed.write(cohort / "P2/normalise.json")
-    run(cohort, IDS, tmp_path / "d/gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "d/gather.json", "pin")
     assert waists(tmp_path / "d")["tensors"] != before["tensors"]
     assert waists(tmp_path / "d")["measures"] == waists(tmp_path / "c")["measures"]
 
 
 def test_a_new_patient_changes_both(cohort, tmp_path):
-    run(cohort, IDS, tmp_path / "a/gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "a/gather.json", "pin")
     patient(cohort, "P5", tensor="5555")
-    run(cohort, [*IDS, "P5"], tmp_path / "b/gather.json", "pin")
+    run(Inputs(cohort, [*IDS, "P5"]), None, tmp_path / "b/gather.json", "pin")
     before, after = waists(tmp_path / "a"), waists(tmp_path / "b")
     assert all(before[name] != after[name] for name in before)
 
@@ -126,15 +126,15 @@ def test_measure_alone_quarantined(cohort, tmp_path):
     Sidecar("measure", "1", QUARANTINED, code="E_PET_NAN", reason="x.", origin="measure").write(
         cohort / "P1/measure.json"
     )
-    run(cohort, IDS, tmp_path / "gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "gather.json", "pin")
     first = pd.read_parquet(tmp_path / "patients.parquet").iloc[0]
     assert (first["status"], first["code"]) == (QUARANTINED, "E_PET_NAN")
 
 
 def test_nobody_and_all_excluded_have_the_same_columns(cohort, tmp_path):
-    run(cohort, IDS, tmp_path / "all/gather.json", "pin")
-    run(cohort, ["P4"], tmp_path / "lost/gather.json", "pin")
-    run(cohort, [], tmp_path / "none/gather.json", "pin")
+    run(Inputs(cohort, IDS), None, tmp_path / "all/gather.json", "pin")
+    run(Inputs(cohort, ["P4"]), None, tmp_path / "lost/gather.json", "pin")
+    run(Inputs(cohort, []), None, tmp_path / "none/gather.json", "pin")
     frames = [pd.read_parquet(tmp_path / name / "patients.parquet") for name in ("all", "lost", "none")]
     assert all(list(frame.columns) == list(frames[0].columns) for frame in frames)
     assert all((frame.dtypes == frames[0].dtypes).all() for frame in frames)
@@ -143,8 +143,8 @@ def test_nobody_and_all_excluded_have_the_same_columns(cohort, tmp_path):
 def test_missing_record_and_doubled_id_are_refused(cohort, tmp_path):
     (cohort / "P2/measure.json").unlink()
     with pytest.raises(UsageError) as caught:
-        run(cohort, IDS, tmp_path / "gather.json", "pin")
+        run(Inputs(cohort, IDS), None, tmp_path / "gather.json", "pin")
     assert caught.value.code == "E_RECORD_MISSING"
     with pytest.raises(UsageError):
-        run(cohort, ["P1", "P1"], tmp_path / "gather.json", "pin")
+        run(Inputs(cohort, ["P1", "P1"]), None, tmp_path / "gather.json", "pin")
     assert not (tmp_path / "gather.json").exists()

@@ -91,10 +91,10 @@ def test_gather_refuses_one_scan_under_two_names(tmp_path):
     patients, out = tmp_path / "patients", tmp_path / "gather/gather.json"
     for seed, name in enumerate(("A", "B", "C")):
         records(patients, name, scan(seed))
-    assert gather.run(patients, ["A", "B", "C"], out, "p").ok
+    assert gather.run(gather.Inputs(patients, ["A", "B", "C"]), None, out, "p").ok
     records(patients, "D", slopes(scan(1)[1:]))
     with pytest.raises(UsageError) as error:
-        gather.run(patients, ["A", "B", "C", "D"], out, "p")
+        gather.run(gather.Inputs(patients, ["A", "B", "C", "D"]), None, out, "p")
     assert error.value.code == "E_SAME_SCAN" and "B and D have the same scan" in str(error.value)
 
 
@@ -105,7 +105,7 @@ def test_gather_refuses_one_tensor_under_two_names(tmp_path):
         path = patients / name / "normalise.json"
         path.write_text(path.read_text().replace(f"{name} t", "one tensor"))
     with pytest.raises(UsageError, match="A and B have the same scan"):
-        gather.run(patients, ["A", "B"], tmp_path / "gather/gather.json", "p")
+        gather.run(gather.Inputs(patients, ["A", "B"]), None, tmp_path / "gather/gather.json", "p")
 
 
 def test_gather_knows_a_withdrawn_patient_again(tmp_path):
@@ -117,9 +117,13 @@ def test_gather_knows_a_withdrawn_patient_again(tmp_path):
         "V": {"reason": "old waiver"},
     }
     freeze.write_text(json.dumps({"name": "v1", "waivers": gone}))
-    assert gather.run(patients, ["A"], tmp_path / "gather/gather.json", "p", freeze=freeze).ok
+    assert gather.run(
+        gather.Inputs(patients, ["A"], freeze=freeze), None, tmp_path / "gather/gather.json", "p"
+    ).ok
     with pytest.raises(UsageError) as error:
-        gather.run(patients, ["A", "B"], tmp_path / "gather/gather.json", "p", freeze=freeze)
+        gather.run(
+            gather.Inputs(patients, ["A", "B"], freeze=freeze), None, tmp_path / "gather/gather.json", "p"
+        )
     assert error.value.code == "E_WITHDRAWN_RETURNS" and "The PET of B is that of W" in str(error.value)
 
 

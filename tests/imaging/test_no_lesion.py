@@ -10,7 +10,7 @@ from test_masks import segmentation
 
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.imaging.check import check_images
-from promet.imaging.segment import run
+from promet.imaging.segment import Inputs, run
 from promet.imaging.settings import Imaging, Segment
 
 PET = grid((3.0, 3.0, 3.0), (30, 30, 30))
@@ -97,7 +97,9 @@ def test_a_lesion_mask(tmp_path, name):
         "patient\tsource\tpath\tdigest\tfiles\tbytes\n"
         + "".join(f"P1\t{n}\t{p}\tx\t1\t1\n" for n, p in paths.items())
     )
-    record = run("P1", registry, folder / "segment.json", "x", Segment())
+    record = run(
+        Inputs(folder / "segment.json".parent, "P1", registry), Segment(), folder / "segment.json", "x"
+    )
     assert (record.status, record.code) == (status, expected), record.reason
     assert ("lesions: The given mask is empty: no lesion." in record.warnings) == (status == NO_LESION)
     if status == OK:

@@ -15,8 +15,7 @@ from dicom_series import CT_CLASS, circle, write, write_rtstruct
 from promet.config import load
 from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
-from promet.imaging import crop, measure, organs, segment
-from promet.imaging.convert import convert
+from promet.imaging import convert, crop, measure, organs, segment
 from promet.imaging.ct import convert_ct
 from promet.imaging.settings import Convert, Crop, Measure, Organs, Segment
 from promet.study.public import write_table
@@ -128,8 +127,8 @@ def test_a_patient_without_a_mask_gets_one(tmp_path, program, monkeypatch):
     registry, folder = patient(tmp_path)
     weights = tmp_path / "weights"
     (weights / "Dataset291_TotalSegmentator_part1_organs_1559subj").mkdir(parents=True)
-    convert("P1", registry, folder / "convert.json", "p")
-    record = organs.run("P1", registry, folder / "organs.json", "p", Organs(), str(weights))
+    convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
+    record = organs.run(organs.Inputs("P1", registry, str(weights)), Organs(), folder / "organs.json", "p")
     assert record.ok, record.reason
     assert record.values["prostate_ml"] == pytest.approx(5 * 10 * 10 * 1.5**2 * 2.5 / 1000, abs=1e-3)
     ((words, config, where, keys),) = told()
@@ -139,7 +138,12 @@ def test_a_patient_without_a_mask_gets_one(tmp_path, program, monkeypatch):
     labels = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "organs.nii.gz")))
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
 
-    done = segment.run("P1", registry, folder / "segment.json", "p", Segment(), organs=True)
+    done = segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry, organs=True),
+        Segment(),
+        folder / "segment.json",
+        "p",
+    )
     assert done.ok, done.reason
     assert set(done.inputs) == {"convert", "organs"} and done.values["organ_source"] == "TotalSegmentator"
     # the box of the prostate in mm, on the grid of the PET
@@ -167,15 +171,30 @@ def test_organs_named_in_the_users_own_file(tmp_path):
     }  # fmt: skip
     path = write_rtstruct(tmp_path / "rt.dcm", rois)
     registry, folder = patient(tmp_path, prostate=path)
-    convert("P1", registry, folder / "convert.json", "p")
-    done = segment.run("P1", registry, folder / "segment.json", "p", Segment())
+    convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
+    done = segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        Segment(),
+        folder / "segment.json",
+        "p",
+    )
     assert done.values["lesion_source"] == "watershed without the bladder"
     assert done.values["reference_suv_mean"] == pytest.approx(1.0, rel=0.01)
     assert done.values["blood_suv_mean"] == pytest.approx(2.0, rel=0.05)
-    spleen = segment.run("P1", registry, folder / "segment.json", "p", Segment(reference_roi="(?i)spleen"))
+    spleen = segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        Segment(reference_roi="(?i)spleen"),
+        folder / "segment.json",
+        "p",
+    )
     assert "reference_suv_mean" not in spleen.values
     registry, folder = patient(tmp_path, prostate=path, lesions=path)
-    done = segment.run("P1", registry, folder / "segment.json", "p", Segment())
+    done = segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        Segment(),
+        folder / "segment.json",
+        "p",
+    )
     assert done.status == NO_LESION and done.values["lesion_source"] == "given"
 
 
@@ -186,9 +205,15 @@ def test_the_users_own_mask_needs_no_program(tmp_path, monkeypatch):
     own.SetOrigin((-21.0, -31.0, 73.0))
     sitk.WriteImage(own, str(tmp_path / "own.nii.gz"))
     registry, folder = patient(tmp_path, prostate=tmp_path / "own.nii.gz")
-    convert("P1", registry, folder / "convert.json", "p")
+    convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
     assert (
-        segment.run("P1", registry, folder / "segment.json", "p", Segment()).values["organ_source"] == "given"
+        segment.run(
+            segment.Inputs(folder / "segment.json".parent, "P1", registry),
+            Segment(),
+            folder / "segment.json",
+            "p",
+        ).values["organ_source"]
+        == "given"
     )
 
 
@@ -198,7 +223,7 @@ def test_the_sites_faults_stop_the_job(tmp_path, program, monkeypatch):
 
     def refused(weights=""):
         with pytest.raises(UsageError) as caught:
-            organs.run("P1", registry, folder / "organs.json", "p", Organs(), weights)
+            organs.run(organs.Inputs("P1", registry, weights), Organs(), folder / "organs.json", "p")
         assert not (folder / "organs.json").exists()
         return caught.value
 
@@ -217,17 +242,24 @@ def test_the_sites_faults_stop_the_job(tmp_path, program, monkeypatch):
 def test_a_ct_without_a_prostate_quarantines(tmp_path, program):
     program({**BOXES, "prostate": None})
     registry, folder = patient(tmp_path)
-    convert("P1", registry, folder / "convert.json", "p")
-    record = organs.run("P1", registry, folder / "organs.json", "p", Organs())
+    convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
+    record = organs.run(organs.Inputs("P1", registry), Organs(), folder / "organs.json", "p")
     assert (record.status, record.code) == (QUARANTINED, "E_ORGANS_NO_PROSTATE")
-    done = segment.run("P1", registry, folder / "segment.json", "p", Segment(), organs=True)
+    done = segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry, organs=True),
+        Segment(),
+        folder / "segment.json",
+        "p",
+    )
     assert (done.status, done.code, done.origin) == (QUARANTINED, "E_ORGANS_NO_PROSTATE", "organs")
 
 
 def test_head_and_fast_call_their_models(tmp_path, program):
     told = program({**BOXES, "parotid_gland_left": ((20, 23), (20, 24), (4, 8))})
     registry, folder = patient(tmp_path)
-    record = organs.run("P1", registry, folder / "organs.json", "p", Organs(fast=True, head=True))
+    record = organs.run(
+        organs.Inputs("P1", registry), Organs(fast=True, head=True), folder / "organs.json", "p"
+    )
     assert record.values["parotid_gland_ml"] > 0
     assert [words[4:7] for words, *_ in told()] == [
         ["--task", "total", "--fast"],
@@ -274,10 +306,20 @@ def chain(tmp_path, settings, name):
     sitk.WriteImage(own, str(tmp_path / "own.nii.gz"))
     registry, folder = patient(tmp_path, prostate=tmp_path / "own.nii.gz")
     folder = folder.with_name(name)
-    convert("P1", registry, folder / "convert.json", "p", settings)
-    segment.run("P1", registry, folder / "segment.json", "p", Segment(region_mm=20.0))
-    crop.run(folder / "crop.json", "p", Crop(shape=(4, 8, 8), spacing_mm=(5.0, 3.0, 3.0)))
-    measure.run(folder / "measure.json", "p", Measure())
+    convert.run(convert.Inputs("P1", registry), settings, folder / "convert.json", "p")
+    segment.run(
+        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        Segment(region_mm=20.0),
+        folder / "segment.json",
+        "p",
+    )
+    crop.run(
+        folder / "crop.json".parent,
+        Crop(shape=(4, 8, 8), spacing_mm=(5.0, 3.0, 3.0)),
+        folder / "crop.json",
+        "p",
+    )
+    measure.run(folder / "measure.json".parent, Measure(), folder / "measure.json", "p")
     records = {path.stem: Sidecar.read(path) for path in folder.glob("*.json")}
     assert {record.status for record in records.values()} == {"ok"}, [r.reason for r in records.values()]
     return folder, records
@@ -307,8 +349,12 @@ def test_a_changed_pet_is_noticed_although_no_file_is_kept(tmp_path):
           "ImagePositionPatient": lambda i: [-21.0, -31.0, 88.0 + 5.0 * i], "PixelSpacing": [3.0, 3.0]},
           slices=14, values=lambda i: uptake(i) + np.eye(16, dtype=np.int16))  # fmt: skip
     registry = tmp_path / "images.tsv"
-    after = convert("P1", registry, tmp_path / "x" / "convert.json", "p", Convert(keep_pet=False))
-    same = convert("P1", registry, tmp_path / "y" / "convert.json", "p", Convert(keep_pet=False))
+    after = convert.run(
+        convert.Inputs("P1", registry), Convert(keep_pet=False), tmp_path / "x" / "convert.json", "p"
+    )
+    same = convert.run(
+        convert.Inputs("P1", registry), Convert(keep_pet=False), tmp_path / "y" / "convert.json", "p"
+    )
     assert before["convert"].digest != after.digest == same.digest
 
 
@@ -327,7 +373,7 @@ def test_a_bad_ct_is_only_told_of(tmp_path):
     for path in Path(tmp_path, "data", "ct").glob("*"):
         path.unlink()
     (tmp_path / "data" / "ct" / "notes.txt").write_text("nothing")
-    record = convert("P1", registry, folder / "convert.json", "p", Convert(keep_ct=True))
+    record = convert.run(convert.Inputs("P1", registry), Convert(keep_ct=True), folder / "convert.json", "p")
     assert record.ok and set(record.products) == {"pet.nii.gz"}
     assert any("E_CT_NONE" in sentence for sentence in record.warnings)
 

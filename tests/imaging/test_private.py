@@ -16,8 +16,8 @@ from test_masks import segmentation
 
 from promet.core.errors import DataError
 from promet.core.sidecar import Sidecar
-from promet.imaging import crop, gather, measure, normalise, picture, segment
-from promet.imaging.convert import convert, convert_by_hand
+from promet.imaging import convert, crop, gather, measure, normalise, picture, segment
+from promet.imaging.convert import convert_by_hand
 from promet.imaging.inspect import inspect, text
 from promet.imaging.masks.read import mask_by_hand
 from promet.imaging.settings import Convert, Crop, Measure, Normalise, Picture, Segment
@@ -137,13 +137,13 @@ def stages(source, root, prostate, lesions=None, pet=None):
         return root / "P1" / f"{stage}.json"
 
     box = Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))
-    convert("P1", registry, out("convert"), "p", Convert(keep_ct=True))
-    segment.run("P1", registry, out("segment"), "p", Segment())
-    crop.run(out("crop"), "p", box)
-    normalise.run(out("normalise"), "p", Normalise())
-    measure.run(out("measure"), "p", Measure())
-    picture.run(out("picture"), "p", Picture(), box)
-    gather.run(root, ["P1"], root / "gather" / "gather.json", "p")
+    convert.run(convert.Inputs("P1", registry), Convert(keep_ct=True), out("convert"), "p")
+    segment.run(segment.Inputs(out("segment").parent, "P1", registry), Segment(), out("segment"), "p")
+    crop.run(out("crop").parent, box, out("crop"), "p")
+    normalise.run(out("normalise").parent, Normalise(), out("normalise"), "p")
+    measure.run(out("measure").parent, Measure(), out("measure"), "p")
+    picture.run(picture.Inputs(out("picture").parent, box), Picture(), out("picture"), "p")
+    gather.run(gather.Inputs(root, ["P1"]), None, root / "gather" / "gather.json", "p")
     return {path.stem: Sidecar.read(path) for path in (root / "P1").glob("*.json")}
 
 

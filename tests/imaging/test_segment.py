@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from promet.core.errors import DataError
 from promet.core.files import digest_file
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
-from promet.imaging.segment import drop_small, limit, run, segment, watershed
+from promet.imaging.segment import Inputs, drop_small, limit, run, segment, watershed
 from promet.imaging.settings import Lesions, Segment
 
 SPACING = (2.0, 2.0, 3.0)  # x, y, z in mm
@@ -172,7 +172,7 @@ def patient(tmp_path):
 
 def test_stage_by_watershed(patient):
     registry, out = patient(prostate=ORGAN)
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert record.ok, record.reason
     assert set(record.products) == {"prostate.nii.gz", "lesions.nii.gz"}
     assert record.values["lesion_source"] == "watershed"
@@ -181,12 +181,12 @@ def test_stage_by_watershed(patient):
         assert written.GetPixelID() == sitk.sitkUInt8
         assert written.GetSize() == SIZE
         assert (sitk.GetArrayFromImage(written) > 0)[expected].mean() > 0.95
-    assert run("P001", registry, out, "pin", Segment()).digest == record.digest
+    assert run(Inputs(out.parent, "P001", registry), Segment(), out, "pin").digest == record.digest
 
 
 def test_stage_with_given_lesions(patient):
     registry, out = patient(prostate=ORGAN, lesions=ball((0, 0, 0), 5) | ball((45, 0, 0), 5))
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert record.values["lesion_source"] == "given"
     assert record.values["lesion_ml"] == pytest.approx(millilitres(ball((0, 0, 0), 5)))
     assert record.warnings
@@ -194,7 +194,7 @@ def test_stage_with_given_lesions(patient):
 
 def test_stage_without_lesions_keeps_the_masks(patient):
     registry, out = patient(prostate=ball((0, 0, -30), 20))
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert (record.status, record.origin) == (NO_LESION, "segment")
     assert set(record.products) == {"prostate.nii.gz", "lesions.nii.gz"}
     assert out.with_name("lesions.nii.gz").exists()
@@ -202,7 +202,7 @@ def test_stage_without_lesions_keeps_the_masks(patient):
 
 def test_an_empty_given_lesion_mask_means_no_lesion(patient):
     registry, out = patient(prostate=ORGAN, lesions=ORGAN & False)
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert record.status == NO_LESION
     assert record.values["lesion_source"] == "given"
 
@@ -213,7 +213,7 @@ def test_an_empty_given_lesion_mask_means_no_lesion(patient):
 def test_stage_quarantines(patient, masks, code):
     registry, out = patient(**masks)
     out.with_name("lesions.nii.gz").write_bytes(b"of yesterday")
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert (record.status, record.code, record.origin) == (QUARANTINED, code, "segment")
     assert "prostate" in record.reason
     assert not out.with_name("lesions.nii.gz").exists()
@@ -224,7 +224,7 @@ def test_stage_passes_on_what_convert_refused(patient):
     Sidecar("convert", "c", QUARANTINED, code="E_PET_UNITS", reason="x.", origin="convert").write(
         out.with_name("convert.json")
     )
-    record = run("P001", registry, out, "pin", Segment())
+    record = run(Inputs(out.parent, "P001", registry), Segment(), out, "pin")
     assert (record.status, record.code, record.origin) == (QUARANTINED, "E_PET_UNITS", "convert")
 
 
@@ -247,15 +247,19 @@ def test_stage_finds_the_bladder_in_the_file_of_the_organ(patient):
     registry, out = patient(prostate=both)
     numbers = Segment(prostate_roi="label=22", bladder_roi="label=21")
     assert (
-        run("P001", registry, out, "pin", numbers).values["lesion_source"] == "watershed without the bladder"
+        run(Inputs(out.parent, "P001", registry), numbers, out, "pin").values["lesion_source"]
+        == "watershed without the bladder"
     )
     for settings in (
         Segment(prostate_roi="label=22"),
         Segment(prostate_roi="label=22", bladder_roi="label=9"),
     ):
-        assert run("P001", registry, out, "pin", settings).values["lesion_source"] == "watershed"
-    wrong = run("P001", registry, out, "pin", Segment(prostate_roi="label=5"))
+        assert (
+            run(Inputs(out.parent, "P001", registry), settings, out, "pin").values["lesion_source"]
+            == "watershed"
+        )
+    wrong = run(Inputs(out.parent, "P001", registry), Segment(prostate_roi="label=5"), out, "pin")
     assert wrong.code == "E_MASK_ROI_MISSING"
     registry, out = patient(prostate=ORGAN)
-    alone = run("P001", registry, out, "pin", Segment(prostate_roi="label=22"))
+    alone = run(Inputs(out.parent, "P001", registry), Segment(prostate_roi="label=22"), out, "pin")
     assert alone.code == "E_MASK_ROI_MISSING"  # one label of another number is another organ

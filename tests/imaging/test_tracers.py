@@ -12,7 +12,7 @@ from promet.imaging import convert
 from promet.imaging.check import check_images
 from promet.imaging.dicom import tracers
 from promet.imaging.dicom.files import Header
-from promet.imaging.settings import Imaging
+from promet.imaging.settings import Convert, Imaging
 from promet.phantom import reference
 from promet.study import news, registry
 
@@ -156,7 +156,9 @@ def images(tmp_path):
 @pytest.mark.parametrize("tracer", ["18F-PSMA-1007", "[18F]FDG", "68Ga-PSMA-11"])
 def test_in_the_pipeline_and_before_it_the_patient_is_quarantined(images, tmp_path, tracer):
     registered, table = images
-    record = convert.convert("A", registered, tmp_path / "made/convert.json", "", None, tracer)
+    record = convert.run(
+        convert.Inputs("A", registered, tracer), Convert(), tmp_path / "made/convert.json", ""
+    )
     assert (record.status, record.code) == (QUARANTINED, "E_TRACER_CONFLICT")
     (fault,) = check_images(table(tracer), Imaging())
     assert (fault.patient, fault.column, fault.code) == ("A", "pet", "E_TRACER_CONFLICT")
@@ -165,7 +167,9 @@ def test_in_the_pipeline_and_before_it_the_patient_is_quarantined(images, tmp_pa
 def test_a_table_that_agrees_or_says_nothing_changes_nothing(images, tmp_path):
     registered, table = images
     for tracer in ("18F-DCFPyL", "F-18 piflufolastat", "", "PSMA"):
-        record = convert.convert("A", registered, tmp_path / "made/convert.json", "", None, tracer)
+        record = convert.run(
+            convert.Inputs("A", registered, tracer), Convert(), tmp_path / "made/convert.json", ""
+        )
         assert record.ok and record.values["tracers"] == ["DCFPyL"]
         assert list(check_images(table(tracer), Imaging())) == []
 

@@ -103,14 +103,14 @@ def study(tmp_path_factory) -> Study:
             stage: patients / name / f"{stage}.json"
             for stage in ("convert", "segment", "crop", "normalise", "measure")
         }
-        convert.convert(name, images, at["convert"], "p", settings.convert)
-        segment.run(name, images, at["segment"], "p", settings.segment)
-        crop.run(at["crop"], "p", settings.crop)
-        normalise.run(at["normalise"], "p", settings.normalise)
-        measure.run(at["measure"], "p", settings.measure)
+        convert.run(convert.Inputs(name, images), settings.convert, at["convert"], "p")
+        segment.run(segment.Inputs(at["segment"].parent, name, images), settings.segment, at["segment"], "p")
+        crop.run(at["crop"].parent, settings.crop, at["crop"], "p")
+        normalise.run(at["normalise"].parent, settings.normalise, at["normalise"], "p")
+        measure.run(at["measure"].parent, settings.measure, at["measure"], "p")
 
     home = folder / "results/study"
-    gather.run(patients, names, home / "gather/gather.json", "p")
+    gather.run(gather.Inputs(patients, names), None, home / "gather/gather.json", "p")
     _write_ledger(folder / "registry/study/ledger.tsv", rows)
     freeze = folder / "registry/study/freeze.json"
     write_json(freeze, {"name": "v1", "date": "2026-01-01", "waivers": {"dev001": {"reason": "none"}}})

@@ -21,6 +21,7 @@ from promet.fusion.explain import explain
 from promet.fusion.fuse import fuse
 from promet.fusion.permute import permute
 from promet.fusion.settings import Fusion
+from promet.imaging.gather import Inputs
 from promet.imaging.gather import run as gather
 
 COLUMNS = (
@@ -354,7 +355,7 @@ def make(
     ledger.write_text("\n".join(lines) + "\n", encoding="utf-8")
     lost = {names[2]: QUARANTINED, names[7]: NO_LESION, names[development - 1]: NO_LESION}
     images(patients, names, random, lost)
-    gather(patients, names, study / "gather" / "gather.json", "pin")
+    gather(Inputs(patients, names), None, study / "gather" / "gather.json", "pin")
     networks(study, table, parts, seeds, epochs, random, [n for n in names if n not in lost])
     measures, fusion = study / "gather/patients.parquet", study / "fusion/split-00"
     fuse(cohort=cohort, ledger=ledger, split=0, scores=study / "score/split-00/scores.parquet", measures=measures,

@@ -124,7 +124,7 @@ def as_the_stages_count(split, names, tmp_path):
 
     from promet.evaluation import table1
     from promet.fusion import inputs
-    from promet.imaging.bucket import members
+    from promet.imaging.bucket import Inputs, members
     from promet.network.data import read_members
     from promet.network.dataset import dataset
     from promet.network.settings import Dataset
@@ -145,7 +145,10 @@ def as_the_stages_count(split, names, tmp_path):
     first = parts.of_study(book, rows, set())[0]
     groups = table1.frame(rows, measures, None, 48.0, first)
     late = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
-    fits = [{name for k in range(4) for name in members(f"fit-{k}", 4, cohort, book, 2)}]
+    shared = [
+        Inputs(f"fit-{k}", 4, Path("results/patients"), cohort, Path("images.tsv"), book, 2) for k in range(4)
+    ]
+    fits = [{name for one in shared for name in members(one, rows)}]
     try:
         dataset(Path("results/patients"), book, cohort, split, tmp_path / "d/dataset.json", "", Dataset())
         fits.append({member.patient for member in read_members(tmp_path / "d/fit.json")[1]})

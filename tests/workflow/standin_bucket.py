@@ -11,10 +11,12 @@ from promet.imaging import bucket
 STANDIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("standin.py")), "imaging"]
 
 
-def maker(images, imaging, *_):
+def maker(inputs, settings, _):
+    imaging = settings.model_dump(mode="json")
+
     def make(stage, patient, out, pin):
         out.parent.mkdir(parents=True, exist_ok=True)  # Snakemake does it for a job of his own
-        words = {"patient": patient, "registry": images, "out": out, "pin": pin}
+        words = {"patient": patient, "registry": inputs.registry, "out": out, "pin": pin}
         if stage in imaging:
             words["settings"] = canonical(imaging[stage])
         if stage not in ("convert", "segment"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from promet.core.pin import pin as make_pin
 from promet.core.reads import planned
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.imaging.settings import Imaging
 from promet.study import registry
 from promet.study.ledger import FIT
 from promet.study.parts import of_study
-from promet.study.table import SOURCES, Row, by_patient
-from promet.workflow.buckets import ImagePins, deal, settings, with_tracers
+from promet.study.table import Row, by_patient
+from promet.workflow.buckets import ImagePins, deal, with_tracers
+from promet.workflow.buckets import settings as used
 from promet.workflow.planned import sources
 from promet.workflow.stages import STAGES
 
@@ -29,47 +32,60 @@ log = logging.getLogger("promet")
 Maker = Callable[[str, str, Path, str], None]
 
 
-def maker(images: Path, imaging: dict[str, Any], tracers: dict[str, str]) -> Maker:
-    """The commands that the rules of one patient call, within this process.
+@dataclass(frozen=True)
+class Inputs:
+    """Which bucket of how many of each group, and what says who is in it and where everything lies."""
+
+    bucket: str
+    number: int
+    patients: Path  # with one folder per patient
+    cohort: Path
+    registry: Path  # images.tsv
+    ledger: Path
+    splits: int = 1
+
+
+def maker(inputs: Inputs, settings: Imaging, rows: dict[str, Row]) -> Maker:
+    """The stages that the rules of one patient call, within this process.
 
     Args:
-        images: the image registry.
-        imaging: the section ``imaging`` of the configuration.
-        tracers: patient -> the table's word.
+        rows: patient -> row of the table.
     """
-
-    pins, known = ImagePins(imaging), registry.read(images)
+    pins, known = ImagePins(settings.model_dump(mode="json")), registry.read(inputs.registry)
 
     def make(stage: str, patient: str, out: Path, pin: str) -> None:
-        from promet.imaging import cli
+        from promet.imaging import convert, crop, measure, normalise, picture, segment
 
-        words: dict[str, Any] = {"out": out, "pin": pin}
-        if stage in ("convert", "segment"):
-            words |= {"patient": patient, "registry": images}
-        if stage == "convert":
-            words["tracer"] = tracers.get(patient, "")
-        if stage == "segment":
-            words["organs"] = pins.wants_organs(known.get(patient, {}))
-        if stage in imaging:
-            words["settings"] = canonical(imaging[stage])
-        if stage == "picture":
-            words["crop"] = canonical(imaging["crop"])
-        getattr(cli, stage)(**words)
+        folder, images, own = out.parent, inputs.registry, (out, pin)
+        match stage:
+            case "convert":
+                convert.run(convert.Inputs(patient, images, rows[patient]["tracer"]), settings.convert, *own)
+            case "segment":
+                organs = pins.wants_organs(known.get(patient, {}))
+                segment.run(segment.Inputs(folder, patient, images, organs), settings.segment, *own)
+            case "crop":
+                crop.run(folder, settings.crop, *own)
+            case "normalise":
+                normalise.run(folder, settings.normalise, *own)
+            case "measure":
+                measure.run(folder, settings.measure, *own)
+            case "picture":
+                picture.run(picture.Inputs(folder, settings.crop), settings.picture, *own)
+            case _:
+                raise ValueError(stage)
 
     return make
 
 
 def _as_planned(
-    make: Maker, imaging: dict[str, Any], known: dict[str, dict[str, Row]], cohort: Path | None
+    make: Maker, imaging: dict[str, Any], known: dict[str, dict[str, Row]], rows: dict[str, Row], cohort: Path
 ) -> Maker:
     """Each stage reads what is registered, or fails."""
-    rows = by_patient(cohort) if cohort else {}
 
     def made(stage: str, patient: str, out: Path, pin: str) -> None:
         if not STAGES[stage].sources:
             return make(stage, patient, out, pin)
-        row = rows.get(patient) or dict.fromkeys(SOURCES, "")
-        told = sources(imaging, stage, known.get(patient, {}), row, cohort or "")
+        told = sources(imaging, stage, known.get(patient, {}), rows[patient], cohort)
         with planned(registry.Registered(told)):
             return make(stage, patient, out, pin)
 
@@ -126,37 +142,25 @@ def bring_up_to_date(folder: Path, pins: dict[str, str], make: Maker) -> tuple[d
     return {stage: records[stage] for stage in pins}, made
 
 
-def members(bucket: str, number: int, cohort: Path, entries: Path, splits: int) -> Iterator[str]:
-    """The patients of a bucket, as the plan deals them.
+def members(inputs: Inputs, rows: dict[str, Row]) -> list[str]:
+    """The patients of a bucket, as the plan deals them; ``rows``: patient -> row of the table.
 
     Raises:
         UsageError: there is no such bucket.
     """
-    rows = by_patient(cohort)
     fitted = {
         name
-        for split, parts in of_study(entries, rows).items()
+        for split, parts in of_study(inputs.ledger, rows).items()
         for name, part in parts.items()
-        if split < splits and part in FIT
+        if split < inputs.splits and part in FIT
     }
-    dealt = deal(list(rows), fitted, number)
-    if bucket not in dealt:
-        raise UsageError("E_BUCKET", f"There is no bucket {bucket}", f"{min(dealt)} to {max(dealt)}")
-    yield from dealt[bucket]
+    dealt = deal(list(rows), fitted, inputs.number)
+    if inputs.bucket not in dealt:
+        raise UsageError("E_BUCKET", f"There is no bucket {inputs.bucket}", f"{min(dealt)} to {max(dealt)}")
+    return dealt[inputs.bucket]
 
 
-def run(
-    bucket: str,
-    patients: Path,
-    ids: list[str],
-    images: Path,
-    imaging: dict[str, Any],
-    out: Path,
-    pin: str,
-    tracers: dict[str, str] | None = None,
-    make: Maker | None = None,
-    cohort: Path | None = None,
-) -> Sidecar:
+def run(inputs: Inputs, settings: Imaging, out: Path, pin: str) -> Sidecar:
     """The stage ``bucket``: patients.json beside ``out``.
 
     Every patient keeps own records and products, the same to the byte as one job per patient and stage leaves
@@ -164,26 +168,19 @@ def run(
     others of the bucket were served. A kill loses the stage that was running and no other.
 
     Args:
-        bucket: its name, which says which stages it is there for.
-        patients: folder with one folder per patient.
-        ids: the patients of the bucket, sorted.
-        images: the image registry.
-        imaging: the section ``imaging`` of the configuration.
-        out: the record of the bucket.
+        settings: the section ``imaging`` of the configuration.
         pin: what the plan wants; it has to be that of the table and registry as they are now.
-        tracers: patient -> the table's word.
-        make: makes one record (tests put their own here).
-        cohort: the table, which says where the files are now; without it the registry does.
 
     Raises:
-        UsageError: ``E_PLAN_CHANGED``.
+        UsageError: ``E_BUCKET``, ``E_PLAN_CHANGED``.
     """
-    tracers = tracers or {}
-    known = with_tracers(registry.read(images), tracers)
-    make = _as_planned(make or maker(images, imaging, tracers), imaging, known, cohort)
-    uses = ImagePins(imaging).bucket(bucket, ids, known)
+    imaging, rows = settings.model_dump(mode="json"), by_patient(inputs.cohort)
+    ids = members(inputs, rows)
+    known = with_tracers(registry.read(inputs.registry), {name: row["tracer"] for name, row in rows.items()})
+    make = _as_planned(maker(inputs, settings, rows), imaging, known, rows, inputs.cohort)
+    uses = ImagePins(imaging).bucket(inputs.bucket, ids, known)
     wanted = dict(zip(ids, uses["images"], strict=True))
-    if pin and pin != make_pin([STAGES["bucket"].version, settings(bucket, imaging), uses]):
+    if pin and pin != make_pin([STAGES["bucket"].version, used(inputs.bucket, imaging), uses]):
         raise UsageError(
             "E_PLAN_CHANGED",
             "The cohort table, the registry or the ledger changed while the run was going on",
@@ -194,7 +191,7 @@ def run(
     table: dict[str, dict[str, Any]] = {}
     count, failed = 0, []
     for name in ids:
-        folder = Path(patients) / name
+        folder = inputs.patients / name
         try:
             records, made = bring_up_to_date(folder, wanted[name], make)
         except Exception as error:  # the neighbours are served first
@@ -206,7 +203,7 @@ def run(
     log.info("bucket: %d patients, %d stages made, %d patients failed", len(ids), count, len(failed))
     if failed:
         raise failed[0]
-    product = Path(out).with_name(TABLE)
+    product = out.with_name(TABLE)
 
     def work() -> Outcome:
         write_text(product, canonical(table) + "\n")

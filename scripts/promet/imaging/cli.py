@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from promet.core.errors import EXIT_OK, EXIT_REFUSED
+from promet.core.job import option
 from promet.core.settings import from_json
 from promet.core.words import count
+from promet.imaging import jobs
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="DICOM and masks to tensors, measures and pictures."
 )
 
-Out = Annotated[Path, typer.Option(help="The record to write; its products lie beside it.")]
-Pin = Annotated[str, typer.Option(help="Hash of what the job uses; kept in the record as it is.")]
-SettingsJson = Annotated[
-    str, typer.Option("--settings", help="Settings of this stage as JSON; what is left out has its default.")
-]
-Patient = Annotated[str, typer.Option(help="Pseudonym.")]
-Registry = Annotated[Path, typer.Option(help="The image registry, images.tsv.")]
+HELP = {
+    "out": "The record to write; its products lie beside it.",
+    "pin": "Hash of what the job uses; kept in the record as it is.",
+    "settings": "Settings of this stage as JSON; what is left out has its default.",
+    "patient": "Pseudonym.",
+    "registry": "The image registry, images.tsv.",
+    "tracer": "The table's word for the tracer, compared with the header.",
+    "weights": "Folder of TotalSegmentator's weights; empty: its own.",
+    "device": "cpu, gpu or gpu:N.",
+    "organs": "The prostate mask is that of the stage organs.",
+    "crop": "Settings of the stage crop as JSON: the cuboid that is drawn.",
+    "bucket": "Which one, e.g. fit-007.",
+    "number": "How many there are of each group.",
+    "patients": "Folder with one folder per patient.",
+    "cohort": "The cohort table.",
+    "ledger": "The split ledger.",
+    "splits": "How many splits the study has.",
+    "buckets": "Folder of the buckets, when patients share image jobs.",
+    "freeze": "freeze.json of the study, for its waivers.",
+}
 
 
-def _one_thread() -> None:
-    """ITK takes every core of the machine otherwise, whatever the scheduler gave."""
-    import SimpleITK as sitk
+def command(job: Callable[..., None]) -> Callable[..., None]:
+    """A job with its parameters as typer's options."""
 
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    @wraps(job)
+    def call(**given: object) -> None:
+        job(**given)
+
+    plain = signature(job, eval_str=True)
+    options = [
+        parameter.replace(
+            annotation=Annotated[parameter.annotation, typer.Option(option(name), help=HELP[name])]
+        )
+        for name, parameter in plain.parameters.items()
+    ]
+    call.__signature__ = plain.replace(parameters=options)  # type: ignore[attr-defined]
+    return call
 
 
 @app.command()
@@ -42,11 +71,9 @@ def convert(
     ] = None,
     patient: Annotated[str, typer.Option(help="As a stage: the pseudonym.")] = "",
     registry: Annotated[Path | None, typer.Option(help="As a stage: the image registry, images.tsv.")] = None,
-    pin: Pin = "",
-    settings: SettingsJson = "{}",
-    tracer: Annotated[
-        str, typer.Option(help="As a stage: the table's word for the tracer, compared with the header.")
-    ] = "",
+    pin: Annotated[str, typer.Option(help=HELP["pin"])] = "",
+    settings: Annotated[str, typer.Option(help=HELP["settings"])] = "{}",
+    tracer: Annotated[str, typer.Option(help=f"As a stage: {HELP['tracer']}")] = "",
 ) -> None:
     """DICOM PET to SUV by body weight.
 
@@ -55,8 +82,6 @@ def convert(
     Example: promet imaging convert --patient P001 --registry registry/images.tsv --out results/patients/P001/convert.json
     """
     from promet.core.errors import UsageError
-    from promet.imaging import convert as stage
-    from promet.imaging.settings import Convert
 
     as_stage, by_hand = bool(patient) and registry is not None, source is not None
     if as_stage == by_hand or (audit is not None and not by_hand):
@@ -66,118 +91,18 @@ def convert(
             "either SOURCE (with --audit if wanted), or --patient with --registry",
             "See promet imaging convert --help",
         )
-    chosen = from_json(Convert, settings)
-    _one_thread()
     if registry is not None and not by_hand:
-        stage.convert(patient, registry, out, pin, chosen, tracer)
+        jobs.convert(patient, registry, out, pin, settings, tracer)
     else:
-        stage.convert_by_hand(source, out, audit)
+        from promet.imaging.convert import convert_by_hand
+
+        jobs.one_thread()
+        convert_by_hand(source, out, audit)
 
 
-@app.command()
-def organs(
-    patient: Patient,
-    registry: Registry,
-    out: Out,
-    pin: Pin = "",
-    settings: SettingsJson = "{}",
-    weights: Annotated[str, typer.Option(help="Folder of TotalSegmentator's weights; empty: its own.")] = "",
-    device: Annotated[str, typer.Option(help="cpu, gpu or gpu:N.")] = "cpu",
-) -> None:
-    """Masks of prostate, bladder, liver, aorta, spleen (and parotids) on the CT, by TotalSegmentator.
-
-    Example: promet imaging organs --patient P001 --registry registry/images.tsv --weights weights --out results/patients/P001/organs.json
-    """
-    from promet.imaging.organs import run
-    from promet.imaging.settings import Organs
-
-    chosen = from_json(Organs, settings)
-    _one_thread()
-    run(patient, registry, out, pin, chosen, weights, device)
-
-
-@app.command()
-def segment(
-    patient: Patient,
-    registry: Registry,
-    out: Out,
-    pin: Pin = "",
-    settings: SettingsJson = "{}",
-    organs: Annotated[
-        bool, typer.Option("--organs", help="The prostate mask is that of the stage organs.")
-    ] = False,
-) -> None:
-    """Masks of the prostate and its lesions on the PET grid.
-
-    Example: promet imaging segment --patient P001 --registry registry/images.tsv --out results/patients/P001/segment.json
-    """
-    from promet.imaging.segment import run
-    from promet.imaging.settings import Segment
-
-    chosen = from_json(Segment, settings)
-    _one_thread()
-    run(patient, registry, out, pin, chosen, organs)
-
-
-@app.command()
-def crop(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
-    """Cuboid of PET and lesions, centred on the prostate.
-
-    Example: promet imaging crop --out results/patients/P001/crop.json --settings '{"shape": [14, 54, 54]}'
-    """
-    from promet.imaging.crop import run
-    from promet.imaging.settings import Crop
-
-    chosen = from_json(Crop, settings)
-    _one_thread()
-    run(out, pin, chosen)
-
-
-@app.command()
-def normalise(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
-    """Scale the PET of the cuboid to [0, 1].
-
-    Example: promet imaging normalise --out results/patients/P001/normalise.json
-    """
-    from promet.imaging.normalise import run
-    from promet.imaging.settings import Normalise
-
-    run(out, pin, from_json(Normalise, settings))
-
-
-@app.command()
-def measure(out: Out, pin: Pin = "", settings: SettingsJson = "{}") -> None:
-    """SUVmax, SUVpeak, SUVmean and volumes on the PET's own grid.
-
-    Example: promet imaging measure --out results/patients/P001/measure.json
-    """
-    from promet.imaging.measure import run
-    from promet.imaging.settings import Measure
-
-    chosen = from_json(Measure, settings)
-    _one_thread()
-    run(out, pin, chosen)
-
-
-@app.command()
-def picture(
-    out: Out,
-    pin: Pin = "",
-    settings: SettingsJson = "{}",
-    crop: Annotated[
-        str, typer.Option(help="Settings of the stage crop as JSON: the box that is drawn.")
-    ] = "{}",
-) -> None:
-    """One picture per patient for quality control.
-
-    Example: promet imaging picture --out results/patients/P001/picture.json
-    """
-    from promet.imaging.picture import run
-    from promet.imaging.settings import Crop, Picture
-
-    chosen, box = from_json(Picture, settings), from_json(Crop, crop)
-    _one_thread()
-    run(out, pin, chosen, box)
+for name, job in jobs.JOBS.items():
+    if name != "convert":  # which is also a tool by hand
+        app.command(name)(command(job))
 
 
 @app.command()
@@ -202,7 +127,7 @@ def mask(
     """
     from promet.imaging.masks.read import mask_by_hand
 
-    _one_thread()
+    jobs.one_thread()
     found = mask_by_hand(source, reference, roi, out, ct, pet)
     if json:
         _print_json(found)
@@ -276,7 +201,7 @@ def expression(
     """
     from promet.imaging.expression import by_hand
 
-    _one_thread()
+    jobs.one_thread()
     _print_json(by_hand(pet, prostate, lesions, blood, reference, parotid))
 
 
@@ -284,56 +209,3 @@ def _print_json(value: dict | list) -> None:
     from json import dumps
 
     print(dumps(value, indent=2, allow_nan=False))
-
-
-@app.command()
-def bucket(
-    name: Annotated[str, typer.Option("--bucket", help="Which one, e.g. fit-007.")],
-    number: Annotated[int, typer.Option(help="How many there are of each group.")],
-    patients: Annotated[Path, typer.Option(help="Folder with one folder per patient.")],
-    cohort: Annotated[Path, typer.Option(help="The cohort table.")],
-    registry: Registry,
-    ledger: Annotated[Path, typer.Option(help="The split ledger.")],
-    out: Out,
-    splits: Annotated[int, typer.Option(help="How many splits the study has.")] = 1,
-    pin: Pin = "",
-    settings: Annotated[str, typer.Option(help="The section imaging of the configuration as JSON.")] = "{}",
-) -> None:
-    """All image stages of a bucket's patients: what is out of date, and nothing else.
-
-    Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
-    """
-    from promet.imaging.bucket import members, run
-    from promet.imaging.settings import Imaging
-    from promet.study.table import read
-
-    chosen = from_json(Imaging, settings).model_dump(mode="json")
-    ids = list(members(name, number, cohort, ledger, splits))
-    tracers = {row["patient"]: row["tracer"] for row in read(cohort)}
-    run(name, patients, ids, registry, chosen, out, pin, tracers, cohort=cohort)
-
-
-@app.command()
-def gather(
-    patients: Annotated[Path, typer.Option(help="Folder with one folder per patient.")],
-    out: Out,
-    cohort: Annotated[Path, typer.Option(help="The cohort table: whom to gather.")],
-    buckets: Annotated[str, typer.Option(help="Folder of the buckets, when patients share image jobs.")] = "",
-    freeze: Annotated[Path | None, typer.Option(help="freeze.json of the study, for its waivers.")] = None,
-    pin: Pin = "",
-) -> None:
-    """One table of all patients, one of the excluded.
-
-    Example: promet imaging gather --patients results/patients --cohort config/cohort.tsv --out results/paper/gather/gather.json
-    """
-    from promet.imaging.gather import run
-    from promet.study.table import read
-
-    run(
-        patients,
-        [row["patient"] for row in read(cohort)],
-        out,
-        pin,
-        Path(buckets) if buckets else None,
-        freeze,
-    )

@@ -106,21 +106,27 @@ def check_source(source: Path, tracer: str = "") -> sitk.Image:
         raise DataError(error.code, dicom.tagged(error.found), error.expected, error.remedy) from error
 
 
-def convert(
-    patient: str, registry: Path, out: Path, pin: str, settings: Convert | None = None, tracer: str = ""
-) -> Sidecar:
-    """The Snakemake stage: pet.nii.gz (and ct.nii.gz if asked) beside ``out``, whose values are the audit.
+@dataclass(frozen=True)
+class Inputs:
+    """Whose sources: those that the image registry names.
 
     The header must not contradict ``tracer``, the table's word, which stands in for a header that names none.
+    """
+
+    patient: str
+    registry: Path
+    tracer: str = ""
+
+
+def run(inputs: Inputs, settings: Convert, out: Path, pin: str) -> Sidecar:
+    """The stage ``convert``: pet.nii.gz (and ct.nii.gz if asked) beside ``out``, whose values are the audit.
 
     When the PET is not kept, a digest of its voxels stands for the file, so that followers notice a change.
     """
     from promet.study.registry import sources
 
-    kept = settings or Convert()
-
     def work() -> Outcome:
-        found = sources(registry, patient)
+        found = sources(inputs.registry, inputs.patient)
         if "pet" not in found:
             raise DataError(
                 "E_SOURCE_NOT_GIVEN",
@@ -129,16 +135,16 @@ def convert(
             )
         result = convert_source(found["pet"])
         audit = result.audit
-        tracers.require_alike(set(audit.get("tracers", ())), audit.get("half_life_s"), tracer)
-        audit["tracers"] = audit.get("tracers") or sorted(tracers.in_text(tracer))
+        tracers.require_alike(set(audit.get("tracers", ())), audit.get("half_life_s"), inputs.tracer)
+        audit["tracers"] = audit.get("tracers") or sorted(tracers.in_text(inputs.tracer))
         paths = {name: Path(out).with_name(file) for name, file in zip(("pet", "ct"), PRODUCTS, strict=True)}
         products = {}
-        if kept.keep_pet:
+        if settings.keep_pet:
             geometry.write_nifti(result.image, paths["pet"])
             products["pet"] = paths["pet"]
         else:
             result.audit["voxels"] = voxels(result.image)
-        if kept.keep_ct and "ct" in found and _write_ct(found, paths["ct"], result):
+        if settings.keep_ct and "ct" in found and _write_ct(found, paths["ct"], result):
             products["ct"] = paths["ct"]
         for name in set(paths) - set(products):
             paths[name].unlink(missing_ok=True)

@@ -128,24 +128,24 @@ def crop(
     return np.stack([suv, marked]).astype(np.float32), values, warnings
 
 
-def run(out: Path, pin: str, settings: Crop) -> Sidecar:
-    """The stage ``crop``: cuboid.npy beside ``out``, from pet, prostate and lesions of the stages before."""
-    folder = Path(out).parent
+def run(inputs: Path, settings: Crop, out: Path, pin: str) -> Sidecar:
+    """The stage ``crop``: cuboid.npy beside ``out``, from pet, prostate and lesions in the patient's folder ``inputs``."""
+    product = out.with_name(PRODUCT)
 
     def work() -> Outcome:
-        pet = read_pet(folder)
-        organ, lesions = read_masks(folder)
+        pet = read_pet(inputs)
+        organ, lesions = read_masks(inputs)
         cuboid, values, warnings = crop(pet, organ, lesions, settings)
-        with atomic(folder / PRODUCT) as temporary:
+        with atomic(product) as temporary:
             np.save(temporary, cuboid, allow_pickle=False)
-        return Outcome(products={"cuboid": folder / PRODUCT}, values=values, warnings=warnings)
+        return Outcome(products={"cuboid": product}, values=values, warnings=warnings)
 
     return run_stage(
         "crop",
         out,
         pin,
         work,
-        upstream={name: folder / f"{name}.json" for name in ("convert", "segment")},
+        upstream={name: inputs / f"{name}.json" for name in ("convert", "segment")},
         needs=("segment",),
         makes=(PRODUCT,),
         packages=("SimpleITK", "numpy"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,14 +158,20 @@ def require_one_name_each(
         likeness.keep(book, signatures)
 
 
-def run(
-    patients: Path,
-    ids: list[str],
-    out: Path,
-    pin: str,
-    buckets: Path | None = None,
-    freeze: Path | None = None,
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """Whose records: ``ids``, in the folders below ``patients``, or in the tables of ``buckets`` where patients share jobs.
+
+    ``freeze`` is freeze.json of the study, for its waivers.
+    """
+
+    patients: Path
+    ids: Sequence[str]
+    buckets: Path | None = None
+    freeze: Path | None = None
+
+
+def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     """The stage ``gather``.
 
     Writes beside ``out``: patients.parquet (one row per patient, sorted by id), exclusions.tsv (those whose status is
@@ -174,16 +182,16 @@ def run(
     Raises:
         UsageError: ``E_RECORD_MISSING``, ``E_GATHER_IDS`` (an id twice), and as ``require_one_name_each``.
     """
-    folder = Path(out).parent
+    folder, ids, buckets = out.parent, sorted(inputs.ids), inputs.buckets
     if len(set(ids)) != len(ids):
         raise UsageError("E_GATHER_IDS", "A patient id was given twice", "each id once")
 
     def work() -> Outcome:
         if buckets is None:
-            found = {patient: records(patients, patient) for patient in sorted(ids)}
+            found = {patient: records(inputs.patients, patient) for patient in ids}
         else:
-            found = bucket_records(buckets, sorted(ids))
-        require_one_name_each(patients, found, freeze)
+            found = bucket_records(buckets, ids)
+        require_one_name_each(inputs.patients, found, inputs.freeze)
         bucket.leave_only(folder.parent / "buckets", buckets)
         rows = [row(patient, stages) for patient, stages in found.items()]
         with atomic(folder / "patients.parquet") as temporary:

@@ -209,18 +209,17 @@ def count(mask: np.ndarray) -> int:
     return label.GetObjectCount()
 
 
-def run(out: Path, pin: str, settings: Measure) -> Sidecar:
-    """The stage ``measure``: reads pet, prostate and lesions beside ``out``; no product.
+def run(inputs: Path, settings: Measure, out: Path, pin: str) -> Sidecar:
+    """The stage ``measure``: reads pet, prostate and lesions in the patient's folder ``inputs``; no product.
 
     A patient without lesions is measured too (status ok); a quarantined one is passed on.
     """
-    folder = Path(out).parent
-    upstream = {name: folder / f"{name}.json" for name in ("convert", "segment")}
+    upstream = {name: inputs / f"{name}.json" for name in ("convert", "segment")}
     lost = Sidecar.read(upstream["segment"]).status == QUARANTINED
 
     def work() -> Outcome:
-        pet = read_pet(folder)
-        organ, lesions = read_masks(folder)
+        pet = read_pet(inputs)
+        organ, lesions = read_masks(inputs)
         # Only the voxels a sphere can reach: the whole body costs memory and time.
         index, size = surroundings(sitk.Or(organ, lesions), 2 * radius_mm(settings.suv_peak_ml))
         suv, inside, hot = (

@@ -55,14 +55,14 @@ def normalise(cuboid: np.ndarray) -> tuple[np.ndarray, float, float]:
     return scaled, low, high
 
 
-def run(out: Path, pin: str, settings: Normalise) -> Sidecar:
-    """The stage ``normalise``: cuboid.npy -> tensor.npy, float32 (2, z, y, x), beside ``out``."""
+def run(inputs: Path, settings: Normalise, out: Path, pin: str) -> Sidecar:
+    """The stage ``normalise``: cuboid.npy of the folder ``inputs`` -> tensor.npy, float32 (2, z, y, x), beside ``out``."""
     assert settings.method == "min-max"  # the only one the settings allow
-    folder = Path(out).parent
+    product = out.with_name(PRODUCT)
 
     def work() -> Outcome:
-        source = folder / "cuboid.npy"
-        if digest_file(source) != Sidecar.read(folder / "crop.json").products.get(source.name):
+        source = inputs / "cuboid.npy"
+        if digest_file(source) != Sidecar.read(inputs / "crop.json").products.get(source.name):
             raise IntegrityError(
                 "E_CUBOID_BROKEN",
                 "The cuboid does not match its record crop.json",
@@ -70,16 +70,16 @@ def run(out: Path, pin: str, settings: Normalise) -> Sidecar:
                 "Delete crop.json of this patient and run again",
             )
         tensor, low, high = normalise(np.load(source, allow_pickle=False))
-        with atomic(folder / PRODUCT) as temporary:
+        with atomic(product) as temporary:
             np.save(temporary, tensor, allow_pickle=False)
-        return Outcome(products={"tensor": folder / PRODUCT}, values={"suv_low": low, "suv_high": high})
+        return Outcome(products={"tensor": product}, values={"suv_low": low, "suv_high": high})
 
     return run_stage(
         "normalise",
         out,
         pin,
         work,
-        upstream={"crop": folder / "crop.json"},
+        upstream={"crop": inputs / "crop.json"},
         needs=("crop",),
         makes=(PRODUCT,),
         packages=("numpy",),

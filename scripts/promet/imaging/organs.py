@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -145,27 +146,30 @@ def found(labels: sitk.Image) -> dict[str, float]:
     return {name: round(int(count[number]) * each, 3) for number, name in NAMES.items() if count[number]}
 
 
-def run(
-    patient: str,
-    registry: Path,
-    out: Path,
-    pin: str,
-    settings: Organs,
-    weights: str = "",
-    device: str = "cpu",
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """Whose CT, and where the program computes: ``weights`` is the folder of its weights, '' its own; cpu, gpu or gpu:N."""
+
+    patient: str
+    registry: Path
+    weights: str = ""
+    device: str = "cpu"
+
+
+def run(inputs: Inputs, settings: Organs, out: Path, pin: str) -> Sidecar:
     """The stage ``organs``: organs.nii.gz beside ``out``; a CT without a prostate quarantines (E_ORGANS_NO_PROSTATE)."""
     folder = Path(out).parent
 
     def work() -> Outcome:
         from promet.imaging.ct import convert_ct
 
-        given = sources(registry, patient)
+        given = sources(inputs.registry, inputs.patient)
         if "ct" not in given:
             raise DataError(
                 "E_CT_NONE", "The table names no ct source for this patient", "a path in the column ct"
             )
-        labels = segment_organs(convert_ct(given["ct"], given.get("pet")), settings, weights, device)
+        ct = convert_ct(given["ct"], given.get("pet"))
+        labels = segment_organs(ct, settings, inputs.weights, inputs.device)
         volumes = found(labels)
         if "prostate" not in volumes:
             raise DataError(
@@ -178,7 +182,7 @@ def run(
         return Outcome(
             products={"organs": folder / PRODUCT},
             values={f"{name}_ml": ml for name, ml in volumes.items()},
-            notes={"device": device},
+            notes={"device": inputs.device},
         )
 
     return run_stage("organs", out, pin, work, makes=(PRODUCT,), packages=("pydicom", "SimpleITK", "numpy"))

@@ -247,29 +247,37 @@ def _caption(pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image) -> str:
     return f"{text}, lesions {np.count_nonzero(hot) * voxel_ml:.1f} ml, SUVmax {peak:.1f}; planes through the hottest lesion voxel"
 
 
-def run(out: Path, pin: str, settings: Picture, box: Crop) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """The patient's folder, and the cuboid that is drawn."""
+
+    folder: Path
+    box: Crop
+
+
+def run(inputs: Inputs, settings: Picture, out: Path, pin: str) -> Sidecar:
     """The stage ``picture``: picture.png and, if asked for, the excerpt beside ``out``; also for patients without lesions.
 
     The title is the name of the folder, which is the pseudonym. The files hold no text besides.
     """
-    folder = Path(out).resolve().parent
+    folder, product = inputs.folder.resolve(), out.with_name(PRODUCT)
     lost = Sidecar.read(folder / "segment.json").status == QUARANTINED
 
     def work() -> Outcome:
         pet = read_pet(folder)
         organ, lesions = read_masks(folder)
-        figure = draw(pet, organ, lesions, folder.name, settings, box)
-        with atomic(folder / PRODUCT) as temporary:
+        figure = draw(pet, organ, lesions, folder.name, settings, inputs.box)
+        with atomic(product) as temporary:
             figure.savefig(temporary, metadata={"Software": None})
-        paths = [folder / name for name in EXCERPT] if settings.volumes else []
+        paths = [out.with_name(name) for name in EXCERPT] if settings.volumes else []
         if paths:
-            *volumes, step = excerpt(pet, organ, lesions, box, settings.suv_max)
+            *volumes, step = excerpt(pet, organ, lesions, inputs.box, settings.suv_max)
             for volume, path, unit in zip(volumes, paths, (step, 1.0), strict=True):
                 write_excerpt(volume, path, unit)
         else:
             for name in EXCERPT:
-                (folder / name).unlink(missing_ok=True)
-        return Outcome(products={path.name: path for path in (folder / PRODUCT, *paths)})
+                out.with_name(name).unlink(missing_ok=True)
+        return Outcome(products={path.name: path for path in (product, *paths)})
 
     return run_stage(
         "picture",

@@ -6,6 +6,7 @@ The lesions come from the user if given; otherwise they are found by a watershed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -265,22 +266,30 @@ class Surroundings:
         return known
 
 
-def run(
-    patient: str, registry: Path, out: Path, pin: str, settings: Segment, organs: bool = False
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """The patient's folder with the record and the PET of convert, and whose masks: those that the image registry names.
+
+    With ``organs`` the prostate mask is that of the stage ``organs``, in the same folder.
+    """
+
+    folder: Path
+    patient: str
+    registry: Path
+    organs: bool = False
+
+
+def run(inputs: Inputs, settings: Segment, out: Path, pin: str) -> Sidecar:
     """The stage ``segment``: prostate.nii.gz and lesions.nii.gz (uint8, PET grid) beside ``out``.
 
     Where convert kept no whole-body PET, region.nii.gz holds its part around the organ and is the grid of both masks.
     An empty lesion map gives the status ``no-lesion``; no prostate mask gives ``E_MASK_MISSING``.
-
-    Args:
-        organs: the prostate mask is that of the stage ``organs``.
     """
-    folder = Path(out).parent
+    folder, organs = inputs.folder, inputs.organs
     upstream = {name: folder / f"{name}.json" for name in ("convert", *(["organs"] if organs else []))}
 
     def work() -> Outcome:
-        given = sources(registry, patient)
+        given = sources(inputs.registry, inputs.patient)
         if "prostate" not in given and not organs:
             raise DataError(
                 "E_MASK_MISSING",
@@ -311,11 +320,11 @@ def run(
                 for name, image in {**images, REGION: pet}.items()
             }
         for name, image in images.items():
-            write_nifti(image, folder / name)
+            write_nifti(image, out.with_name(name))
         if REGION not in images:
-            (folder / REGION).unlink(missing_ok=True)
+            out.with_name(REGION).unlink(missing_ok=True)
         return Outcome(
-            products={name: folder / name for name in images},
+            products={name: out.with_name(name) for name in images},
             values=values,
             warnings=told + warnings,
             status=OK if values["lesion_count"] else NO_LESION,

@@ -134,19 +134,23 @@ def _prepare(
     images, place = folder / "images.tsv", folder / PATIENT
     _register(images, sources)
     at = {name: place / f"{name}.json" for name in contract.IMAGING}
-    records = {"convert": convert.convert(PATIENT, images, at["convert"], "", settings.convert, tracer)}
+    records = {
+        "convert": convert.run(convert.Inputs(PATIENT, images, tracer), settings.convert, at["convert"], "")
+    }
     _require(model, records["convert"])
     made = records["convert"].values
     if judged:
         warnings += contract.pet(model.contract, made)
-    records["segment"] = segment.run(PATIENT, images, at["segment"], "", settings.segment)
+    records["segment"] = segment.run(
+        segment.Inputs(place, PATIENT, images), settings.segment, at["segment"], ""
+    )
     _require(model, records["segment"])
     seen = around.measure(place)
     if judged:
         warnings += scale.judge(seen, model.distribution["image"], made.get("rule") == convert.GIVEN)
-    records["crop"] = crop.run(at["crop"], "", settings.crop)
-    records["normalise"] = scaling.run(at["normalise"], "", settings.normalise)
-    records["measure"] = measure.run(at["measure"], "", settings.measure)
+    records["crop"] = crop.run(place, settings.crop, at["crop"], "")
+    records["normalise"] = scaling.run(place, settings.normalise, at["normalise"], "")
+    records["measure"] = measure.run(place, settings.measure, at["measure"], "")
     if judged and records["measure"].status != QUARANTINED:
         scale.prostate(records["measure"].values["organ_ml"], model.distribution["image"])
     for record in records.values():

@@ -1,0 +1,163 @@
+"""The stages of the images as jobs: what a rule writes behind ``promet imaging``, to inputs and settings of the stage.
+
+The parameters of each function are the options of its command (see promet.core.job).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promet.core.settings import from_json
+
+
+def one_thread() -> None:
+    """ITK takes every core of the machine otherwise, whatever the scheduler gave."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def convert(
+    patient: str, registry: Path, out: Path, pin: str = "", settings: str = "{}", tracer: str = ""
+) -> None:
+    """DICOM PET to SUV by body weight."""
+    from promet.imaging.convert import Inputs, run
+    from promet.imaging.settings import Convert
+
+    chosen = from_json(Convert, settings)
+    one_thread()
+    run(Inputs(patient, registry, tracer), chosen, out, pin)
+
+
+def organs(
+    patient: str,
+    registry: Path,
+    out: Path,
+    pin: str = "",
+    settings: str = "{}",
+    weights: str = "",
+    device: str = "cpu",
+) -> None:
+    """Masks of prostate, bladder, liver, aorta, spleen (and parotids) on the CT, by TotalSegmentator.
+
+    Example: promet imaging organs --patient P001 --registry registry/images.tsv --weights weights --out results/patients/P001/organs.json
+    """
+    from promet.imaging.organs import Inputs, run
+    from promet.imaging.settings import Organs
+
+    chosen = from_json(Organs, settings)
+    one_thread()
+    run(Inputs(patient, registry, weights, device), chosen, out, pin)
+
+
+def segment(
+    patient: str, registry: Path, out: Path, pin: str = "", settings: str = "{}", organs: bool = False
+) -> None:
+    """Masks of the prostate and its lesions on the PET grid.
+
+    Example: promet imaging segment --patient P001 --registry registry/images.tsv --out results/patients/P001/segment.json
+    """
+    from promet.imaging.segment import Inputs, run
+    from promet.imaging.settings import Segment
+
+    chosen = from_json(Segment, settings)
+    one_thread()
+    run(Inputs(out.parent, patient, registry, organs), chosen, out, pin)
+
+
+def crop(out: Path, pin: str = "", settings: str = "{}") -> None:
+    """Cuboid of PET and lesions, centred on the prostate.
+
+    Example: promet imaging crop --out results/patients/P001/crop.json --settings '{"shape": [14, 54, 54]}'
+    """
+    from promet.imaging.crop import run
+    from promet.imaging.settings import Crop
+
+    chosen = from_json(Crop, settings)
+    one_thread()
+    run(out.parent, chosen, out, pin)
+
+
+def normalise(out: Path, pin: str = "", settings: str = "{}") -> None:
+    """Scale the PET of the cuboid to [0, 1].
+
+    Example: promet imaging normalise --out results/patients/P001/normalise.json
+    """
+    from promet.imaging.normalise import run
+    from promet.imaging.settings import Normalise
+
+    run(out.parent, from_json(Normalise, settings), out, pin)
+
+
+def measure(out: Path, pin: str = "", settings: str = "{}") -> None:
+    """SUVmax, SUVpeak, SUVmean and volumes on the PET's own grid.
+
+    Example: promet imaging measure --out results/patients/P001/measure.json
+    """
+    from promet.imaging.measure import run
+    from promet.imaging.settings import Measure
+
+    chosen = from_json(Measure, settings)
+    one_thread()
+    run(out.parent, chosen, out, pin)
+
+
+def picture(out: Path, pin: str = "", settings: str = "{}", crop: str = "{}") -> None:
+    """One picture per patient for quality control.
+
+    Example: promet imaging picture --out results/patients/P001/picture.json
+    """
+    from promet.imaging.picture import Inputs, run
+    from promet.imaging.settings import Crop, Picture
+
+    chosen, box = from_json(Picture, settings), from_json(Crop, crop)
+    one_thread()
+    run(Inputs(out.parent, box), chosen, out, pin)
+
+
+def bucket(
+    bucket: str,
+    number: int,
+    patients: Path,
+    cohort: Path,
+    registry: Path,
+    ledger: Path,
+    out: Path,
+    splits: int = 1,
+    pin: str = "",
+    settings: str = "{}",
+) -> None:
+    """All image stages of a bucket's patients: what is out of date, and nothing else.
+
+    Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
+    """
+    from promet.imaging.bucket import Inputs, run
+    from promet.imaging.settings import Imaging
+
+    chosen = from_json(Imaging, settings)
+    one_thread()
+    run(Inputs(bucket, number, patients, cohort, registry, ledger, splits), chosen, out, pin)
+
+
+def gather(
+    patients: Path,
+    out: Path,
+    cohort: Path,
+    buckets: str = "",
+    freeze: Path | None = None,
+    pin: str = "",
+) -> None:
+    """One table of all patients, one of the excluded.
+
+    Example: promet imaging gather --patients results/patients --cohort config/cohort.tsv --out results/paper/gather/gather.json
+    """
+    from promet.imaging.gather import Inputs, run
+    from promet.study.table import read
+
+    ids = [row["patient"] for row in read(cohort)]
+    run(Inputs(patients, ids, Path(buckets) if buckets else None, freeze), None, out, pin)
+
+
+JOBS = {
+    job.__name__: job for job in (convert, organs, segment, crop, normalise, measure, picture, bucket, gather)
+}
