@@ -52,10 +52,10 @@ def cohort(tmp_path_factory):
         rows.append({"patient": name, "ct": "", "lesions": "", **sources})
     news.intake(rows, root, root / "registry")
     table = "\n".join(
-        f"{row['patient']}\t{row['pet']}\t{TRACERS.get(row['patient'], '')}\t{i % 2}"
+        f"{row['patient']}\tdevelopment\t{row['pet']}\t{TRACERS.get(row['patient'], '')}\t{i % 2}"
         for i, row in enumerate(rows)
     )
-    (root / "cohort.tsv").write_text(f"patient\tpet\ttracer\tsynchronous_metastasis\n{table}\n")
+    (root / "cohort.tsv").write_text(f"patient\trole\tpet\ttracer\tsynchronous_metastasis\n{table}\n")
     entries = "\n".join(f"00\t{name}\t{part}\t\t\t2026-01-01" for name, part in PARTS.items())
     (root / "ledger.tsv").write_text(f"split\tpatient\tpart\tstratum\tfreeze\tdate\n{entries}\n")
     alone(root)

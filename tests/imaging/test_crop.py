@@ -208,15 +208,15 @@ def test_stage(tmp_path):
         sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
     Sidecar("convert", "c", digest="1").write(tmp_path / "convert.json")
     Sidecar("segment", "s", digest="2").write(tmp_path / "segment.json")
-    record = run(tmp_path / "crop.json".parent, Crop(), tmp_path / "crop.json", "pin")
+    record = run(tmp_path, Crop(), tmp_path / "crop.json", "pin")
     assert record.ok
     cuboid = np.load(tmp_path / "cuboid.npy", allow_pickle=False)
     assert (cuboid.shape, cuboid.dtype) == ((2, 14, 54, 54), np.float32)
     np.testing.assert_array_equal(cuboid, crop(pet, organ, lesions, Crop())[0])
-    assert run(tmp_path / "crop.json".parent, Crop(), tmp_path / "crop.json", "pin").digest == record.digest
+    assert run(tmp_path, Crop(), tmp_path / "crop.json", "pin").digest == record.digest
 
     Sidecar("segment", "s", NO_LESION, origin="segment").write(tmp_path / "segment.json")
-    record = run(tmp_path / "crop.json".parent, Crop(), tmp_path / "crop.json", "pin")
+    record = run(tmp_path, Crop(), tmp_path / "crop.json", "pin")
     assert (record.status, record.products) == (NO_LESION, {})
     assert not (tmp_path / "cuboid.npy").exists()
 

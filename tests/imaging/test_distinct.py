@@ -59,7 +59,7 @@ def test_in_the_pipeline_the_patient_is_quarantined(tmp_path):
     images = registry.images_path(tmp_path / "registry")
     convert.run(convert.Inputs("A", images), Convert(), tmp_path / "A/convert.json", "")
     segment.run(
-        segment.Inputs(tmp_path / "A/segment.json".parent, "A", images),
+        segment.Inputs(tmp_path / "A", "A", images),
         Segment(),
         tmp_path / "A/segment.json",
         "",

@@ -167,7 +167,7 @@ def test_stage_measures_ok_and_no_lesion_and_passes_on_the_quarantined(tmp_path)
     put(tmp_path, "lesions", lesions, np.uint8)
     Sidecar("convert", "c", digest="1").write(tmp_path / "convert.json")
     Sidecar("segment", "s", digest="2").write(tmp_path / "segment.json")
-    record = run(tmp_path / "measure.json".parent, PARTIAL, tmp_path / "measure.json", "pin")
+    record = run(tmp_path, PARTIAL, tmp_path / "measure.json", "pin")
     assert record.ok
     surrogates = {"primary_surrogate": 5, "psma_expression_surrogate": None}
     assert record.values == measures(suv, organ, lesions, (3, 2, 2), PARTIAL) | surrogates
@@ -183,13 +183,13 @@ def test_stage_measures_ok_and_no_lesion_and_passes_on_the_quarantined(tmp_path)
     ):
         known = {f"{name}_suv_mean": value for name, value in organs.items()}
         Sidecar("segment", "s", digest="2", values=known).write(tmp_path / "segment.json")
-        record = run(tmp_path / "measure.json".parent, PARTIAL, tmp_path / "measure.json", "pin")
+        record = run(tmp_path, PARTIAL, tmp_path / "measure.json", "pin")
         assert record.values["psma_expression_surrogate"] == score
         assert (told in record.warnings[0]) if told else not record.warnings
 
     put(tmp_path, "lesions", lesions * 0, np.uint8)
     Sidecar("segment", "s", NO_LESION, digest="3", origin="segment").write(tmp_path / "segment.json")
-    record = run(tmp_path / "measure.json".parent, PARTIAL, tmp_path / "measure.json", "pin")
+    record = run(tmp_path, PARTIAL, tmp_path / "measure.json", "pin")
     assert record.ok
     assert record.values["suv_max"] is None
     assert record.values["organ_suv_max"] == 20
@@ -197,6 +197,6 @@ def test_stage_measures_ok_and_no_lesion_and_passes_on_the_quarantined(tmp_path)
     Sidecar("segment", "s", QUARANTINED, code="E_MASK_MISSING", reason="None.", origin="segment").write(
         tmp_path / "segment.json"
     )
-    record = run(tmp_path / "measure.json".parent, PARTIAL, tmp_path / "measure.json", "pin")
+    record = run(tmp_path, PARTIAL, tmp_path / "measure.json", "pin")
     assert (record.status, record.code, record.origin) == (QUARANTINED, "E_MASK_MISSING", "segment")
     assert record.values == {}

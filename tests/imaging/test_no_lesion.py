@@ -97,9 +97,7 @@ def test_a_lesion_mask(tmp_path, name):
         "patient\tsource\tpath\tdigest\tfiles\tbytes\n"
         + "".join(f"P1\t{n}\t{p}\tx\t1\t1\n" for n, p in paths.items())
     )
-    record = run(
-        Inputs(folder / "segment.json".parent, "P1", registry), Segment(), folder / "segment.json", "x"
-    )
+    record = run(Inputs(folder, "P1", registry), Segment(), folder / "segment.json", "x")
     assert (record.status, record.code) == (status, expected), record.reason
     assert ("lesions: The given mask is empty: no lesion." in record.warnings) == (status == NO_LESION)
     if status == OK:

@@ -65,18 +65,18 @@ def put(folder, array):
 
 def test_stage(tmp_path):
     put(tmp_path, cuboid())
-    record = run(tmp_path / "normalise.json".parent, Normalise(), tmp_path / "normalise.json", "pin")
+    record = run(tmp_path, Normalise(), tmp_path / "normalise.json", "pin")
     assert record.ok
     assert record.products == {"tensor.npy": digest_file(tmp_path / "tensor.npy")}
     assert record.values == {"suv_low": cuboid()[0].min(), "suv_high": cuboid()[0].max()}
     np.testing.assert_array_equal(np.load(tmp_path / "tensor.npy"), normalise(cuboid())[0])
-    again = run(tmp_path / "normalise.json".parent, Normalise(), tmp_path / "normalise.json", "pin")
+    again = run(tmp_path, Normalise(), tmp_path / "normalise.json", "pin")
     assert again.digest == record.digest
 
     flat = cuboid()
     flat[0] = 0
     put(tmp_path, flat)
-    record = run(tmp_path / "normalise.json".parent, Normalise(), tmp_path / "normalise.json", "pin")
+    record = run(tmp_path, Normalise(), tmp_path / "normalise.json", "pin")
     assert (record.status, record.code) == (QUARANTINED, "E_PET_CONSTANT")
     assert not (tmp_path / "tensor.npy").exists()
 
@@ -84,7 +84,7 @@ def test_stage(tmp_path):
 def test_stage_passes_no_lesion_on(tmp_path):
     Sidecar("crop", "p", NO_LESION, origin="segment").write(tmp_path / "crop.json")
     (tmp_path / "tensor.npy").write_bytes(b"of yesterday")
-    record = run(tmp_path / "normalise.json".parent, Normalise(), tmp_path / "normalise.json", "pin")
+    record = run(tmp_path, Normalise(), tmp_path / "normalise.json", "pin")
     assert (record.status, record.origin) == (NO_LESION, "segment")
     assert not (tmp_path / "tensor.npy").exists()
 
@@ -93,5 +93,5 @@ def test_stage_refuses_a_cuboid_that_is_not_the_recorded_one(tmp_path):
     put(tmp_path, cuboid())
     np.save(tmp_path / "cuboid.npy", cuboid(1))
     with pytest.raises(IntegrityError):
-        run(tmp_path / "normalise.json".parent, Normalise(), tmp_path / "normalise.json", "pin")
+        run(tmp_path, Normalise(), tmp_path / "normalise.json", "pin")
     assert not (tmp_path / "normalise.json").exists()

@@ -139,7 +139,7 @@ def test_a_patient_without_a_mask_gets_one(tmp_path, program, monkeypatch):
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
 
     done = segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry, organs=True),
+        segment.Inputs(folder, "P1", registry, organs=True),
         Segment(),
         folder / "segment.json",
         "p",
@@ -173,7 +173,7 @@ def test_organs_named_in_the_users_own_file(tmp_path):
     registry, folder = patient(tmp_path, prostate=path)
     convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
     done = segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        segment.Inputs(folder, "P1", registry),
         Segment(),
         folder / "segment.json",
         "p",
@@ -182,7 +182,7 @@ def test_organs_named_in_the_users_own_file(tmp_path):
     assert done.values["reference_suv_mean"] == pytest.approx(1.0, rel=0.01)
     assert done.values["blood_suv_mean"] == pytest.approx(2.0, rel=0.05)
     spleen = segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        segment.Inputs(folder, "P1", registry),
         Segment(reference_roi="(?i)spleen"),
         folder / "segment.json",
         "p",
@@ -190,7 +190,7 @@ def test_organs_named_in_the_users_own_file(tmp_path):
     assert "reference_suv_mean" not in spleen.values
     registry, folder = patient(tmp_path, prostate=path, lesions=path)
     done = segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        segment.Inputs(folder, "P1", registry),
         Segment(),
         folder / "segment.json",
         "p",
@@ -208,7 +208,7 @@ def test_the_users_own_mask_needs_no_program(tmp_path, monkeypatch):
     convert.run(convert.Inputs("P1", registry), Convert(), folder / "convert.json", "p")
     assert (
         segment.run(
-            segment.Inputs(folder / "segment.json".parent, "P1", registry),
+            segment.Inputs(folder, "P1", registry),
             Segment(),
             folder / "segment.json",
             "p",
@@ -246,7 +246,7 @@ def test_a_ct_without_a_prostate_quarantines(tmp_path, program):
     record = organs.run(organs.Inputs("P1", registry), Organs(), folder / "organs.json", "p")
     assert (record.status, record.code) == (QUARANTINED, "E_ORGANS_NO_PROSTATE")
     done = segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry, organs=True),
+        segment.Inputs(folder, "P1", registry, organs=True),
         Segment(),
         folder / "segment.json",
         "p",
@@ -308,18 +308,18 @@ def chain(tmp_path, settings, name):
     folder = folder.with_name(name)
     convert.run(convert.Inputs("P1", registry), settings, folder / "convert.json", "p")
     segment.run(
-        segment.Inputs(folder / "segment.json".parent, "P1", registry),
+        segment.Inputs(folder, "P1", registry),
         Segment(region_mm=20.0),
         folder / "segment.json",
         "p",
     )
     crop.run(
-        folder / "crop.json".parent,
+        folder,
         Crop(shape=(4, 8, 8), spacing_mm=(5.0, 3.0, 3.0)),
         folder / "crop.json",
         "p",
     )
-    measure.run(folder / "measure.json".parent, Measure(), folder / "measure.json", "p")
+    measure.run(folder, Measure(), folder / "measure.json", "p")
     records = {path.stem: Sidecar.read(path) for path in folder.glob("*.json")}
     assert {record.status for record in records.values()} == {"ok"}, [r.reason for r in records.values()]
     return folder, records

@@ -10,6 +10,7 @@ from promet.core.files import digest_file
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.imaging.picture import (
     EXCERPT,
+    Inputs,
     draw,
     excerpt,
     extent,
@@ -149,22 +150,22 @@ def test_stage(tmp_path):
         sitk.WriteImage(image(array), str(folder / f"{name}.nii.gz"))
     Sidecar("convert", "c", digest="1").write(folder / "convert.json")
     Sidecar("segment", "s", digest="2").write(folder / "segment.json")
-    record = run(folder / "picture.json", "pin", Picture(volumes=True), Crop())
+    record = run(Inputs(folder, Crop()), Picture(volumes=True), folder / "picture.json", "pin")
     assert record.ok
     assert record.products == {name: digest_file(folder / name) for name in ("picture.png", *EXCERPT)}
-    again = run(folder / "picture.json", "pin", Picture(volumes=True), Crop())
+    again = run(Inputs(folder, Crop()), Picture(volumes=True), folder / "picture.json", "pin")
     assert again.products == record.products
     assert set(chunks(folder / "picture.png")) <= {"IHDR", "pHYs", "IDAT", "IEND"}
 
     sitk.WriteImage(image(LESIONS & False), str(folder / "lesions.nii.gz"))
     Sidecar("segment", "s", NO_LESION, digest="3", origin="segment").write(folder / "segment.json")
-    other = run(folder / "picture.json", "pin", Picture(), Crop())
+    other = run(Inputs(folder, Crop()), Picture(), folder / "picture.json", "pin")
     assert other.ok
     assert other.digest != record.digest
 
     Sidecar("segment", "s", QUARANTINED, code="E_MASK_MISSING", reason="x.", origin="segment").write(
         folder / "segment.json"
     )
-    lost = run(folder / "picture.json", "pin", Picture(), Crop())
+    lost = run(Inputs(folder, Crop()), Picture(), folder / "picture.json", "pin")
     assert (lost.status, lost.code) == (QUARANTINED, "E_MASK_MISSING")
     assert not any((folder / name).exists() for name in ("picture.png", *EXCERPT))
