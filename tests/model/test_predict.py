@@ -512,8 +512,8 @@ def test_a_prostate_of_a_size_that_none_has(edited, study, tmp_path, case):
         place = tmp_path / "stages"
         images = tmp_path / "images.tsv"
         predict_module._register(images, files)
-        convert.convert("patient", images, place / "convert.json", "", Imaging().convert)
-        segment.run("patient", images, place / "segment.json", "", Imaging().segment)
+        convert.run(convert.Inputs("patient", images), Imaging().convert, place / "convert.json", "")
+        segment.run(segment.Inputs(place, "patient", images), Imaging().segment, place / "segment.json", "")
         gland, mask = (sitk.ReadImage(str(place / f"{name}.nii.gz")) for name in ("prostate", "lesions"))
         sitk.WriteImage(gland, str(tmp_path / "gland.nii.gz"))
         files["lesions"] = tmp_path / "gland.nii.gz"
