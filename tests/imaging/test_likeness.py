@@ -147,10 +147,12 @@ def test_gather_knows_who_left_the_table_under_a_new_name(tmp_path, how, pruned)
     records(patients, "B", scan(1))
     records(patients, "D", AGAIN[how](scan(1)))
     if pruned:
-        assert gather.run(patients, ["A", "B"], out, "p", freeze=freeze).ok and set(read(book)) == {"A", "B"}
+        assert gather.run(gather.Inputs(patients, ["A", "B"], freeze=freeze), None, out, "p").ok and set(
+            read(book)
+        ) == {"A", "B"}
         shutil.rmtree(patients / "B")
     with pytest.raises(UsageError) as error:
-        gather.run(patients, ["A", "D"], out, "p", freeze=freeze)
+        gather.run(gather.Inputs(patients, ["A", "D"], freeze=freeze), None, out, "p")
     assert error.value.code == "E_RENAMED" and "promet intake --renamed B=D" in str(error.value)
     assert "D" not in (read(book) if pruned else {}) and "nothing was trained" in str(error.value)
 
@@ -161,7 +163,7 @@ def test_who_was_assigned_first_has_the_place(tmp_path):
     book = assigned(tmp_path, "A", "B")
     for name, image in (("A", scan(1)), ("B", slopes(scan(1))), ("C", scan(1))):
         records(patients, name, image)
-    assert gather.run(patients, ["A"], out, "p", freeze=book.with_name("freeze.json")).ok
+    assert gather.run(gather.Inputs(patients, ["A"], freeze=book.with_name("freeze.json")), None, out, "p").ok
     assert set(json.loads(book.with_name(FILE).read_text())) == {"A"}
 
 
@@ -174,5 +176,5 @@ def test_a_former_patient_who_was_withdrawn_or_excluded_is_known_too(tmp_path, g
     records(patients, "B", scan(1))
     records(patients, "D", slopes(scan(1)))
     with pytest.raises(UsageError) as error:
-        gather.run(patients, ["D"], out, "p", freeze=freeze)
+        gather.run(gather.Inputs(patients, ["D"], freeze=freeze), None, out, "p")
     assert error.value.code == ("E_WITHDRAWN_RETURNS" if "waivers" in gone else "E_RENAMED")
