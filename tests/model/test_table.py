@@ -1,6 +1,7 @@
 """A table of new patients through workflow/predict.smk: who is scored, who is refused, and what runs again."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from promet.evaluation.cli import app
 from promet.model import answers, clinic
 from promet.model.plan import Predictions
 from promet.model.predict import run
+from promet.workflow.lock import held
 
 evaluation = typer.main.get_command(app)
 
@@ -105,6 +107,26 @@ def test_two_pseudonyms_of_one_person_are_told(place, study, capsys):
         "pro001 and pro002: their DICOM headers have one PatientID" in said
         and str(first.PatientID) not in said
     )
+
+
+def test_one_call_at_a_time_and_a_killed_one_is_no_obstacle(place, capsys):
+    out = place / "out"
+    with held(out, command="predict"), pytest.raises(UsageError) as error:
+        predict(place)
+    assert error.value.code == "E_RUNNING" and f"kill -TERM {os.getpid()}" in str(error.value)
+    assert "promet status" not in str(error.value)
+    # As kill -9 leaves it: who held the folder, Snakemake's own lock and its marks of unfinished records.
+    (out / "run.lock").write_text(
+        json.dumps({"run": "gone-1-2", "pid": 1, "host": "gone", "command": "predict"})
+    )
+    for name in ("0.input.lock", "0.output.lock"):
+        Path(".snakemake/locks").mkdir(parents=True, exist_ok=True)
+        (Path(".snakemake/locks") / name).write_text(
+            f"{out}/patients/pro001/predict.json\n{out}/predictions.parquet\n"
+        )
+    assert clinic.predict_cohort(place / "the model", place / "new.tsv", out, ["--cores", "1", "-n"]) == 0
+    assert "not scored by this call: 3 patients of 3" in capsys.readouterr().out
+    assert (out / "run.lock").read_text() == ""
 
 
 def test_a_table_of_nobody(place):

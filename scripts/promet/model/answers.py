@@ -10,14 +10,14 @@ from promet.core import checksums
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.words import count
+from promet.workflow import lock
 
 ANSWER, RECORD = "prediction.json", "predict.json"
 OUTPUT = "predictions.parquet"
 # The form of prediction.json; an answer in an earlier form is made again.
 SCHEMA = 2
-# What scoring a table makes in its folder; the registry of a study holds more.
-OWN = {"patients", "logs", "registry", "predictions.tsv", "predictions.parquet", ".snakemake"}
-REGISTRY = {"images.tsv", "scans.tsv", "stat.json"}
+# What scoring a table makes in its folder; the registry of a study holds a folder for each study, too.
+OWN = {"patients", "logs", "registry", "predictions.tsv", "predictions.parquet", ".snakemake", lock.NAME}
 
 
 def there(out: str | Path) -> list[str]:
@@ -61,8 +61,10 @@ def _foreign(out: Path, answers: bool) -> str:
     if not out.is_dir():
         return "a file"
     registry = out / "registry"
-    if registry.exists() and (not registry.is_dir() or {path.name for path in registry.iterdir()} - REGISTRY):
+    if registry.exists() and (not registry.is_dir() or any(path.is_dir() for path in registry.iterdir())):
         return "the folder of a study: its registry is there"
+    if any(path.name not in (ANSWER, RECORD) for path in out.glob("patients/*/[!.]*")):
+        return "the folder of a study's results: products of its patients are there"
     other = sum(path.name not in OWN and not path.name.startswith(".") for path in out.iterdir())
     return (
         ""

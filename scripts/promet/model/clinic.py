@@ -24,6 +24,7 @@ from promet.study import news, table
 from promet.study.faults import Fault
 from promet.study.faults import check as table_faults
 from promet.workflow.forecast import Step
+from promet.workflow.lock import Lock, end, held
 from promet.workflow.run import SNAKEFILE, Snakemake
 
 NEEDED = ("patient", "pet", "prostate")
@@ -168,6 +169,27 @@ def predict_table(
     rows = table.read(cohort)
     require_patients(rows)
     answers.require_own(out, opened.digest, [row["patient"] for row in rows])
+    with held(out, command="predict") as lock:
+        if lock.killed.run:
+            end(lock.killed.run)  # its jobs would go on writing here
+        code = _registered_and_scored(
+            model, cohort, out, options, rows, opened.digest if digest else None, lock
+        )
+    records = [out / "patients" / row["patient"] / answers.RECORD for row in rows]
+    refused = sum(not Sidecar.read(path).ok for path in records if path.exists())
+    return code, len(rows), refused
+
+
+def _registered_and_scored(
+    model: Path,
+    cohort: Path,
+    out: Path,
+    options: list[str],
+    rows: list[table.Row],
+    digest: str | None,
+    lock: Lock,
+) -> int:
+    """Snakemake's exit code."""
     found = news.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
     if found.twins:
         raise UsageError(
@@ -184,17 +206,14 @@ def predict_table(
         raise news.less_than_before(found.shorter, "if it is meant so, another --out; nobody was scored")
     own_commands_first()
     snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
+    snakemake.lock = lock
     given = [f"model={model}", f"cohort={cohort}", f"out={out}"]
     if digest is not None:
-        given.append(f"digest={opened.digest}")
-    code = snakemake(
-        "--cores", "all", *snakemake.options, "--config", *given, phase=Step("predict", [], set())
-    )
-    if code < 0 or snakemake.stopped:
-        code = EXIT_RESUMABLE
-    records = [out / "patients" / row["patient"] / answers.RECORD for row in rows]
-    refused = sum(not Sidecar.read(path).ok for path in records if path.exists())
-    return code, len(rows), refused
+        given.append(f"digest={digest}")
+    # The lock of the folder of answers is held: a killed call's own locks and marks are of no meaning.
+    words = ("--cores", "all", "--nolock", "--rerun-incomplete", *snakemake.options, "--config", *given)
+    code = snakemake(*words, phase=Step("predict", [], set()))
+    return EXIT_RESUMABLE if code < 0 or snakemake.stopped else code
 
 
 def _of_all(fault: Fault) -> bool:

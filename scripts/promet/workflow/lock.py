@@ -19,6 +19,7 @@ from promet.core.errors import UsageError
 MARK = "PROMET_RUN"  # environment variable that every process of a run carries
 NAME = "run.lock"
 READERS = ("run", "prune")  # of the registry
+RUNS = ("run", "predict")  # start Snakemake and jobs, which outlive a killed head
 GRACE = 20.0  # seconds that processes of a killed run have to save their state
 
 
@@ -61,7 +62,7 @@ class Lock:
     def leave(self) -> None:
         """Nobody holds it any more; what a killed run left is still to be put away by the next run."""
         for descriptor in self.descriptors:
-            _write(descriptor, self.killed if self.holder.command != "run" else Holder())
+            _write(descriptor, self.killed if self.holder.command not in RUNS else Holder())
             os.close(descriptor)
 
 
@@ -147,20 +148,21 @@ def running(other: Holder) -> UsageError:
         return UsageError(
             "E_RUNNING", f"{who} works in this folder", "one command that writes at a time", "Wait for it"
         )
-    if other.command == "run" and not there and not _alive(other.pid):
+    if other.command in RUNS and not there and not _alive(other.pid):
         return UsageError(
             "E_RUNNING",
             f"{who} works in this folder{began}; its head was killed, its Snakemake (process {other.snakemake}) goes on",
             "one command that writes at a time",
-            f"Wait for it; or stop it: kill -KILL {other.snakemake}, then promet run ends, or waits for, the jobs that are left",
+            f"Wait for it; or stop it: kill -KILL {other.snakemake}, then promet {other.command} ends, or waits for, the jobs that are left",
         )
     # A run passes it on to Snakemake and to the jobs; SIGINT it leaves to the terminal, which sends it to all of them.
-    kind = "-TERM" if other.command == "run" else "-INT"
+    kind = "-TERM" if other.command in RUNS else "-INT"
+    watch = "" if other.command == "predict" else ", promet status shows how far it is"
     return UsageError(
         "E_RUNNING",
         f"{who} works in this folder{began} (process {other.pid}{there})",
         "one command that writes at a time",
-        f"Wait for it, promet status shows how far it is; or stop it{there}: kill {kind} {other.pid}",
+        f"Wait for it{watch}; or stop it{there}: kill {kind} {other.pid}",
     )
 
 
