@@ -19,9 +19,10 @@ import sys
 import time
 from typing import Any
 
+from promet.core import defaults
 from promet.core.files import write_json
 
-SHAPE, TRAINING, VALIDATION, BATCH = (2, 14, 54, 54), 47, 19, 8
+SHAPE, TRAINING, VALIDATION, BATCH = (2, *defaults.SHAPE), 47, 19, 8
 SEEDS, EPOCHS, CORES = 50, 300, 2
 BESIDE = "ours, 2 jobs side by side"
 KINDS = {

@@ -141,12 +141,12 @@ def test_one_split_given_several_times_is_refused(tmp_path) -> None:
     link.symlink_to(first)
     for again in (first, tmp_path / "split-01" / ".." / "split-00" / "metrics.json", copy, loose, link):
         with pytest.raises(UsageError, match="number 3, which is number 1 again") as raised:
-            pool.pool_files([first, second, again], tmp_path / "pool.json", "")
+            pool.run([first, second, again], None, tmp_path / "pool.json", "")
         assert raised.value.code == "E_POOL_TWICE"
     with pytest.raises(UsageError, match="Of 10 metrics 9 are given again"):
-        pool.pool_files([first] * 10, tmp_path / "pool.json", "")
+        pool.run([first] * 10, None, tmp_path / "pool.json", "")
     assert not (tmp_path / "pool.json").exists() and not (tmp_path / "pooled.json").exists()
-    pool.pool_files([first, second], tmp_path / "pool.json", "")
+    pool.run([first, second], None, tmp_path / "pool.json", "")
 
 
 def test_command(tmp_path) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from promet.fusion.fuse import Inputs
+
 PARTS = {
     "training": 40,
     "validation": 16,
@@ -83,8 +85,8 @@ class Study:
         ]
         self.scores = self.scores[self.scores["patient"] != patient]
 
-    def write(self, name: str = "study") -> dict[str, Path]:
-        """Arguments of fuse.fuse for the present state of the tables."""
+    def write(self, name: str = "study") -> tuple[Inputs, Path]:
+        """What fuse reads, for the present state of the tables, and where it writes."""
         home = self.folder / name
         home.mkdir(parents=True, exist_ok=True)
         for file, rows in (("cohort.tsv", self.cohort), ("ledger.tsv", self.ledger)):
@@ -94,13 +96,8 @@ class Study:
                 writer.writerows(rows)
         self.measures.to_parquet(home / "patients.parquet")
         self.scores.to_parquet(home / "scores.parquet")
-        return {
-            "cohort": home / "cohort.tsv",
-            "ledger": home / "ledger.tsv",
-            "scores": home / "scores.parquet",
-            "measures": home / "patients.parquet",
-            "out": home / "fusion dir" / "fuse.json",
-        }
+        tables = (home / name for name in ("scores.parquet", "patients.parquet"))
+        return Inputs(home / "cohort.tsv", home / "ledger.tsv", 0, *tables), home / "fusion dir/fuse.json"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.fusion import fuse
+from promet.fusion import explain, fuse
 from promet.fusion.cli import app
 from promet.fusion.explain import ranking, shapley
 from promet.fusion.naive_bayes import NaiveBayes
@@ -94,15 +94,15 @@ def test_ranking_ignores_missing_values() -> None:
 
 def test_stage(study) -> None:
     study.without_lesion(study.of("test")[0])
-    paths = study.write()
-    fuse.fuse(**paths, split=0, pin="p", settings=Fusion())
-    home = paths["out"].parent
+    inputs, fused = study.write()
+    fuse.run(inputs, Fusion(), fused, "p")
+    home = fused.parent
     result = CliRunner().invoke(
         app, ["explain", "--fuse-dir", str(home), "--out", str(home / "explain.json")]
     )
     assert result.exit_code == 0, result.output
     record = Sidecar.read(home / "explain.json")
-    assert record.inputs == {"fuse": Sidecar.read(paths["out"]).digest}
+    assert record.inputs == {"fuse": Sidecar.read(fused).digest}
     long, table = pd.read_parquet(home / "shap.parquet"), pd.read_parquet(home / "predictions.parquet")
     total = long.groupby("patient")["shap"].sum() + record.values["base"]
     np.testing.assert_allclose(total, table.set_index("patient")["multimodal"], atol=1e-10)
@@ -125,11 +125,10 @@ def test_stage(study) -> None:
     assert next(s for s in blind if s["input"] == "cnn_score")["value"] is None
     # The network's scores of its own training cases do not move anyone's Shapley values.
     study.scores.loc[study.scores["patient"].isin(study.of("training")), "cnn_score"] += 30
-    other = study.write("other")
-    fuse.fuse(**other, split=0, pin="p", settings=Fusion())
-    from promet.fusion.explain import explain
+    inputs, other = study.write("other")
+    fuse.run(inputs, Fusion(), other, "p")
 
-    explain(other["out"].parent, other["out"].with_name("explain.json"), "p")
-    moved = pd.read_parquet(other["out"].with_name("shap.parquet"))
+    explain.run(other.parent, None, other.with_name("explain.json"), "p")
+    moved = pd.read_parquet(other.with_name("shap.parquet"))
     test = (long["part"] == "test").to_numpy()
     np.testing.assert_allclose(moved["shap"][test], long["shap"][test], atol=1e-10)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,16 @@ from typer.testing import CliRunner
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.fusion import fuse, inputs
+from promet.fusion import fuse, predictors
 from promet.fusion.cli import app
 from promet.fusion.settings import Fusion
 from promet.study import ledger, parts
 
 
 def run(study, name="study", **settings):
-    paths = study.write(name)
-    record = fuse.fuse(**paths, split=0, pin="p", settings=Fusion(**settings))
-    home = paths["out"].parent
+    inputs, out = study.write(name)
+    record = fuse.run(inputs, Fusion(**settings), out, "p")
+    home = out.parent
     return record, pd.read_parquet(home / "predictions.parquet"), (home / "naive_bayes.json").read_bytes()
 
 
@@ -38,7 +39,7 @@ def test_predictions_hold_everybody_and_the_contract_columns(study) -> None:
         "patient",
         "part",
         "label",
-        *inputs.INPUTS,
+        *predictors.INPUTS,
         "suv_peak_source",
         "multimodal",
         "multimodal_probability",
@@ -69,9 +70,10 @@ def test_a_locked_model_stays_when_a_fitted_patient_is_gone(study, tmp_path) -> 
     locked.write_bytes(model)
     gone = study.of("training")[0]
     study.cohort[:] = [row for row in study.cohort if row["patient"] != gone]
-    paths = study.write("without")
-    record = fuse.fuse(**paths, split=0, pin="p", settings=Fusion(), locked=locked)
-    home = paths["out"].parent
+    inputs, out = study.write("without")
+    inputs = replace(inputs, locked=locked)
+    record = fuse.run(inputs, Fusion(), out, "p")
+    home = out.parent
     after = pd.read_parquet(home / "predictions.parquet")
     assert (home / "naive_bayes.json").read_bytes() == model
     kept = before[before["patient"] != gone].reset_index(drop=True)
@@ -79,7 +81,7 @@ def test_a_locked_model_stays_when_a_fitted_patient_is_gone(study, tmp_path) -> 
     assert any(sentence.startswith("1 of the ") and "waiver" in sentence for sentence in record.warnings)
     assert run(study, "fitted anew")[2] != model  # what the waiver prevents
     with pytest.raises(UsageError, match="that a waiver keeps"):
-        fuse.fuse(**paths, split=0, pin="p", settings=Fusion(log=[]), locked=locked)
+        fuse.run(inputs, Fusion(log=[]), out, "p")
 
 
 @pytest.mark.parametrize("part", ["test", "metachronous", "prospective"])
@@ -115,7 +117,7 @@ def test_training_cnn_scores_matter_only_in_sample(study) -> None:
 def test_saved_model_predicts_the_same(study) -> None:
     _, table, raw = run(study)
     models, log = fuse.from_record(read_json(study.folder / "study/fusion dir/naive_bayes.json"))
-    again = fuse.predict(table[["patient", *inputs.INPUTS]], models, log)
+    again = fuse.predict(table[["patient", *predictors.INPUTS]], models, log)
     assert np.array_equal(again["multimodal"], table["multimodal"])
     assert run(study, "again")[2] == raw
 
@@ -157,7 +159,7 @@ def test_biopsy_missing_only_in_the_metastatic_does_not_separate_them(study) -> 
     for row in study.cohort:
         if row["synchronous_metastasis"] == "1":
             row.update(grade_group="", positive_cores_percent=" ")
-    models = {"multimodal": list(inputs.INPUTS), "biopsy": ["grade_group", "positive_cores_percent"]}
+    models = {"multimodal": list(predictors.INPUTS), "biopsy": ["grade_group", "positive_cores_percent"]}
     record, table, _ = run(study, models=models)
     assert len(set(table["biopsy"])) == 1
     assert record.values["dropped"]["biopsy"] == ["grade_group", "positive_cores_percent"]
@@ -195,7 +197,7 @@ def test_a_renamed_patient_leaves_the_model_as_it_is_to_the_bit(study) -> None:
         row["patient"] = row["patient"].replace(old, "zzz")
     for table in (study.measures, study.scores):
         table["patient"] = table["patient"].replace(old, "zzz")
-    home = study.write("renamed")["ledger"].parent
+    home = study.write("renamed")[0].ledger.parent
     (home / "renamed.json").write_text(f'{{"zzz": "{old}"}}')
     _, after, again = run(study, "renamed")
     assert again == model and after["patient"].tolist() == [
@@ -214,8 +216,8 @@ def test_label_in_words_is_refused(study) -> None:
 def test_ledger_is_read_by_split(study) -> None:
     patient = study.of("training")[0]
     study.ledger.append({"split": "1", "patient": patient, "part": "test", "freeze": "one"})
-    paths = study.write()
-    found = ledger.dealt(ledger.read(paths["ledger"]))
+    inputs, _ = study.write()
+    found = ledger.dealt(ledger.read(inputs.ledger))
     assert found[0][patient] == "training" and found[1] == {patient: "test"}
     study.ledger.append({"split": "0", "patient": patient, "part": "test", "freeze": "two"})
     with pytest.raises(IntegrityError, match="two parts"):
@@ -239,14 +241,13 @@ def test_unusable_models_are_refused(models: dict) -> None:
 
 
 def test_command(study) -> None:
-    paths = study.write("with space")
-    arguments = [x for key, path in paths.items() for x in (f"--{key}", str(path))]
-    result = CliRunner().invoke(
-        app, ["fuse", *arguments, "--split", "0", "--pin", "abc", "--settings", '{"log": ["psa"]}']
-    )
+    inputs, out = study.write("with space")
+    told = {name: value for name, value in asdict(inputs).items() if value is not None} | {"out": out}
+    arguments = [f"--{name}={value}" for name, value in told.items()]
+    result = CliRunner().invoke(app, ["fuse", *arguments, "--pin", "abc", "--settings", '{"log": ["psa"]}'])
     assert result.exit_code == 0, result.output
-    assert Sidecar.read(paths["out"]).pin == "abc"
-    assert read_json(paths["out"].with_name("naive_bayes.json"))["log"] == ["psa"]
+    assert Sidecar.read(out).pin == "abc"
+    assert read_json(out.with_name("naive_bayes.json"))["log"] == ["psa"]
 
 
 def test_command_line_is_light() -> None:

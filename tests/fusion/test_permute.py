@@ -13,7 +13,7 @@ from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 from promet.fusion import fuse, permute
 from promet.fusion.cli import app
-from promet.fusion.inputs import INPUTS
+from promet.fusion.predictors import INPUTS
 from promet.fusion.settings import Fusion
 
 
@@ -101,9 +101,9 @@ def test_test_part_without_both_classes_has_no_null() -> None:
 
 
 def test_command(study) -> None:
-    paths = study.write("with space")
-    fuse.fuse(**paths, split=0, pin="p", settings=Fusion())
-    home = paths["out"].parent
+    inputs, fused = study.write("with space")
+    fuse.run(inputs, Fusion(), fused, "p")
+    home = fused.parent
     digests = set()
     for name in ("a", "b"):
         out = home / name / "permute.json"

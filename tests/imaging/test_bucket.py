@@ -140,13 +140,18 @@ def test_what_is_gathered_is_the_same(cohort):
 
 
 def test_the_fit_set_is_the_same(cohort):
-    from promet.network.dataset import dataset
+    from promet.network import dataset
     from promet.network.settings import Dataset
 
     few = Dataset(max_quarantine=0.5)
     for where, buckets in (("alone", None), ("shared", cohort / "study/buckets/2")):
         out = cohort / f"dataset-{where}/dataset.json"
-        dataset(cohort / "alone", cohort / "ledger.tsv", cohort / "cohort.tsv", 0, out, "", few, buckets)
+        dataset.run(
+            dataset.Inputs(cohort / "alone", cohort / "ledger.tsv", cohort / "cohort.tsv", 0, buckets),
+            few,
+            out,
+            "",
+        )
     for name in ("fit.json", "members.parquet"):
         assert (cohort / "dataset-alone" / name).read_bytes() == (
             cohort / "dataset-shared" / name

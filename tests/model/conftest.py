@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promet.model.bundle import Sources
+from promet.model.bundle import Inputs
 
 TRAINING, VALIDATION, TEST = 8, 4, 2
 NEW = ("pro001", "pro002")
@@ -18,10 +18,10 @@ NEW = ("pro001", "pro002")
 
 @dataclass(frozen=True)
 class Study:
-    """Folder of the study, the sources of its bundle, and everybody's pseudonym."""
+    """Folder of the study, what its bundle is made of, and everybody's pseudonym."""
 
     folder: Path
-    sources: Sources
+    inputs: Inputs
     patients: list[str]
 
     def row(self, patient: str) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Study:
         """What the pipeline's own fusion says of him."""
         import pandas as pd
 
-        table = pd.read_parquet(self.sources.fuse.with_name("predictions.parquet"))
+        table = pd.read_parquet(self.inputs.fuse.with_name("predictions.parquet"))
         return table[table["patient"] == patient].iloc[0].to_dict()
 
 
@@ -70,16 +70,14 @@ def _network(folder: Path, architecture: dict, seed: int) -> None:
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Study:
     from promet.core.files import write_json
-    from promet.evaluation.evaluate import evaluate
+    from promet.evaluation import evaluate, survive
     from promet.evaluation.settings import Evaluation
-    from promet.evaluation.survive import survive
-    from promet.fusion.fuse import fuse
+    from promet.fusion import fuse
     from promet.fusion.settings import Fusion
     from promet.imaging import convert, crop, gather, measure, normalise, segment
     from promet.imaging.settings import Imaging
-    from promet.network.dataset import dataset
-    from promet.network.score import score
-    from promet.network.select import select
+    from promet.network import dataset, score, select
+    from promet.network.settings import Dataset, Select
     from promet.phantom.cohort import write_cohort
     from promet.study import news, registry, table
 
@@ -125,30 +123,42 @@ def study(tmp_path_factory) -> Study:
             ("survive", "evaluation"),
         )
     }
-    dataset(patients, folder / "registry/study/ledger.tsv", cohort, 0, paths["dataset"], "p")
+    dataset.run(
+        dataset.Inputs(patients, folder / "registry/study/ledger.tsv", cohort, 0),
+        Dataset(),
+        paths["dataset"],
+        "p",
+    )
     seeds = []
     for seed in range(2):
         seeds.append(home / f"network/paper/split-00/seed-{seed:02d}")
         _network(seeds[-1], {"name": "squeezenet", "groups": 8}, seed)
     gathered = home / "gather/patients.parquet"
-    select(seeds, paths["select"], "p")
-    score(paths["select"].with_name("model.json"), gathered.parent, patients, paths["score"], "p")
-    fuse(
-        cohort=cohort,
-        ledger=folder / "registry/study/ledger.tsv",
-        split=0,
-        scores=paths["score"].with_name("scores.parquet"),
-        measures=gathered,
-        out=paths["fuse"],
-        pin="p",
-        settings=Fusion(),
+    select.run(seeds, Select(), paths["select"], "p")
+    score.run(
+        score.Inputs(paths["select"].with_name("model.json"), gathered.parent, patients),
+        None,
+        paths["score"],
+        "p",
+    )
+    fuse.run(
+        fuse.Inputs(
+            cohort,
+            folder / "registry/study/ledger.tsv",
+            0,
+            paths["score"].with_name("scores.parquet"),
+            gathered,
+        ),
+        Fusion(),
+        paths["fuse"],
+        "p",
     )
     predictions = paths["fuse"].with_name("predictions.parquet")
     judge = Evaluation(bootstrap=100)
-    evaluate(cohort, predictions, gathered, paths["evaluate"], "p", judge)
-    survive(cohort, predictions, gathered, paths["survive"], "p", judge)
+    evaluate.run(evaluate.Inputs(cohort, predictions, gathered), judge, paths["evaluate"], "p")
+    survive.run(survive.Inputs(cohort, predictions), judge, paths["survive"], "p")
     stages = {name: paths[name] for name in ("dataset", "select", "fuse", "evaluate", "survive")}
-    return Study(folder, Sources(**stages, gathered=gathered, patients=patients, freeze=freeze), names)
+    return Study(folder, Inputs(**stages, gathered=gathered, patients=patients, freeze=freeze), names)
 
 
 def _write_ledger(path: Path, rows: list[dict[str, str]]) -> None:
@@ -170,13 +180,13 @@ def _write_ledger(path: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.fixture(scope="session")
 def build(study) -> Callable[..., Path]:
-    """Builds the bundle of the study, or of one with other sources, into a folder."""
-    from promet.model.bundle import bundle
+    """Builds the bundle of the study, or of one with other inputs, into a folder."""
+    from promet.model.bundle import run
     from promet.model.settings import Bundle, Model
 
-    def make(folder: Path, licence: str = "", splits: int = 1, **sources: Path) -> Path:
+    def make(folder: Path, licence: str = "", splits: int = 1, **inputs: Path) -> Path:
         settings = Bundle(study="study", splits=splits, model=Model(authors="The authors", licence=licence))
-        bundle(replace(study.sources, **sources), folder / "bundle.json", "p", settings)
+        run(replace(study.inputs, **inputs), settings, folder / "bundle.json", "p")
         return folder
 
     return make

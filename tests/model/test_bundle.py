@@ -64,7 +64,7 @@ def test_no_patient_in_any_byte(model, study):
 
 def test_no_row_of_a_patient(model, study):
     """Of all scores and clinical values of single men only a cut may be one."""
-    table = pd.read_parquet(study.sources.fuse.with_name("predictions.parquet"))
+    table = pd.read_parquet(study.inputs.fuse.with_name("predictions.parquet"))
     values = table.select_dtypes("float64").drop(columns="label").to_numpy().ravel().tolist()
     single = {repr(value) for value in values if len(repr(value)) > 12}
     cuts = {repr(t) for cut in read_json(model / "models/thresholds.json")["cuts"] for t in cut["thresholds"]}
@@ -90,7 +90,7 @@ def test_new_patients_leave_it_as_it_is(model, build, study, tmp_path):
     """Their rows in predictions, in the metrics of those added later and in gather change; no file of the bundle does."""
     fuse, judged = (
         shutil.copytree(path.parent, tmp_path / path.stem)
-        for path in (study.sources.fuse, study.sources.evaluate)
+        for path in (study.inputs.fuse, study.inputs.evaluate)
     )
     table = pd.read_parquet(fuse / "predictions.parquet")
     later = table[table["part"] == "prospective"].assign(patient="pro009", psa=99.0)
@@ -109,7 +109,7 @@ def test_new_patients_leave_it_as_it_is(model, build, study, tmp_path):
 
 
 def test_another_model_does_not_take_its_name(model, build, study, tmp_path):
-    fuse = shutil.copytree(study.sources.fuse.parent, tmp_path / "fuse")
+    fuse = shutil.copytree(study.inputs.fuse.parent, tmp_path / "fuse")
     fitted = read_json(fuse / "naive_bayes.json")
     fitted["models"]["multimodal"]["prior"] = [0.4, 0.6]
     (fuse / "naive_bayes.json").write_text(json.dumps(fitted))
@@ -126,7 +126,7 @@ def test_another_model_does_not_take_its_name(model, build, study, tmp_path):
 def test_what_the_card_says(model, study):
     card = (model / "docs/README.md").read_text()
     assert "Research use only" in card and "The authors" in card and "v1" in card
-    assert Sidecar.read(study.sources.dataset).values["fit"] in card
+    assert Sidecar.read(study.inputs.dataset).values["fit"] in card
     assert "with metastases" in card and "promet predict" in card
     assert "None" not in card
     training = read_json(model / "configs/training.json")
@@ -150,7 +150,7 @@ def test_floored_densities_are_told(model, study):
 def test_metrics_are_those_of_the_evaluation(model, study):
     told, found = (
         read_json(model / "docs/metrics.json"),
-        read_json(study.sources.evaluate.with_name("metrics.json")),
+        read_json(study.inputs.evaluate.with_name("metrics.json")),
     )
     for key in ("synchronous", "metachronous"):
         for name, score in told["sections"][key]["scores"].items():
@@ -174,7 +174,7 @@ def test_the_first_of_several_splits_is_locked(build, tmp_path):
 
 
 def test_changed_weights_or_parameters_are_not_locked(build, study, tmp_path):
-    fuse = shutil.copytree(study.sources.fuse.parent, tmp_path / "fusion")
+    fuse = shutil.copytree(study.inputs.fuse.parent, tmp_path / "fusion")
     (fuse / "naive_bayes.json").write_text("{}")
     with pytest.raises(IntegrityError) as error:
         build(tmp_path / "one", fuse=fuse / "fuse.json")
@@ -190,28 +190,27 @@ def test_changed_weights_or_parameters_are_not_locked(build, study, tmp_path):
 @pytest.fixture(scope="session")
 def ensemble(study, tmp_path_factory):
     """A copy of the study that chose the mean of both networks."""
-    from promet.network.select import select
+    from promet.network import select
     from promet.network.settings import Select
 
     home = shutil.copytree(study.folder / "results/study", tmp_path_factory.mktemp("ensemble") / "study")
     seeds = sorted((home / "network/paper/split-00").iterdir())
-    select(seeds, home / "select/split-00/select.json", "p", Select(rule="ensemble_mean"))
+    select.run(seeds, Select(rule="ensemble_mean"), home / "select/split-00/select.json", "p")
     return home
 
 
 def test_an_ensemble_keeps_all_its_members(build, study, ensemble, tmp_path):
     from promet.model.predict import load, predict
-    from promet.network.score import score
+    from promet.network import score
 
     folder = build(tmp_path / "model", select=ensemble / "select/split-00/select.json")
     assert {path.name for path in folder.glob("models/*.safetensors")} == {
         "model-00.safetensors",
         "model-01.safetensors",
     }
-    score(
-        ensemble / "select/split-00/model.json",
-        ensemble / "gather",
-        study.sources.patients,
+    score.run(
+        score.Inputs(ensemble / "select/split-00/model.json", ensemble / "gather", study.inputs.patients),
+        None,
         tmp_path / "score.json",
         "p",
     )
@@ -246,7 +245,7 @@ def test_monai_reads_it(model):
 
 
 def test_a_freeze_with_waivers_tells_no_name(model, study):
-    assert "dev001" in study.sources.freeze.read_text()
+    assert "dev001" in study.inputs.freeze.read_text()
     assert b"waiver" not in b"".join(content(model).values())
 
 

@@ -328,7 +328,7 @@ def test_the_tensor_is_read_as_it_was_written(model, study):
     """score_tensor on the pipeline's own tensor is the pipeline's score: no rounding between the two ways."""
     from promet.network.score import score_tensor
 
-    tensor = np.load(study.sources.patients / "pro001/tensor.npy", allow_pickle=False)
+    tensor = np.load(study.inputs.patients / "pro001/tensor.npy", allow_pickle=False)
     assert score_tensor(model / "models/model.json", tensor) == study.scored("pro001")["cnn_score"]
 
 

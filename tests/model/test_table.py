@@ -14,7 +14,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.evaluation.cli import app
 from promet.model import answers, clinic
 from promet.model.plan import Predictions
-from promet.model.predict import run
+from promet.model.predict import Inputs, run
 from promet.workflow.lock import held
 
 evaluation = typer.main.get_command(app)
@@ -252,14 +252,8 @@ def test_answers_of_another_model_stay(place, study):
             call()
         assert error.value.code == "E_OUT_OTHER_MODEL"
     with pytest.raises(UsageError) as error:
-        run(
-            Path("the model"),
-            Path("new.tsv"),
-            Path("x"),
-            "pro002",
-            Path("out/patients/pro002/predict.json"),
-            "",
-        )
+        inputs = Inputs(Path("the model"), Path("new.tsv"), Path("x"), "pro002")
+        run(inputs, None, Path("out/patients/pro002/predict.json"), "")
     assert error.value.code == "E_OUT_OTHER_MODEL"
     assert (place / "out/patients/pro002/prediction.json").read_bytes() == before
 

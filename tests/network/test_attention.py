@@ -6,11 +6,11 @@ from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
 from promet.core.files import digest_file, read_json, write_json
+from promet.network import attention
 from promet.network.architecture import build
 from promet.network.attention import (
     METHODS,
     STEPS,
-    attention,
     attributions,
     randomised,
     rank_correlation,
@@ -151,6 +151,9 @@ def test_a_stranger_is_refused(make_fit, tmp_path) -> None:
     write_table(tmp_path / "patients.parquet", {"patient": ["P000"], "tensor_digest": [""]}, types)
     write_json(tmp_path / "model.json", {"members": [], "digest": "d"})
     with pytest.raises(UsageError, match="P009 is not among the 1 patients"):
-        attention(
-            tmp_path / "model.json", tmp_path, tmp_path, ["P009"], tmp_path / "a.json", "pin", (5, 1, 1)
+        attention.run(
+            attention.Inputs(tmp_path / "model.json", tmp_path, tmp_path, ["P009"], (5, 1, 1)),
+            None,
+            tmp_path / "a.json",
+            "pin",
         )

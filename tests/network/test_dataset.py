@@ -6,8 +6,9 @@ from pyarrow import parquet
 
 from promet.core.errors import UsageError
 from promet.core.files import read_json, write_json
+from promet.network import dataset
 from promet.network.data import read_members
-from promet.network.dataset import dataset
+from promet.network.settings import Dataset
 
 HEAD = "split\tpatient\tpart\tstratum\tfreeze\tdate\n"
 
@@ -30,11 +31,11 @@ def study(tmp_path: Path, write_patient):
         write_patient(tmp_path / "patients", name, rng.random((2, 8, 16, 16), dtype=np.float32))
 
     def run(split: int = 0, out: str = "out/dataset.json"):
-        return dataset(
-            tmp_path / "patients",
-            tmp_path / "registry/ledger.tsv",
-            tmp_path / "cohort.tsv",
-            split,
+        return dataset.run(
+            dataset.Inputs(
+                tmp_path / "patients", tmp_path / "registry/ledger.tsv", tmp_path / "cohort.tsv", split
+            ),
+            Dataset(),
             tmp_path / out,
             "pin",
         )
@@ -84,19 +85,17 @@ def test_too_many_quarantined_stop_the_run(study) -> None:
 
 
 def test_frozen_member_that_turns_bad_stops_the_run(study) -> None:
-    from promet.network.settings import Dataset
-
     study.write_patient("P02", None, "quarantined")
     paths = [study.folder / name for name in ("patients", "registry/ledger.tsv", "cohort.tsv")]
-    lenient = Dataset(max_quarantine=0.5)
-    assert dataset(*paths, 0, study.folder / "out/dataset.json", "pin", lenient).ok
+    call = dataset.Inputs(*paths, 0), Dataset(max_quarantine=0.5), study.folder / "out/dataset.json", "pin"
+    assert dataset.run(*call).ok
     write_json(study.folder / "registry/freeze.json", {"name": "v1"})
     with pytest.raises(UsageError, match="frozen") as caught:
-        dataset(*paths, 0, study.folder / "out/dataset.json", "pin", lenient)
+        dataset.run(*call)
     assert caught.value.code == "E_FROZEN_MEMBER"
 
 
-def test_who_was_bad_at_the_freeze_stays_out_when_cured(study) -> None:
+def test_who_was_bad_at_the_freeze_stays_out_when_mended(study) -> None:
     before = study()
     write_json(study.folder / "registry/freeze.json", {"name": "v1", "excluded": ["P02"]})
     after = study()

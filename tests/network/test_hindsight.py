@@ -8,13 +8,11 @@ from typer.testing import CliRunner
 
 from promet.core.errors import IntegrityError
 from promet.core.files import digest_file
+from promet.network import hindsight, select, train
 from promet.network.cli import app
 from promet.network.data import write_table
-from promet.network.hindsight import hindsight
 from promet.network.score import load_model, logits
-from promet.network.select import select
 from promet.network.settings import Select, Variant
-from promet.network.train import train
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def runs(make_fit, tmp_path):
     settings = Variant.model_validate({"training": {"epochs": 1}, "augmentation": {"count": 0}})
     records = [tmp_path / f"network/paper/split-00/seed-0{seed}/train.json" for seed in range(3)]
     for seed, record in enumerate(records):
-        train(fit, patients, seed, record, "pin", settings)
+        train.run(train.Inputs(fit, patients, seed), settings, record, "pin")
     names = sorted(path.name for path in patients.iterdir())
     digests = [digest_file(patients / name / "tensor.npy") for name in names]
     columns = {"patient": [*names, "Q1"], "tensor_digest": [*digests, ""]}  # one without a tensor
@@ -38,7 +36,7 @@ def runs(make_fit, tmp_path):
 def test_each_rule_is_what_it_would_have_given(runs, tmp_path) -> None:
     records, gathered, patients = runs
     chosen, out = tmp_path / "select/split-00/select.json", tmp_path / "hindsight/split-00/hindsight.json"
-    select(records, chosen, "pin")
+    select.run(records, Select(), chosen, "pin")
     call = [
         "hindsight",
         *[f"--candidate={record}" for record in records],
@@ -50,7 +48,7 @@ def test_each_rule_is_what_it_would_have_given(runs, tmp_path) -> None:
     found = parquet.read_table(out.with_name("rules.parquet")).to_pydict()
     volumes = torch.from_numpy(np.stack([np.load(path) for path in sorted(patients.glob("*/tensor.npy"))]))
     for rule, members in (("best", 1), ("ensemble_top_k", 2), ("ensemble_mean", 3)):
-        select(records, tmp_path / rule / "select.json", "pin", Select(rule=rule, k=2))
+        select.run(records, Select(rule=rule, k=2), tmp_path / rule / "select.json", "pin")
         expected = logits(load_model(tmp_path / rule / "model.json"), volumes)
         rows = [row for row, name in enumerate(found["rule"]) if name == rule]
         assert {found["members"][row] for row in rows} == {members}
@@ -68,8 +66,8 @@ def test_nothing_before_the_choice_nor_beside_it(runs, tmp_path) -> None:
     records, gathered, patients = runs
     chosen, out = tmp_path / "select/split-00/select.json", tmp_path / "hindsight/hindsight.json"
     with pytest.raises(FileNotFoundError):
-        hindsight(records, chosen, gathered, patients, out, "pin")
-    select(records[:2], chosen, "pin")
+        hindsight.run(hindsight.Inputs(records, chosen, gathered, patients), Select(), out, "pin")
+    select.run(records[:2], Select(), chosen, "pin")
     with pytest.raises(IntegrityError, match="ranked 2 networks, not these 3"):
-        hindsight(records, chosen, gathered, patients, out, "pin")
+        hindsight.run(hindsight.Inputs(records, chosen, gathered, patients), Select(), out, "pin")
     assert not out.exists()

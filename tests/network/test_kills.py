@@ -15,8 +15,8 @@ import pytest
 
 from promet.core.errors import EXIT_RESUMABLE, Interrupted
 from promet.core.files import read_json
+from promet.network import train
 from promet.network.settings import Variant
-from promet.network.train import train
 
 SETTINGS = Variant.model_validate(
     {"training": {"epochs": 15, "learning_rate": 1e-3, "plateau_patience": 2}, "augmentation": {"count": 2}}
@@ -51,7 +51,7 @@ def study(write_fit, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kills")
     fit, patients = write_fit(folder, signal=0.0, training=6, validation=4)
     start = time.perf_counter()
-    train(fit, patients, 5, folder / "run/train.json", "pin", SETTINGS)
+    train.run(train.Inputs(fit, patients, 5), SETTINGS, folder / "run/train.json", "pin")
     return fit, patients, folder / "run", time.perf_counter() - start
 
 
@@ -61,7 +61,7 @@ def test_killed_at_many_random_moments(study, tmp_path) -> None:
     kills = finished = resumed_most = 0
     while kills < KILLS or not finished:
         out = tmp_path / f"run-{finished}/train.json"
-        child = in_a_child(lambda out=out: train(fit, patients, 5, out, "pin", SETTINGS, save_every=1))
+        child = in_a_child(lambda out=out: train.run(train.Inputs(fit, patients, 5, 1), SETTINGS, out, "pin"))
         if kills < KILLS:
             time.sleep(moment.uniform(0, seconds / 4))
             if kills % 4 == 1:  # from now on no file has room for more than a header
@@ -98,26 +98,28 @@ def test_a_full_disk_costs_nothing_but_the_saved_state(study, small_disk, caplog
     full = small_disk / "something"
     full.write_bytes(bytes(10_000_000))
     with pytest.raises(OSError, match="No space left"):
-        train(fit, patients, 5, small_disk / "run/train.json", "pin", SETTINGS)
+        train.run(train.Inputs(fit, patients, 5), SETTINGS, small_disk / "run/train.json", "pin")
     assert "could not be saved (No space left on device); going on" in caplog.text
     assert sorted(path.name for path in (small_disk / "run").iterdir()) == [".lock"]
     full.unlink()
-    train(fit, patients, 5, small_disk / "run/train.json", "pin", SETTINGS)
+    train.run(train.Inputs(fit, patients, 5), SETTINGS, small_disk / "run/train.json", "pin")
     assert products(small_disk / "run") == products(expected)
 
 
 def test_order_and_number_of_jobs_do_not_matter(study, tmp_path) -> None:
     fit, patients, expected, _ = study
     for seed in (6, 7):
-        train(fit, patients, seed, tmp_path / f"alone/{seed}/train.json", "pin", SETTINGS)
+        train.run(train.Inputs(fit, patients, seed), SETTINGS, tmp_path / f"alone/{seed}/train.json", "pin")
     children = [
         in_a_child(
-            lambda seed=seed: train(fit, patients, seed, tmp_path / f"two/{seed}/train.json", "pin", SETTINGS)
+            lambda seed=seed: train.run(
+                train.Inputs(fit, patients, seed), SETTINGS, tmp_path / f"two/{seed}/train.json", "pin"
+            )
         )
         for seed in (7, 6)
     ]
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
-    train(fit, patients, 5, tmp_path / "two/5/train.json", "pin", SETTINGS)
+    train.run(train.Inputs(fit, patients, 5), SETTINGS, tmp_path / "two/5/train.json", "pin")
     for seed in (6, 7):
         assert products(tmp_path / f"alone/{seed}") == products(tmp_path / f"two/{seed}")
     assert products(tmp_path / "two/5") == products(expected)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ import pytest
 from promet.core.errors import EXIT_RESUMABLE, Interrupted, UsageError
 from promet.core.files import read_json
 from promet.network.settings import Variant
-from promet.network.train import Trainer
-from promet.network.train import train as train_saving
+from promet.network.train import Inputs, Trainer, run
 
-train = partial(train_saving, save_every=2)
 SETTINGS = Variant.model_validate(
     {
         "training": {"epochs": 8, "learning_rate": 1e-2, "plateau_patience": 1},
@@ -43,6 +40,10 @@ def unbroken(write_fit, tmp_path_factory):
     fit, patients = write_fit(folder, signal=0.0)
     train(fit, patients, 3, folder / "run/train.json", "pin", SETTINGS)
     return fit, patients, folder / "run"
+
+
+def train(fit, patients, seed, out, pin, settings, save_every=2):
+    return run(Inputs(fit, patients, seed, save_every), settings, out, pin)
 
 
 def at_epoch(monkeypatch, epoch: int, what) -> None:

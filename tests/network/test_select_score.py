@@ -7,13 +7,12 @@ from typer.testing import CliRunner
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file, read_json, write_json
 from promet.core.sidecar import Sidecar
+from promet.network import score, select, train
 from promet.network.architecture import build
 from promet.network.cli import app
 from promet.network.data import write_table
-from promet.network.score import load_model, logits, score
-from promet.network.select import select
+from promet.network.score import load_model, logits
 from promet.network.settings import Architecture, Select, Variant
-from promet.network.train import train
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def chosen(tmp_path):
 
 def test_best_auc_wins_ties_by_loss_then_seed(candidate, tmp_path) -> None:
     runs = [candidate(0, 0.8, 0.1), candidate(1, 0.9, 0.5), candidate(2, 0.9, 0.4), candidate(3, 0.9, 0.4)]
-    record = select(runs[::-1], tmp_path / "select/split-00/select.json", "pin")
+    record = select.run(runs[::-1], Select(), tmp_path / "select/split-00/select.json", "pin")
     model = chosen(tmp_path)
     assert (model["seed"], model["variant"]) == (2, "paper")
     assert model["weights"] == "../../network/paper/split-00/seed-02/model.safetensors"
@@ -60,11 +59,11 @@ def test_best_auc_wins_ties_by_loss_then_seed(candidate, tmp_path) -> None:
 def test_waist_stays_while_the_choice_does(candidate, tmp_path) -> None:
     runs = [candidate(0, 0.8, 0.1), candidate(1, 0.9, 0.5)]
     out = tmp_path / "select/split-00/select.json"
-    select(runs, out, "pin")
+    select.run(runs, Select(), out, "pin")
     before = out.with_name("model.json").read_bytes()
-    select([*runs, candidate(2, 0.7, 0.2, variant="wide")], out, "other pin")
+    select.run([*runs, candidate(2, 0.7, 0.2, variant="wide")], Select(), out, "other pin")
     assert out.with_name("model.json").read_bytes() == before
-    select([*runs, candidate(3, 1.0, 0.2, variant="wide")], out, "pin")
+    select.run([*runs, candidate(3, 1.0, 0.2, variant="wide")], Select(), out, "pin")
     assert chosen(tmp_path)["variant"] == "wide"
 
 
@@ -72,12 +71,12 @@ def test_other_fit_set_or_other_weights_are_refused(candidate, tmp_path) -> None
     out = tmp_path / "select/split-00/select.json"
     best = candidate(0, 0.9, 0.1)
     with pytest.raises(IntegrityError, match="2 different fit sets"):
-        select([best, candidate(1, 0.5, 0.1, fit="g")], out, "pin")
+        select.run([best, candidate(1, 0.5, 0.1, fit="g")], Select(), out, "pin")
     best.with_name("model.safetensors").write_text("other")
     with pytest.raises(IntegrityError, match="seed 0"):
-        select([best], out, "pin")
+        select.run([best], Select(), out, "pin")
     with pytest.raises(UsageError):
-        select([], out, "pin")
+        select.run([], Select(), out, "pin")
     assert not out.exists()
 
 
@@ -116,7 +115,7 @@ def test_rules(candidate, tmp_path) -> None:
         ("ensemble_top_k", [3, 2]),
         ("ensemble_mean", [3, 2, 1, 0]),
     ):
-        record = select(runs, out, "pin", Select(rule=rule, k=2))
+        record = select.run(runs, Select(rule=rule, k=2), out, "pin")
         model = chosen(tmp_path)
         assert [member["seed"] for member in model["members"]] == seeds
         assert "weights" not in model  # nobody may take the ensemble for one network
@@ -127,7 +126,7 @@ def test_rules(candidate, tmp_path) -> None:
         assert record.values["members"] == len(seeds)
     runs[0].with_name("model.safetensors").write_text("other")
     with pytest.raises(IntegrityError, match="seed 0"):
-        select(runs, out, "pin", Select(rule="ensemble_mean"))
+        select.run(runs, Select(rule="ensemble_mean"), out, "pin")
 
 
 def test_an_ensemble_scores_the_mean_logit(make_fit, tmp_path) -> None:
@@ -135,9 +134,9 @@ def test_an_ensemble_scores_the_mean_logit(make_fit, tmp_path) -> None:
     settings = Variant.model_validate({"training": {"epochs": 1}, "augmentation": {"count": 0}})
     runs = [tmp_path / f"network/paper/split-00/seed-0{seed}/train.json" for seed in range(3)]
     for seed, run in enumerate(runs):
-        train(fit, patients, seed, run, "pin", settings)
+        train.run(train.Inputs(fit, patients, seed), settings, run, "pin")
     out = tmp_path / "select/split-00/select.json"
-    chosen = select(runs, out, "pin", Select(rule="ensemble_mean"))
+    chosen = select.run(runs, Select(rule="ensemble_mean"), out, "pin")
     table = parquet.read_table(out.with_name("candidates.parquet")).to_pydict()
     assert table["device"] == ["cpu"] * 3
     assert [row["seed"] for row in chosen.notes["durations"]] == table["seed"]
@@ -145,11 +144,11 @@ def test_an_ensemble_scores_the_mean_logit(make_fit, tmp_path) -> None:
     record = Sidecar.read(runs[0])
     record.notes["seconds"] *= 2  # a slower machine, the same networks
     record.write(runs[0])
-    assert select(runs, out, "pin", Select(rule="ensemble_mean")).digest == chosen.digest
+    assert select.run(runs, Select(rule="ensemble_mean"), out, "pin").digest == chosen.digest
     volumes = torch.from_numpy(np.stack([np.load(path) for path in sorted(patients.glob("*/tensor.npy"))]))
     singles = []
     for seed in range(3):
-        select([runs[seed]], tmp_path / f"one/{seed}/select.json", "pin")
+        select.run([runs[seed]], Select(), tmp_path / f"one/{seed}/select.json", "pin")
         singles.append(logits(load_model(tmp_path / f"one/{seed}/model.json"), volumes))
     together = logits(load_model(out.with_name("model.json")), volumes)
     np.testing.assert_allclose(together, np.mean(singles, axis=0), rtol=1e-5, atol=1e-6)
@@ -204,10 +203,10 @@ def test_other_weights_or_tensors_are_refused(trained, tmp_path) -> None:
     tensor = patients / "P002/tensor.npy"
     np.save(tensor, np.load(tensor) + 1)
     with pytest.raises(IntegrityError, match="P002"):
-        score(model, gathered, patients, tmp_path / "score/score.json", "pin")
+        score.run(score.Inputs(model, gathered, patients), None, tmp_path / "score/score.json", "pin")
     write_json(model, {**read_json(model), "digest": "0"})
     with pytest.raises(IntegrityError, match="not those that were selected"):
-        score(model, gathered, patients, tmp_path / "score/score.json", "pin")
+        score.run(score.Inputs(model, gathered, patients), None, tmp_path / "score/score.json", "pin")
 
 
 def test_settings_with_a_fault_are_refused_with_a_sentence(make_fit, tmp_path) -> None:
@@ -229,4 +228,4 @@ def test_train_refuses_a_changed_tensor(make_fit, tmp_path) -> None:
     tensor = patients / "P002/tensor.npy"
     np.save(tensor, np.load(tensor) + 1)
     with pytest.raises(IntegrityError, match="P002"):
-        train(fit, patients, 1, tmp_path / "run/train.json", "pin", Variant())
+        train.run(train.Inputs(fit, patients, 1), Variant(), tmp_path / "run/train.json", "pin")

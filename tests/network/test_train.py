@@ -9,10 +9,11 @@ from pyarrow import parquet
 
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_json
+from promet.network import train
 from promet.network.augment import filter_loops
 from promet.network.data import Member, fit_digest, read_members, write_members
 from promet.network.settings import Variant
-from promet.network.train import Trainer, prepare_torch, train
+from promet.network.train import Trainer, prepare_torch
 
 FILES = ("model.safetensors", "history.parquet", "predictions.parquet")
 
@@ -29,7 +30,7 @@ def products(folder) -> dict[str, bytes]:
 
 def test_learns_what_can_be_learnt(make_fit, tmp_path) -> None:
     fit, patients = make_fit(signal=1.0, training=16)
-    record = train(fit, patients, 1, tmp_path / "run/train.json", "pin", variant(epochs=15))
+    record = train.run(train.Inputs(fit, patients, 1), variant(epochs=15), tmp_path / "run/train.json", "pin")
     assert record.values["validation_auc"] == 1.0
     history = parquet.read_table(tmp_path / "run/history.parquet").to_pydict()
     assert history["training_loss"][-1] < 0.5 * history["training_loss"][0]
@@ -45,7 +46,9 @@ def test_learns_nothing_from_noise(make_fit, tmp_path) -> None:
     areas = []
     for seed in range(3):
         fit, patients = make_fit(signal=0.0, training=12, validation=20, seed=seed, name=f"n{seed}")
-        train(fit, patients, seed, tmp_path / f"run{seed}/train.json", "pin", variant(epochs=5))
+        train.run(
+            train.Inputs(fit, patients, seed), variant(epochs=5), tmp_path / f"run{seed}/train.json", "pin"
+        )
         areas += parquet.read_table(tmp_path / f"run{seed}/history.parquet").to_pydict()["validation_auc"]
     assert 0.35 < np.mean(areas) < 0.65
 
@@ -54,7 +57,9 @@ def test_same_seed_same_bytes_other_seed_other_bytes(make_fit, tmp_path) -> None
     fit, patients = make_fit()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         torch.manual_seed(len(name) + seed)  # what went on before in the process does not matter
-        train(fit, patients, seed, tmp_path / f"runs/{name}/train.json", "pin", variant(epochs=3))
+        train.run(
+            train.Inputs(fit, patients, seed), variant(epochs=3), tmp_path / f"runs/{name}/train.json", "pin"
+        )
     a, b, c = (products(tmp_path / "runs" / name) for name in "abc")
     assert a == b
     assert a["model.safetensors"] != c["model.safetensors"]
@@ -73,7 +78,7 @@ def test_augmentation_takes_part(make_fit, tmp_path) -> None:
         }
     )
     for name, chosen in (("plain", settings), ("flips", flips), ("again", flips)):
-        train(fit, patients, 1, tmp_path / f"{name}/train.json", "pin", chosen)
+        train.run(train.Inputs(fit, patients, 1), chosen, tmp_path / f"{name}/train.json", "pin")
     plain, flipped, again = (products(tmp_path / name) for name in ("plain", "flips", "again"))
     assert flipped == again
     assert plain["model.safetensors"] != flipped["model.safetensors"]
@@ -175,7 +180,9 @@ def test_batches_never_leave_one_sample_alone(monkeypatch) -> None:
 def test_diverged_training_says_so(make_fit, tmp_path) -> None:
     fit, patients = make_fit()
     with pytest.raises(IntegrityError, match="no longer a number"):
-        train(fit, patients, 1, tmp_path / "run/train.json", "pin", variant(learning_rate=1e30))
+        train.run(
+            train.Inputs(fit, patients, 1), variant(learning_rate=1e30), tmp_path / "run/train.json", "pin"
+        )
 
 
 def test_one_label_only_is_refused(make_fit, tmp_path) -> None:
@@ -184,7 +191,7 @@ def test_one_label_only_is_refused(make_fit, tmp_path) -> None:
     write_members(fit.with_name("members.parquet"), members)
     write_json(fit, {"digest": fit_digest(members)})
     with pytest.raises(UsageError, match="0 without metastasis"):
-        train(fit, patients, 1, tmp_path / "run/train.json", "pin", variant())
+        train.run(train.Inputs(fit, patients, 1), variant(), tmp_path / "run/train.json", "pin")
     assert not (tmp_path / "run/train.json").exists()
 
 
@@ -196,14 +203,14 @@ class Terminal(io.StringIO):
 def test_progress_in_a_file_and_on_a_terminal(make_fit, tmp_path, monkeypatch, caplog) -> None:
     fit, patients = make_fit(training=4, validation=4)
     with caplog.at_level("INFO"):
-        train(fit, patients, 1, tmp_path / "a/train.json", "pin", variant(epochs=12))
+        train.run(train.Inputs(fit, patients, 1), variant(epochs=12), tmp_path / "a/train.json", "pin")
     lines = [one.message for one in caplog.records if one.message.startswith("train: epoch")]
     assert [one.split(",")[0] for one in lines] == ["train: epoch 1", "train: epoch 10", "train: epoch 12"]
     assert lines[-1].endswith("at most 0 min 00 s left")
     caplog.clear()
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    train(fit, patients, 1, tmp_path / "b/train.json", "pin", variant(epochs=12))
+    train.run(train.Inputs(fit, patients, 1), variant(epochs=12), tmp_path / "b/train.json", "pin")
     assert "12/12" in terminal.getvalue()
     assert not [one for one in caplog.records if one.message.startswith("train: epoch")]
     assert products(tmp_path / "a") == products(tmp_path / "b")
@@ -228,10 +235,14 @@ def test_tensorboard_is_a_choice_of_who_watches(make_fit, tmp_path, monkeypatch,
 
     monkeypatch.setenv("PROMET_TENSORBOARD", str(tmp_path / "board"))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if not installed
-    train(fit, patients, 1, tmp_path / "v/split-00/seed-00/train.json", "pin", variant(epochs=2))
+    train.run(
+        train.Inputs(fit, patients, 1), variant(epochs=2), tmp_path / "v/split-00/seed-00/train.json", "pin"
+    )
     assert "the package tensorboard is not installed" in caplog.text
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
-    train(fit, patients, 1, tmp_path / "v/split-00/seed-01/train.json", "pin", variant(epochs=2))
+    train.run(
+        train.Inputs(fit, patients, 1), variant(epochs=2), tmp_path / "v/split-00/seed-01/train.json", "pin"
+    )
     assert {row[0] for row in noted} == {tmp_path / "board/v/split-00/seed-01"}
     history = parquet.read_table(tmp_path / "v/split-00/seed-01/history.parquet").to_pydict()
     for name in set(history) - {"epoch"}:
@@ -270,7 +281,9 @@ def test_both_engines_train_and_differ(make_fit, tmp_path) -> None:
             }
         )
         records = [
-            train(fit, patients, seed, tmp_path / f"{engine}/{seed}/train.json", "pin", settings)
+            train.run(
+                train.Inputs(fit, patients, seed), settings, tmp_path / f"{engine}/{seed}/train.json", "pin"
+            )
             for seed in range(3)
         ]
         assert sum(record.values["validation_auc"] == 1.0 for record in records) >= 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,15 @@ import pandas as pd
 
 from promet.core.files import digest_file, write_json
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
-from promet.evaluation.checklists.tripod import tripod
-from promet.evaluation.evaluate import evaluate
+from promet.evaluation import evaluate, survive, table1
+from promet.evaluation.checklists import tripod
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.survive import survive
-from promet.evaluation.table1 import table1
-from promet.fusion.explain import explain
-from promet.fusion.fuse import fuse
-from promet.fusion.permute import permute
+from promet.fusion import explain, fuse, permute
 from promet.fusion.settings import Fusion
 from promet.imaging.gather import Inputs
 from promet.imaging.gather import run as gather
+from promet.report.build import Inputs
+from promet.report.settings import Report
 
 COLUMNS = (
     "patient", "role", "site", "tracer", "psa", "grade_group", "gleason_primary", "gleason_secondary",
@@ -39,22 +36,23 @@ class Fake:
     study: Path
     cohort: Path
     ledger: Path
-    config: str
+    config: dict
     out: Path
 
     def arguments(self) -> tuple:
-        """Arguments of ``build``."""
-        return self.study, self.cohort, self.ledger, self.config, self.out, "pin"
+        """Arguments of the stage ``report``."""
+        inputs = Inputs(self.study, self.cohort, self.ledger, self.config)
+        return inputs, Report(**self.config["report"]), self.out, "pin"
 
 
-def configuration(**report: object) -> str:
+def configuration(**report: object) -> dict:
     """The whole default configuration as the rule passes it."""
     from promet.config import Config
 
     values = Config().model_dump(mode="json")
     values = {key: value for key, value in values.items() if key == "study" or isinstance(value, dict)}
     values["report"] |= report
-    return json.dumps(values)
+    return values
 
 
 def record(path: Path, stage: str, products: tuple[str, ...] = (), **more: object) -> Sidecar:
@@ -358,30 +356,31 @@ def make(
     gather(Inputs(patients, names), None, study / "gather" / "gather.json", "pin")
     networks(study, table, parts, seeds, epochs, random, [n for n in names if n not in lost])
     measures, fusion = study / "gather/patients.parquet", study / "fusion/split-00"
-    fuse(cohort=cohort, ledger=ledger, split=0, scores=study / "score/split-00/scores.parquet", measures=measures,
-         out=fusion / "fuse.json", pin="pin", settings=Fusion())  # fmt: skip
-    explain(fusion, fusion / "explain.json", "pin")
+    fuse.run(fuse.Inputs(cohort, ledger, 0, study / "score/split-00/scores.parquet", measures), Fusion(), fusion / "fuse.json", "pin")  # fmt: skip
+    explain.run(fusion, None, fusion / "explain.json", "pin")
     seen = cohort
     if blank:  # nobody has an outcome: the sections are empty
         seen = root / "no_outcome.tsv"
         table.assign(synchronous_metastasis="", progression="", months="").to_csv(seen, sep="\t", index=False)
     where = study / "evaluation/split-00"
-    evaluate(
-        seen,
-        fusion / "predictions.parquet",
-        measures,
+    evaluate.run(
+        evaluate.Inputs(seen, fusion / "predictions.parquet", measures),
+        Evaluation(bootstrap=200),
         where / "evaluate.json",
         "pin",
-        Evaluation(bootstrap=200),
     )
-    survive(seen, fusion / "predictions.parquet", measures, where / "survive.json", "pin", Evaluation())
+    survive.run(
+        survive.Inputs(seen, fusion / "predictions.parquet"), Evaluation(), where / "survive.json", "pin"
+    )
     told = configuration(**report)
-    table1(cohort, measures, patients, study / "evaluation/table1.json", "pin", Evaluation())
+    table1.run(
+        table1.Inputs(cohort, measures, patients), Evaluation(), study / "evaluation/table1.json", "pin"
+    )
     if not blank:
-        permute(fusion, fusion / "permute.json", "pin", Fusion(permutations=40))
+        permute.run(fusion, Fusion(permutations=40), fusion / "permute.json", "pin")
         candidates = pd.read_parquet(study / "select/split-00/candidates.parquet")
         looks(study, patients, candidates, [n for n in names if n not in lost], random)
-        tripod(study, json.loads(told), study / "evaluation/tripod.json", "pin")
+        tripod.run(tripod.Inputs(study, told), None, study / "evaluation/tripod.json", "pin")
         record(
             study / "model/bundle.json",
             "bundle",

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from promet.report.build import build
+from promet.report.build import run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -77,7 +77,7 @@ def visit(page, folder):
 @pytest.fixture(scope="module")
 def visited(full, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    build(*full.arguments())
+    run(*full.arguments())
     page = folder / "a page.html"
     html = full.out.with_name("report.html").read_text(encoding="utf-8")
     page.write_text(html.replace("</body>", ACTIONS + "</body>"), encoding="utf-8")

@@ -12,7 +12,8 @@ from fake_study import configuration
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.report import calibrated, read
-from promet.report.build import build
+from promet.report.build import Inputs, run
+from promet.report.cli import build
 from promet.report.draw import draw
 from promet.report.page import context, render
 from promet.report.sections.flow import tables as flow
@@ -67,14 +68,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def made(full):
-    record = build(*full.arguments())
+    record = run(*full.arguments())
     html = full.out.with_name("report.html").read_text(encoding="utf-8")
     return full, record, html, Page(html)
 
 
 @pytest.fixture(scope="module")
 def blank(poor):
-    record = build(*poor.arguments())
+    record = run(*poor.arguments())
     html = poor.out.with_name("report.html").read_text(encoding="utf-8")
     return poor, record, html, Page(html)
 
@@ -178,7 +179,7 @@ def test_products_of_an_older_evaluation_still_make_a_page(full, tmp_path):
 
 def test_same_bytes_again(made):
     full, record, html, _ = made
-    again = build(*full.arguments())
+    again = run(*full.arguments())
     assert again.products == record.products and again.digest == record.digest
     assert full.out.with_name("report.html").read_text(encoding="utf-8") == html
 
@@ -186,9 +187,8 @@ def test_same_bytes_again(made):
 def test_no_path_and_no_patient_unless_asked(made, full, tmp_path):
     _, _, html, page = made
     assert "PH001" in page.text and "PH002" in page.text and "E_PET_UNITS" in page.text
-    arguments = list(full.arguments())
-    arguments[3], arguments[4] = configuration(patient_level=False), tmp_path / "report.json"
-    build(*arguments)
+    inputs, settings, _, pin = full.arguments()
+    run(inputs, settings.model_copy(update={"patient_level": False}), tmp_path / "report.json", pin)
     shy = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"PH\d\d\d", shy)
     assert not any(re.search(r"PH\d\d\d", path.read_text()) for path in tmp_path.glob("figures/*.svg"))
@@ -287,7 +287,7 @@ def test_repeated_splits_are_pooled(full, tmp_path):
     ledger = tmp_path / "ledger.tsv"
     lines = full.ledger.read_text().splitlines()
     ledger.write_text("\n".join([*lines, *(f"01{line[2:]}" for line in lines[1:])]) + "\n")
-    whole = read.study(copy, full.cohort, ledger, configuration().replace('"repeats": 1', '"repeats": 2'))
+    whole = read.study(copy, full.cohort, ledger, configuration() | {"split": {"repeats": 2}})
     assert [split.number for split in whole.splits] == ["00", "01"]
     other = json.loads(json.dumps(whole.splits[1].metrics))
     record = other["sections"]["synchronous"]["scores"]["multimodal"]
@@ -335,7 +335,8 @@ def test_points_lie_on_the_picture(full, tmp_path):
 
 def test_only_a_table(full, tmp_path):
     study = tmp_path / "results" / "new"
-    record = build(study, full.cohort, tmp_path / "none.tsv", "{}", study / "report" / "report.json", "pin")
+    inputs = Inputs(study, full.cohort, tmp_path / "none.tsv", {})
+    record = run(inputs, Report(), study / "report" / "report.json", "pin")
     page = Page((study / "report" / "report.html").read_text(encoding="utf-8"))
     assert record.ok and record.values["figures"] == ["flow"]
     assert (
@@ -346,7 +347,8 @@ def test_only_a_table(full, tmp_path):
 
 def test_title_is_escaped(full, tmp_path):
     out = tmp_path / "report" / "report.json"
-    build(tmp_path / "new", full.cohort, full.ledger, configuration(title="<script>x</script>"), out, "")
+    inputs = Inputs(tmp_path / "new", full.cohort, full.ledger, configuration())
+    run(inputs, Report(title="<script>x</script>"), out, "")
     assert "&lt;script&gt;x" in (html := out.with_name("report.html").read_text(encoding="utf-8"))
     assert "<script>x" not in html
 
@@ -357,21 +359,23 @@ def test_changed_product_is_refused(full, tmp_path):
     with (copy / "evaluation/split-00/metrics.json").open("a") as handle:
         handle.write(" ")
     with pytest.raises(IntegrityError, match=r"metrics\.json"):
-        read.study(copy, full.cohort, full.ledger, "{}")
+        read.study(copy, full.cohort, full.ledger, {})
 
 
 def test_bad_configuration_is_refused(full, tmp_path):
-    with pytest.raises(UsageError, match="no JSON"):
-        build(full.study, full.cohort, full.ledger, "{", tmp_path / "r.json", "")
-    with pytest.raises(UsageError, match="colour"):
-        build(full.study, full.cohort, full.ledger, '{"report": {"colour": 1}}', tmp_path / "r.json", "")
+    paths = full.study, full.cohort, full.ledger
+    for told, word in (("{", "no JSON"), ("[]", "no JSON"), ('{"report": {"colour": 1}}', "colour")):
+        with pytest.raises(UsageError, match=word):
+            build(
+                study=paths[0], cohort=paths[1], ledger=paths[2], config=told, out=tmp_path / "r.json", pin=""
+            )
 
 
 def test_runs_of_an_older_configuration_are_not_shown(full, tmp_path):
     copy = tmp_path / "paper"
     shutil.copytree(full.study, copy)
     shutil.copytree(copy / "network/paper/split-00/seed-00", copy / "network/paper/split-00/seed-44")
-    study = read.study(copy, full.cohort, full.ledger, "{}")
+    study = read.study(copy, full.cohort, full.ledger, {})
     assert sorted(run.seed for run in study.splits[0].runs) == [0, 1, 2, 3, 4]
 
 

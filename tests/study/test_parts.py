@@ -123,10 +123,10 @@ def as_the_stages_count(split, names, tmp_path):
     import pandas as pd
 
     from promet.evaluation import table1
-    from promet.fusion import inputs
+    from promet.fusion import predictors
     from promet.imaging.bucket import Inputs, members
+    from promet.network import dataset
     from promet.network.data import read_members
-    from promet.network.dataset import dataset
     from promet.network.settings import Dataset
     from promet.report import read as report
 
@@ -134,10 +134,10 @@ def as_the_stages_count(split, names, tmp_path):
     rows = table.by_patient(cohort)
     measures = pd.DataFrame({"patient": names, "status": "ok", "tensor_digest": "", "suv_peak": 1.0})
     scores = pd.DataFrame(columns=["patient", "tensor_digest", "cnn_score"])
-    fused, _ = inputs.gather(rows.values(), parts.of_study(book, rows).get(split, {}), scores, measures)
-    told = report.study(
-        Path("results/s"), cohort, book, json.dumps({"study": "s", "split": {"repeats": 2}})
-    ).splits[split]
+    fused, _ = predictors.gather(rows.values(), parts.of_study(book, rows).get(split, {}), scores, measures)
+    told = report.study(Path("results/s"), cohort, book, {"study": "s", "split": {"repeats": 2}}).splits[
+        split
+    ]
     counted = [
         dict(zip(fused["patient"], fused["part"], strict=True)),
         {name: told.part(name) for name in names},
@@ -150,7 +150,12 @@ def as_the_stages_count(split, names, tmp_path):
     ]
     fits = [{name for one in shared for name in members(one, rows)}]
     try:
-        dataset(Path("results/patients"), book, cohort, split, tmp_path / "d/dataset.json", "", Dataset())
+        dataset.run(
+            dataset.Inputs(Path("results/patients"), book, cohort, split),
+            Dataset(),
+            tmp_path / "d/dataset.json",
+            "",
+        )
         fits.append({member.patient for member in read_members(tmp_path / "d/fit.json")[1]})
     except UsageError as error:
         fits.append(error.code)

@@ -13,8 +13,9 @@ from promet.core.errors import UsageError
 from promet.core.sidecar import Sidecar
 from promet.evaluation import evaluate, survive, table1
 from promet.evaluation.settings import Evaluation
-from promet.fusion import inputs
-from promet.network.dataset import dataset
+from promet.fusion import predictors
+from promet.network import dataset
+from promet.network.settings import Dataset
 from promet.report.read import study
 from promet.study.assign import extend
 from promet.study.faults import check
@@ -116,7 +117,9 @@ def seen(project: Path, table: Path) -> dict[str, object]:
     book.with_name("ledger.copy.tsv").unlink(missing_ok=True)
     append(book, dealt)
     parts = of_study(book, rows)[0]
-    dataset(project / "patients", book, table, 0, project / "out/dataset.json", "")
+    dataset.run(
+        dataset.Inputs(project / "patients", book, table, 0), Dataset(), project / "out/dataset.json", ""
+    )
     measures = pd.DataFrame(
         {
             "patient": NAMES,
@@ -129,9 +132,9 @@ def seen(project: Path, table: Path) -> dict[str, object]:
         }
     )
     scores = pd.DataFrame({"patient": NAMES, "tensor_digest": "x", "cnn_score": np.linspace(-2, 2, 24)})
-    gathered, _ = inputs.gather(rows.values(), parts, scores, measures)
+    gathered, _ = predictors.gather(rows.values(), parts, scores, measures)
     settings = Evaluation(bootstrap=100)
-    told = study(project / "none", table, project / "no ledger", "{}")
+    told = study(project / "none", table, project / "no ledger", {})
     return {
         "check": sorted((f.patient, f.column, f.expected) for f in check(table)),
         "ledger": dealt,

@@ -1,5 +1,6 @@
 """No stage's code changes without somebody saying whether its results do."""
 
+import ast
 import importlib.util
 import json
 import sys
@@ -53,3 +54,26 @@ def test_the_closure_follows_imports_within_functions():
         "promet.core.files",
     } <= reached
     assert not any(name.startswith("promet.imaging") for name in reached)
+
+
+ENTRIES = {name: stage.entry for name, stage in STAGES.items()} | {"predict": "promet.model.predict"}
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_every_stage_is_run_alike(stage):
+    """run(inputs, settings, out, pin), which the command line and every other caller call."""
+    tree = ast.parse(stage_lock.path_of(ENTRIES[stage]).read_text(encoding="utf-8"))
+    (run,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
+    words = run.args
+    assert [word.arg for word in words.args] == ["inputs", "settings", "out", "pin"]
+    assert not (words.defaults or words.kwonlyargs or words.vararg or words.kwarg)
+    assert ast.unparse(run.returns) == "Sidecar"
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    told = ast.unparse(words.args[0].annotation)
+    assert told in ("Path", "Sequence[Path]") or told == "Inputs" in classes
+    calls = [
+        node.func.id
+        for node in ast.walk(run)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    assert "run_stage" in calls

@@ -39,12 +39,10 @@ rule survive:
         pin=lambda wc: plan.pin("survive", split=wc.split),
         settings=lambda wc: plan.settings("survive"),
         predictions=plan.beside("fuse", "predictions.parquet"),
-        measures=plan.beside("gather", "patients.parquet"),
         planned=lambda wc: of_table(plan, "survive", wc.split),
     shell:
         "PROMET_PLANNED={params.planned:q} promet evaluation survive --cohort {input.cohort:q} --predictions {params.predictions:q}"
-        " --measures {params.measures:q} --out {output.record:q}"
-        " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --out {output.record:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
 # All splits together; of a single split it only says that there is one.

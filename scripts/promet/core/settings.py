@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import json
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,10 +20,10 @@ class Settings(BaseModel):
 Section = TypeVar("Section", bound=Settings)
 
 
-def from_json(model: type[Section], text: str) -> Section:
-    """Validate the JSON of a command's ``--settings``; a fault is a ``UsageError``, one sentence."""
+def from_json(model: type[Section], given: str | dict[str, Any]) -> Section:
+    """Validate the JSON of a command's ``--settings``, or a section of it; a fault is a ``UsageError``, one sentence."""
     try:
-        return model.model_validate_json(text)
+        return model.model_validate_json(given if isinstance(given, str) else json.dumps(given))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the JSON itself"
@@ -30,3 +32,11 @@ def from_json(model: type[Section], text: str) -> Section:
             f"The settings of {model.__name__.lower()} are wrong at {place}: {first['msg']}",
             remedy="config/README.md explains every key",
         ) from error
+
+
+def whole(text: str) -> dict[str, Any]:
+    """The JSON of a command's ``--config``: the whole configuration without its paths."""
+    with suppress(ValueError):
+        if isinstance(told := json.loads(text), dict):
+            return told
+    raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from promet.core.settings import from_json
+from promet.core.settings import from_json, whole
 
 app = typer.Typer(
     no_args_is_help=True, help="ROC and DeLong, calibration, survival, CAPRA: in the pipeline and by hand."
@@ -47,10 +47,10 @@ def evaluate(
     Example: promet evaluation evaluate --cohort cohort.tsv --predictions results/main/fusion/split-00/predictions.parquet
     --measures results/main/gather/patients.parquet --out results/main/evaluation/split-00/evaluate.json
     """
-    from promet.evaluation import evaluate as module
+    from promet.evaluation.evaluate import Inputs, run
     from promet.evaluation.settings import Evaluation
 
-    module.evaluate(cohort, predictions, measures, out, pin, from_json(Evaluation, settings))
+    run(Inputs(cohort, predictions, measures), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()
@@ -58,7 +58,7 @@ def survive(
     *,
     cohort: Path = COHORT,
     predictions: Path = PREDICTIONS,
-    measures: Path = MEASURES,
+    measures: Path | None = typer.Option(None, hidden=True, help="not used; accepted for one more version"),
     out: Path = OUT,
     pin: str = PIN,
     settings: str = SETTINGS,
@@ -66,12 +66,12 @@ def survive(
     """Survival of the metachronous cohort by the multimodal score: survival.json.
 
     Example: promet evaluation survive --cohort cohort.tsv --predictions results/main/fusion/split-00/predictions.parquet
-    --measures results/main/gather/patients.parquet --out results/main/evaluation/split-00/survive.json
+    --out results/main/evaluation/split-00/survive.json
     """
-    from promet.evaluation import survive as module
     from promet.evaluation.settings import Evaluation
+    from promet.evaluation.survive import Inputs, run
 
-    module.survive(cohort, predictions, measures, out, pin, from_json(Evaluation, settings))
+    run(Inputs(cohort, predictions), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()
@@ -330,10 +330,10 @@ def table1(
     Example: promet evaluation table1 --cohort cohort.tsv --measures results/main/gather/patients.parquet
     --patients results/patients --out results/main/evaluation/table1.json
     """
-    from promet.evaluation import table1 as module
     from promet.evaluation.settings import Evaluation
+    from promet.evaluation.table1 import Inputs, run
 
-    module.table1(cohort, measures, patients, out, pin, from_json(Evaluation, settings), ledger)
+    run(Inputs(cohort, measures, patients, ledger), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()
@@ -348,9 +348,9 @@ def pool(
     Example: promet evaluation pool --metrics results/main/evaluation/split-00/metrics.json
     --metrics results/main/evaluation/split-01/metrics.json --out results/main/evaluation/pool.json
     """
-    from promet.evaluation import pool as module
+    from promet.evaluation.pool import run
 
-    module.pool_files(metrics, out, pin)
+    run(metrics, None, out, pin)
 
 
 @app.command()
@@ -367,13 +367,6 @@ def tripod(
 
     Example: promet evaluation tripod --study results/main --out results/main/evaluation/tripod.json
     """
-    import json
+    from promet.evaluation.checklists.tripod import Inputs, run
 
-    from promet.core.errors import UsageError
-    from promet.evaluation.checklists import tripod as module
-
-    try:
-        told = json.loads(config)
-    except ValueError as error:
-        raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
-    module.tripod(study, told, out, pin)
+    run(Inputs(study, whole(config)), None, out, pin)

@@ -51,6 +51,7 @@ points_ITEM (float64) per item of ``capra.ITEMS``, notes (sentences).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -328,16 +329,26 @@ def study(
     }, points
 
 
-def evaluate(
-    cohort: Path, predictions: Path, measures: Path, out: Path, pin: str, settings: Evaluation
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    cohort: Path  # patient table (TSV)
+    predictions: Path  # predictions.parquet of fuse
+    measures: Path  # patients.parquet of gather
+
+
+def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     """Write metrics.json and capra.parquet beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
         import pandas as pd
 
         metrics, points = study(
-            by_patient(cohort), pd.read_parquet(predictions), pd.read_parquet(measures), settings
+            by_patient(inputs.cohort),
+            pd.read_parquet(inputs.predictions),
+            pd.read_parquet(inputs.measures),
+            settings,
         )
         metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)
         write_json(metrics_file, metrics)
@@ -359,8 +370,8 @@ def evaluate(
     upstream = {
         name: path
         for name, path in {
-            "fuse": predictions.with_name("fuse.json"),
-            "gather": measures.with_name("gather.json"),
+            "fuse": inputs.predictions.with_name("fuse.json"),
+            "gather": inputs.measures.with_name("gather.json"),
         }.items()
         if path.exists()
     }

@@ -28,6 +28,7 @@ splits cannot lessen, and that of the model.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +159,14 @@ def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: fl
     return result
 
 
-def pool_files(metrics: list[Path], out: Path, pin: str) -> Sidecar:
-    """Write pooled.json beside ``out``, and the sidecar ``out`` last; upstream are the evaluate records beside."""
+def run(inputs: Sequence[Path], settings: None, out: Path, pin: str) -> Sidecar:
+    """Write pooled.json beside ``out``, and the sidecar ``out`` last.
+
+    ``inputs``: metrics.json of every split; upstream are the evaluate records beside them.
+    """
 
     def work() -> Outcome:
-        found = pool([read_json(path) for path in metrics])
+        found = pool([read_json(path) for path in inputs])
         product = out.with_name(PRODUCT)
         write_json(product, found)
         values = {
@@ -174,9 +178,9 @@ def pool_files(metrics: list[Path], out: Path, pin: str) -> Sidecar:
         }
         return Outcome(products={"pooled": product}, values=values, warnings=found["notes"])
 
-    if any(not path.is_file() for path in metrics):
+    if any(not path.is_file() for path in inputs):
         raise UsageError("E_FILE_MISSING", "A metrics file does not exist", "metrics.json of every split")
-    records = {f"evaluate-{k:02d}": path.with_name("evaluate.json") for k, path in enumerate(metrics)}
+    records = {f"evaluate-{k:02d}": path.with_name("evaluate.json") for k, path in enumerate(inputs)}
     return run_stage(
         "pool",
         out,

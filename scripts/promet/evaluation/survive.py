@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -288,17 +289,23 @@ def study(
     return result | analyse(time, event, score, settings.confidence) | {"status": "ok", "dynamic": over_time}
 
 
-def survive(
-    cohort: Path, predictions: Path, measures: Path, out: Path, pin: str, settings: Evaluation
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    cohort: Path  # patient table (TSV)
+    predictions: Path  # predictions.parquet of fuse
+
+
+def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     """Write survival.json beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
         import pandas as pd
 
-        table = pd.read_parquet(predictions, columns=["patient", "part", "multimodal"])
+        table = pd.read_parquet(inputs.predictions, columns=["patient", "part", "multimodal"])
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
-        result = study(by_patient(cohort), scores, settings)
+        result = study(by_patient(inputs.cohort), scores, settings)
         product = out.with_name(PRODUCT)
         write_json(product, result)
         values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}
@@ -308,7 +315,7 @@ def survive(
             warnings=[result["reason"]] if result["reason"] else [],
         )
 
-    fuse = predictions.with_name("fuse.json")
+    fuse = inputs.predictions.with_name("fuse.json")
     return run_stage(
         "survive",
         out,

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,24 +282,26 @@ def outliers(table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def table1(
-    cohort: Path,
-    measures: Path,
-    patients: Path | None,
-    out: Path,
-    pin: str,
-    settings: Evaluation,
-    ledger: Path | None = None,
-) -> Sidecar:
-    """Write characteristics.json beside ``out``, and the sidecar ``out`` last; ``ledger``: see ``frame``'s parts."""
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    cohort: Path  # patient table (TSV)
+    measures: Path  # patients.parquet of gather
+    patients: Path | None = None  # folder with one folder per patient: adds uptake time and voxel size
+    ledger: Path | None = None  # split ledger: groups by part of the study instead of by role
+
+
+def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
+    """Write characteristics.json beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
         import pandas as pd
 
-        measured = pd.read_parquet(measures)
-        rows = by_patient(cohort)
-        parts = members(ledger, rows, measured) if ledger else None
-        table = frame(rows, measured, patients, settings.horizon_months, parts)
+        measured = pd.read_parquet(inputs.measures)
+        rows = by_patient(inputs.cohort)
+        parts = members(inputs.ledger, rows, measured) if inputs.ledger else None
+        table = frame(rows, measured, inputs.patients, settings.horizon_months, parts)
         found = study(table)
         product = out.with_name(PRODUCT)
         write_json(product, found)
@@ -318,7 +321,7 @@ def table1(
             warnings=said,
         )
 
-    gather = measures.with_name("gather.json")
+    gather = inputs.measures.with_name("gather.json")
     return run_stage(
         "table1",
         out,

@@ -37,20 +37,11 @@ def fuse(
     --scores results/main/score/split-00/scores.parquet --measures results/main/gather/patients.parquet
     --out results/main/fusion/split-00/fuse.json
     """
-    from promet.fusion import fuse as module
+    from promet.fusion.fuse import Inputs, run
     from promet.fusion.settings import Fusion
 
-    module.fuse(
-        cohort=cohort,
-        ledger=ledger,
-        split=split,
-        scores=scores,
-        measures=measures,
-        out=out,
-        pin=pin,
-        settings=from_json(Fusion, settings),
-        locked=locked,
-    )
+    inputs = Inputs(cohort, ledger, split, scores, measures, locked)
+    run(inputs, from_json(Fusion, settings), out, pin)
 
 
 @app.command()
@@ -65,9 +56,9 @@ def explain(
     Example: promet fusion explain --fuse-dir results/main/fusion/split-00
     --out results/main/fusion/split-00/explain.json
     """
-    from promet.fusion import explain as module
+    from promet.fusion.explain import run
 
-    module.explain(fuse_dir, out, pin)
+    run(fuse_dir, None, out, pin)
 
 
 @app.command()
@@ -83,7 +74,7 @@ def permute(
     Example: promet fusion permute --fuse-dir results/main/fusion/split-00
     --out results/main/fusion/split-00/permute.json
     """
-    from promet.fusion import permute as module
+    from promet.fusion.permute import run
     from promet.fusion.settings import Fusion
 
-    module.permute(fuse_dir, out, pin, from_json(Fusion, settings))
+    run(fuse_dir, from_json(Fusion, settings), out, pin)

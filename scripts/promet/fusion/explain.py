@@ -12,12 +12,13 @@ from promet.core.errors import UsageError
 from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.fusion import inputs
+from promet.fusion import predictors
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.study.ledger import FIT
 
 SHAP, WATERFALL = "shap.parquet", "waterfall.json"
+EXPLAINED = "multimodal"
 
 
 def shapley(
@@ -104,25 +105,26 @@ def waterfalls(long: pd.DataFrame, base: float) -> dict[str, dict[str, Any]]:
     return found
 
 
-def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal") -> Sidecar:
+def run(inputs: Path, settings: None, out: Path, pin: str) -> Sidecar:
     """Write shap.parquet (patient, part, input, value (raw), shap (log-odds)) and waterfall.json beside ``out``.
 
     Every predicted patient is explained against the training + validation patients (the CNN score against
     the part its densities were fitted on). The ranking
     in the sidecar's values is over the test part, or over all predicted patients when there is none.
+    ``inputs``: folder of fuse.json.
     """
 
     def work() -> Outcome:
-        record = read_json(fuse_dir / MODEL)
+        record = read_json(inputs / MODEL)
         models, log = from_record(record)
-        model = models[model_name]
-        table = pd.read_parquet(fuse_dir / PREDICTIONS)
+        model = models[EXPLAINED]
+        table = pd.read_parquet(inputs / PREDICTIONS)
         fitted = table["part"].isin(FIT).to_numpy()
         if not fitted.any():
             raise UsageError(
                 "E_EXPLAIN_EMPTY", "There are no training or validation patients to compare with"
             )
-        values = inputs.transform(table, model.features, log)
+        values = predictors.transform(table, model.features, log)
         rows = np.ones((int(fitted.sum()), len(model.features)), bool)
         if "cnn_score" in model.features:
             # As in the fit: the network's near perfect scores of its own training cases would shift every base.
@@ -143,7 +145,7 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
             long.to_parquet(temporary, index=False)
         steps_file = out.with_name(WATERFALL)
         steps = waterfalls(long, base)
-        write_json(steps_file, {"schema": 1, "unit": "log-odds", "model": model_name, "patients": steps})
+        write_json(steps_file, {"schema": 1, "unit": "log-odds", "model": EXPLAINED, "patients": steps})
         test = long[long["part"] == "test"]
         over = "test" if len(test) else "all"
         ranked = ranking(test if len(test) else long, model.features)
@@ -153,7 +155,7 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         return Outcome(
             products={"shap": product, "waterfall": steps_file},
             values={
-                "model": model_name,
+                "model": EXPLAINED,
                 "unit": "log-odds",
                 "base": base,
                 "background": int(fitted.sum()),
@@ -170,7 +172,7 @@ def explain(fuse_dir: Path, out: Path, pin: str, model_name: str = "multimodal")
         out,
         pin,
         work,
-        upstream={"fuse": fuse_dir / "fuse.json"},
+        upstream={"fuse": inputs / "fuse.json"},
         needs=("fuse",),
         makes=(SHAP, WATERFALL),
         packages=("numpy", "pandas", "pyarrow", "shap"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.fusion import inputs
+from promet.fusion import predictors
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
 from promet.study.ledger import FIT
@@ -58,7 +59,7 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
         )
     models = {}
     for name, features in settings.models.items():
-        values = inputs.transform(seen, features, settings.log)
+        values = predictors.transform(seen, features, settings.log)
         rows = np.ones(values.shape, bool)
         if settings.cnn_score == "validation" and "cnn_score" in features:
             rows[:, features.index("cnn_score")] = (seen["part"] == "validation").to_numpy()
@@ -97,7 +98,7 @@ def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: Iterable[st
     """``table`` with two columns per model: NAME (log-odds) and NAME_probability."""
     result = table.copy()
     for name, model in models.items():
-        result[name] = model.log_odds(inputs.transform(table, model.features, log))
+        result[name] = model.log_odds(predictors.transform(table, model.features, log))
         result[f"{name}_probability"] = logistic(result[name].to_numpy())
     return result
 
@@ -121,38 +122,38 @@ def from_record(record: dict[str, Any]) -> tuple[dict[str, NaiveBayes], list[str
     return {name: NaiveBayes.from_dict(m) for name, m in record["models"].items()}, record["log"]
 
 
-def fuse(
-    *,
-    cohort: Path,
-    ledger: Path,
-    split: int,
-    scores: Path,
-    measures: Path,
-    out: Path,
-    pin: str,
-    settings: Fusion,
-    locked: Path | None = None,
-) -> Sidecar:
-    """Write naive_bayes.json and predictions.parquet beside ``out``, and the sidecar ``out`` last.
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
 
-    ``locked``: a naive_bayes.json that stays as it is, nothing is fitted (a patient withdrew, and a waiver keeps the
-    model).
+    cohort: Path  # patient table (TSV)
+    ledger: Path  # split ledger (TSV)
+    split: int
+    scores: Path  # scores.parquet of the selected network
+    measures: Path  # patients.parquet of gather
+    # A naive_bayes.json that stays as it is, nothing is fitted (a patient withdrew, and a waiver keeps the model).
+    locked: Path | None = None
+
+
+def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
+    """Write naive_bayes.json and predictions.parquet beside ``out``, and the sidecar ``out`` last.
 
     predictions.parquet: one row per patient of the cohort table that is not quarantined, sorted by
     patient: patient, part, label, the seven raw inputs, suv_peak_source, and for each model NAME
     (log-odds) and NAME_probability.
     """
+    split, locked = inputs.split, inputs.locked
 
     def work() -> Outcome:
         import pandas as pd
 
-        rows = by_patient(cohort)
-        table, warnings = inputs.gather(
+        rows = by_patient(inputs.cohort)
+        table, warnings = predictors.gather(
             rows.values(),
-            of_study(ledger, rows).get(split, {}),
-            pd.read_parquet(scores),
-            pd.read_parquet(measures),
-            first_names(ledger),
+            of_study(inputs.ledger, rows).get(split, {}),
+            pd.read_parquet(inputs.scores),
+            pd.read_parquet(inputs.measures),
+            first_names(inputs.ledger),
         )
         models, more = keep(table, settings, locked) if locked else fit(table, settings)
         predictions = predict(table, models, settings.log)
@@ -168,7 +169,7 @@ def fuse(
                 "patients": len(table),
                 "parts": {str(k): int(v) for k, v in table["part"].value_counts().sort_index().items()},
                 "fitted_on": counts,
-                "missing": {name: int(table[name].isna().sum()) for name in inputs.INPUTS},
+                "missing": {name: int(table[name].isna().sum()) for name in predictors.INPUTS},
                 "suv_peak_source": {
                     source: int((table["suv_peak_source"] == source).sum())
                     for source in ("reader", "measured")
@@ -185,8 +186,8 @@ def fuse(
     upstream = {
         name: path
         for name, path in {
-            "score": scores.with_name("score.json"),
-            "gather": measures.with_name("gather.json"),
+            "score": inputs.scores.with_name("score.json"),
+            "gather": inputs.measures.with_name("gather.json"),
         }.items()
         if path.exists()
     }

@@ -29,7 +29,7 @@ import numpy as np
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.fusion import inputs
+from promet.fusion import predictors
 from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
@@ -77,7 +77,7 @@ def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: i
         result["models"][name] = here
         if not possible:
             continue
-        known, new = (inputs.transform(t, model.features, log) for t in (fitted, tested))
+        known, new = (predictors.transform(t, model.features, log) for t in (fitted, tested))
         rows = np.ones(known.shape, bool)
         if "cnn_score" in model.features:
             rows[:, model.features.index("cnn_score")] = np.isin(part, record["cnn_score_fitted_on"])
@@ -92,15 +92,15 @@ def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: i
     return result
 
 
-def permute(fuse_dir: Path, out: Path, pin: str, settings: Fusion) -> Sidecar:
-    """Write permutation.json beside ``out``, and the sidecar ``out`` last."""
+def run(inputs: Path, settings: Fusion, out: Path, pin: str) -> Sidecar:
+    """Write permutation.json beside ``out``, and the sidecar ``out`` last; ``inputs``: folder of fuse.json."""
 
     def work() -> Outcome:
         import pandas as pd
 
         found = null(
-            pd.read_parquet(fuse_dir / PREDICTIONS),
-            read_json(fuse_dir / MODEL),
+            pd.read_parquet(inputs / PREDICTIONS),
+            read_json(inputs / MODEL),
             settings.permutations,
             settings.permutation_seed,
         )
@@ -120,7 +120,7 @@ def permute(fuse_dir: Path, out: Path, pin: str, settings: Fusion) -> Sidecar:
         out,
         pin,
         work,
-        upstream={"fuse": fuse_dir / "fuse.json"},
+        upstream={"fuse": inputs / "fuse.json"},
         needs=("fuse",),
         makes=(PRODUCT,),
         packages=("numpy", "scipy", "pandas", "pyarrow"),

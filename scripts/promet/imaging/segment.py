@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from promet.core.defaults import PROSTATE_ML
 from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, OK, Sidecar, product
 from promet.core.stage import Outcome, run_stage
@@ -29,7 +30,6 @@ PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
 LEAST_INSIDE = 0.5  # of the volume of a prostate mask; the prostate lies in the middle of a PET
 SAME_DICE = 0.95  # lesions and prostate that overlap like this are one contour
 NEARLY_FILLED = 0.8
-PLAUSIBLE_ML = (5.0, 400.0)  # a prostate; outside of this the mask is more likely another structure
 
 
 def millilitres(mask: sitk.Image) -> float:
@@ -188,7 +188,7 @@ def segment(
             "Check that mask and PET are of the same examination and that the right structure is named",
         )
     warnings = []
-    if not PLAUSIBLE_ML[0] <= organ_ml <= PLAUSIBLE_ML[1]:
+    if not PROSTATE_ML[0] <= organ_ml <= PROSTATE_ML[1]:
         warnings.append(f"The prostate mask has {organ_ml:.1f} ml, which is unusual; check the picture.")
     values: dict[str, float | int | str] = {"organ_ml": organ_ml}
     if given is None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from promet.core.defaults import SHAPE, SPACING_MM
 from promet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -112,9 +113,9 @@ class Segment(Settings):
 class Crop(Settings):
     """Cuboid centred on the organ mask."""
 
-    shape: tuple[Size, Size, Size] = Field((14, 54, 54), description="voxels (z, y, x) (paper: 14 x 54 x 54)")
+    shape: tuple[Size, Size, Size] = Field(SHAPE, description="voxels (z, y, x) (paper: 14 x 54 x 54)")
     spacing_mm: tuple[Positive, Positive, Positive] = Field(
-        (5.0, 1.37, 1.37),
+        SPACING_MM,
         description="inferred, the paper is silent: 70 x 74 x 74 mm, a cube in mm ('cubic region')",
     )
     masks: str = Field(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sources:
+class Inputs:
     """Where the finished study lies: records of dataset, select, fuse, evaluate and survive of the locked split,
     patients.parquet of gather, the patients' folder, and freeze.json of the study."""
 
@@ -53,35 +53,33 @@ class Sources:
     gathered: Path
     patients: Path
     freeze: Path
+    made_from: dict[str, str] = field(
+        default_factory=dict
+    )  # digests of columns and settings (promet.workflow.locked)
 
 
-def bundle(
-    sources: Sources, out: Path, pin: str, settings: Settings, made_from: dict[str, str] | None = None
-) -> Sidecar:
+def run(inputs: Inputs, settings: Settings, out: Path, pin: str) -> Sidecar:
     """Write the bundle into the folder of ``out``.
-
-    Args:
-        made_from: digests of columns and settings by name, for the record (promet.workflow.locked).
 
     Raises:
         IntegrityError: weights, or the parameters of the fusion, are not the recorded ones.
         UsageError: another network or fusion is locked there under the same freeze.
     """
-    folder = Path(out).parent
+    folder = out.parent
 
     def work() -> Outcome:
         fused, judged, lived = (
             _product(path, name)
             for path, name in (
-                (sources.fuse, "naive_bayes.json"),
-                (sources.evaluate, "metrics.json"),
-                (sources.survive, "survival.json"),
+                (inputs.fuse, "naive_bayes.json"),
+                (inputs.evaluate, "metrics.json"),
+                (inputs.survive, "survival.json"),
             )
         )
-        model = _product(sources.select, "model.json")
-        table = _fitted(sources.fuse.with_name("predictions.parquet"))
+        model = _product(inputs.select, "model.json")
+        table = _fitted(inputs.fuse.with_name("predictions.parquet"))
         converted, segmented = (
-            [Sidecar.read(sources.patients / name / f"{stage}.json") for name in table["patient"]]
+            [Sidecar.read(inputs.patients / name / f"{stage}.json") for name in table["patient"]]
             for stage in ("convert", "segment")
         )
         features = {name: list(entry["order"]) for name, entry in fused["models"].items()}
@@ -92,20 +90,20 @@ def bundle(
             Counter(str(record.values["lesion_source"]).split()[0] for record in segmented),
             Counter(table["suv_peak_source"]),
             [record.values for record in converted],
-            _versions(model, sources.select.parent, converted),
+            _versions(model, inputs.select.parent, converted),
             contract.floored(fused),
         )
         cuts = thresholds.build(judged, lived)
         shown = card.metrics(judged, lived)
-        training = _training(sources, model, fused, settings)
+        training = _training(inputs, model, fused, settings)
         spread = distribution.build(
             table,
             features["multimodal"],
             fused["log"],
             fused["cnn_score_fitted_on"],
-            _images(table, sources, converted),
+            _images(table, inputs, converted),
         )
-        weights = _weights(model, sources.select.parent)
+        weights = _weights(model, inputs.select.parent)
         chosen = _renamed(model, list(weights))
         authors = settings.model.authors
         licence = settings.model.licence
@@ -142,11 +140,11 @@ def bundle(
             "files": len(names),
             "members": len(weights),
             "fit": training["fit"],
-            "made_from": made_from or {},
+            "made_from": inputs.made_from,
         }
         return Outcome({"checksums": sums}, values)
 
-    upstream = {name: getattr(sources, name) for name in ("dataset", "select", "fuse", "evaluate", "survive")}
+    upstream = {name: getattr(inputs, name) for name in ("dataset", "select", "fuse", "evaluate", "survive")}
     return run_stage("bundle", out, pin, work, upstream=upstream, packages=("numpy", "pandas", "pyarrow"))
 
 
@@ -192,16 +190,16 @@ def _fitted(predictions: Path) -> pd.DataFrame:
     return table[table["part"].isin(FIT)].reset_index(drop=True)
 
 
-def _images(table: pd.DataFrame, sources: Sources, converted: list[Sidecar]) -> pd.DataFrame:
+def _images(table: pd.DataFrame, inputs: Inputs, converted: list[Sidecar]) -> pd.DataFrame:
     """The columns distribution.IMAGE of the fitted patients."""
     import pandas as pd
 
     from promet.imaging import around
 
-    found = pd.read_parquet(sources.gathered).set_index("patient").reindex(table["patient"])
+    found = pd.read_parquet(inputs.gathered).set_index("patient").reindex(table["patient"])
     uptake = [record.values.get("uptake_s") for record in converted]
     found["uptake_min"] = [seconds / 60 if seconds else None for seconds in uptake]
-    seen = [around.measure(sources.patients / name) for name in table["patient"]]
+    seen = [around.measure(inputs.patients / name) for name in table["patient"]]
     for name in scale.LOGGED:
         found[name] = [values[name] for values in seen]
     return found.astype(dict.fromkeys(distribution.IMAGE, "float64"))
@@ -217,12 +215,12 @@ def _versions(model: dict[str, Any], folder: Path, converted: list[Sidecar]) -> 
 
 
 def _training(
-    sources: Sources, model: dict[str, Any], fused: dict[str, Any], settings: Settings
+    inputs: Inputs, model: dict[str, Any], fused: dict[str, Any], settings: Settings
 ) -> dict[str, Any]:
     fit, chosen, freeze = (
-        Sidecar.read(sources.dataset).values,
-        Sidecar.read(sources.select).values,
-        read_json(sources.freeze),
+        Sidecar.read(inputs.dataset).values,
+        Sidecar.read(inputs.select).values,
+        read_json(inputs.freeze),
     )
     architecture = model["members"][0]["architecture"] if "members" in model else model["architecture"]
     counts = ("training", "validation", "training_positive", "validation_positive")

@@ -39,12 +39,12 @@ def bundle(
     """The locked model of a frozen study, as a MONAI bundle in the folder of --out."""
     import json
 
-    from promet.model.bundle import Sources
-    from promet.model.bundle import bundle as build
+    from promet.model.bundle import Inputs, run
     from promet.model.settings import Bundle
 
-    sources = Sources(dataset, select, fuse, evaluate, survive, gathered, patients, freeze)
-    build(sources, out, pin, from_json(Bundle, settings), json.loads(made_from))
+    told = json.loads(made_from)
+    inputs = Inputs(dataset, select, fuse, evaluate, survive, gathered, patients, freeze, told)
+    run(inputs, from_json(Bundle, settings), out, pin)
 
 
 @app.command()
@@ -60,9 +60,9 @@ def predict(
     ] = None,
 ) -> None:
     """Score one patient of a table; promet predict is the command for a person."""
-    from promet.model.predict import run
+    from promet.model.predict import Inputs, run
 
-    run(model, cohort, registry, patient, out, pin, digest)
+    run(Inputs(model, cohort, registry, patient, digest), None, out, pin)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.errors import DataError, IntegrityError, UsageError
-from promet.fusion import inputs
+from promet.fusion import predictors
 from promet.model.settings import Preprocessing
 from promet.study.table import COLUMNS
 from promet.workflow.stages import STAGES, of_patients
@@ -33,7 +33,7 @@ UNKNOWN = "unknown"
 
 def keys(features: set[str]) -> list[str]:
     """Clinical keys that give the inputs ``features``."""
-    return [name for name in inputs.CLINICAL if name in features] + (
+    return [name for name in predictors.CLINICAL if name in features] + (
         [READER_PEAK] if "suv_peak" in features else []
     )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from promet.core.errors import IntegrityError
 from promet.core.files import read_json
-from promet.fusion.inputs import INPUTS
+from promet.fusion.predictors import INPUTS
 from promet.model.contract import keys
 from promet.model.settings import Preprocessing
 

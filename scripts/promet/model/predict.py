@@ -22,6 +22,7 @@ import csv
 import math
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -183,19 +184,19 @@ def _fuse(
 ) -> dict[str, Any]:
     import pandas as pd
 
-    from promet.fusion import fuse, inputs
+    from promet.fusion import fuse, predictors
     from promet.imaging import gather
     from promet.imaging.dicom import tracers
 
     line = gather.row(PATIENT, records)
     scored = [] if score is None else [(PATIENT, line["tensor_digest"], score)]
     scores = pd.DataFrame(scored, columns=["patient", "tensor_digest", "cnn_score"])
-    table, more = inputs.gather([{"patient": PATIENT, **cells}], {}, scores, gather.frame([line]))
+    table, more = predictors.gather([{"patient": PATIENT, **cells}], {}, scores, gather.frame([line]))
     fitted, log = fuse.from_record(model.fusion)
     answer = fuse.predict(table, fitted, log).iloc[0]
     main = fitted[MULTIMODAL]
     values = {name: float(table[name].iloc[0]) for name in main.features}
-    adds = main.factors(inputs.transform(table, main.features, log))[0]
+    adds = main.factors(predictors.transform(table, main.features, log))[0]
     source = str(table["suv_peak_source"].iloc[0])
     origin = {"suv_peak": source, "cnn_score": "network"}
     if source and not model.contract["suv_peak"].get(source) and "suv_peak" in values:
@@ -276,9 +277,18 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def run(
-    model: Path, cohort: Path, images: Path, patient: str, out: Path, pin: str, digest: str | None = None
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    model: Path  # folder of the locked model
+    cohort: Path  # table of new patients (TSV)
+    images: Path  # images.tsv
+    patient: str
+    digest: str | None = None  # the model's, as it was received separately
+
+
+def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     """Score one patient of a table: prediction.json beside the record ``out``.
 
     An input outside the contract ends as a record with status quarantined, its code and its sentence; the others go on.
@@ -287,16 +297,16 @@ def run(
         IntegrityError: the model is damaged, or not the one with ``digest``.
         UsageError: E_OUT_OTHER_MODEL, an answer of another model lies there.
     """
-    opened = load(model, digest)
-    path = Path(out).with_name(ANSWER)
+    opened = load(inputs.model, inputs.digest)
+    path = out.with_name(ANSWER)
     require_same_model(path, opened.digest)
 
     def work() -> Outcome:
-        row = by_patient(cohort)[patient]
+        row = by_patient(inputs.cohort)[inputs.patient]
         try:
             cells, told = clinical.of_table(opened.contract, row)
             tracer = row["tracer"]
-            answer = predict(opened, registry.sources(images, patient), cells, tracer)
+            answer = predict(opened, registry.sources(inputs.images, inputs.patient), cells, tracer)
             answer["warnings"] = told + answer["warnings"]
         except (UsageError, DataError) as error:  # in a table it is this patient's fault alone
             raise wording.here(error.code, error.sentence(), opened.contract) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +177,18 @@ def _known(summary: Callable[[list[float]], float], values: list[float]) -> floa
     return float(summary(numbers)) if numbers else None
 
 
-def attention(
-    model: Path,
-    gathered: Path,
-    patients: Path,
-    wanted: list[str],
-    out: Path,
-    pin: str,
-    spacing: tuple[float, float, float],
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    model: Path  # model.json of the selection
+    gathered: Path  # folder of patients.parquet
+    patients: Path  # results folder with one folder per patient
+    wanted: Sequence[str]  # whom
+    spacing: tuple[float, float, float]  # mm per voxel in z, y, x, for the pictures
+
+
+def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     """Attribution maps of the wanted patients who have a tensor, one job for all.
 
     Beside ``out``: attention.npy (patient, method, z, y, x) float32, attention.parquet (one row per patient in that order: the shares of ``shares``,
@@ -194,26 +198,17 @@ def attention(
     The sanity check (Adebayo et al. 2018, arXiv:1810.03292) makes the maps again with untrained weights: a rank correlation near 1 means that a map
     shows the image and not what the network learnt.
 
-    Args:
-        model: model.json of the selection.
-        gathered: folder of patients.parquet.
-        patients: results folder with one folder per patient.
-        wanted: whom.
-        out: the record.
-        pin: stored in the record.
-        spacing: mm per voxel in z, y, x, for the pictures.
-
     Raises:
         IntegrityError: weights or a tensor are not the recorded ones.
         UsageError: the network has no map with enough cells, or a patient is not in the table.
     """
-    out = Path(out)
+    wanted = inputs.wanted
 
     def work() -> Outcome:
         torch.set_num_threads(1)
-        network = load_model(model)
+        network = load_model(inputs.model)
         untrained = randomised(network)
-        table = read_table(Path(gathered) / "patients.parquet", ["patient", "tensor_digest"])
+        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
         digests = dict(zip(table["patient"], table["tensor_digest"], strict=True))
         strange = sorted(set(wanted) - digests.keys())
         if strange:
@@ -227,7 +222,7 @@ def attention(
             picture_of.unlink()  # of an earlier choice of patients
         products, rows, every = {}, [], []
         for patient in shown:
-            volume = load_tensors(patients, [(patient, digests[patient])])[0]
+            volume = load_tensors(inputs.patients, [(patient, digests[patient])])[0]
             tensor = torch.from_numpy(volume)
             (maps, error), (other, _) = attributions(network, tensor), attributions(untrained, tensor)
             correlations = {
@@ -243,10 +238,10 @@ def attention(
                 }
             )
             every.append(np.stack([maps[method] for method in METHODS]).astype(np.float32))
-            products[patient] = picture(out.with_name(f"{patient}.png"), maps, volume, spacing)
+            products[patient] = picture(out.with_name(f"{patient}.png"), maps, volume, inputs.spacing)
             log.info("attention: %s", patient)
         values: dict[str, Any] = {
-            "model": read_json(model)["digest"],
+            "model": read_json(inputs.model)["digest"],
             "patients": shown,
             "methods": list(METHODS),
         }

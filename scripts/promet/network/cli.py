@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from promet.core.defaults import SHAPE, SPACING_MM
 from promet.core.settings import from_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, select and score the networks.")
@@ -37,12 +38,11 @@ def dataset(
     Example: promet network dataset --patients results/patients --ledger registry/paper/ledger.tsv --cohort cohort.tsv
     --split 0 --out results/paper/dataset/split-00/dataset.json
     """
-    from promet.network.dataset import dataset as run
+    from promet.network.dataset import Inputs, run
     from promet.network.settings import Dataset
 
-    chosen = from_json(Dataset, settings)
-    shared = Path(buckets) if buckets else None
-    run(patients, ledger, cohort, split, out, pin, chosen, shared, locked_fit)
+    inputs = Inputs(patients, ledger, cohort, split, Path(buckets) if buckets else None, locked_fit)
+    run(inputs, from_json(Dataset, settings), out, pin)
 
 
 @app.command()
@@ -65,9 +65,9 @@ def train(
     --out results/paper/network/paper/split-00/seed-07/train.json
     """
     from promet.network.settings import Variant
-    from promet.network.train import train as run
+    from promet.network.train import Inputs, run
 
-    run(fit, patients, seed, out, pin, from_json(Variant, settings), save_every)
+    run(Inputs(fit, patients, seed, save_every), from_json(Variant, settings), out, pin)
 
 
 @app.command()
@@ -82,10 +82,10 @@ def select(
     Example: promet network select --candidate network/paper/split-00/seed-00 --candidate network/paper/split-00/seed-01
     --out select/split-00/select.json
     """
-    from promet.network.select import select as run
+    from promet.network.select import run
     from promet.network.settings import Select
 
-    run(candidate, out, pin, from_json(Select, settings))
+    run(candidate, from_json(Select, settings), out, pin)
 
 
 @app.command()
@@ -101,9 +101,9 @@ def score(
     Example: promet network score --model select/split-00/model.json --gathered gather --patients results/patients
     --out score/split-00/score.json
     """
-    from promet.network.score import score as run
+    from promet.network.score import Inputs, run
 
-    run(model, gathered, patients, out, pin)
+    run(Inputs(model, gathered, patients), None, out, pin)
 
 
 @app.command()
@@ -121,10 +121,10 @@ def hindsight(
     Example: promet network hindsight --candidate network/paper/split-00/seed-00 --candidate network/paper/split-00/seed-01
     --select select/split-00/select.json --gathered gather --patients results/patients --out hindsight/split-00/hindsight.json
     """
-    from promet.network.hindsight import hindsight as run
+    from promet.network.hindsight import Inputs, run
     from promet.network.settings import Select
 
-    run(candidate, select, gathered, patients, out, pin, from_json(Select, settings).k)
+    run(Inputs(candidate, select, gathered, patients), from_json(Select, settings), out, pin)
 
 
 @app.command()
@@ -137,23 +137,23 @@ def attention(
     pin: Pin = "",
     spacing: Annotated[
         tuple[float, float, float], typer.Option(help="mm per voxel in z, y, x, for the pictures.")
-    ] = (5.0, 1.37, 1.37),
+    ] = SPACING_MM,
 ) -> None:
     """Where in a patient's image the logit comes from: attention.npy, attention.parquet (shares inside lesion and organ), PATIENT.png.
 
     Example: promet network attention --model select/split-00/model.json --gathered gather --patients results/patients
     --patient P001 --out attention/split-00/attention.json
     """
-    from promet.network.attention import attention as run
+    from promet.network.attention import Inputs, run
 
-    run(model, gathered, patients, patient, out, pin, spacing)
+    run(Inputs(model, gathered, patients, patient, spacing), None, out, pin)
 
 
 @app.command()
 def describe(
     architecture: Annotated[str, typer.Option(help="Name of the network.")] = "squeezenet",
     groups: Annotated[int, typer.Option(help="Groups of its 3x3x3 expand convolutions: 1, 2, 4 or 8.")] = 2,
-    shape: Annotated[tuple[int, int, int, int], typer.Option(help="Channels, z, y, x.")] = (2, 14, 54, 54),
+    shape: Annotated[tuple[int, int, int, int], typer.Option(help="Channels, z, y, x.")] = (2, *SHAPE),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Parameters, layer shapes and operations of a network.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from promet.core import bucket
@@ -34,41 +35,34 @@ def _label(patient: str, text: str) -> int:
     return int(text)
 
 
-def dataset(
-    patients: Path,
-    ledger: Path,
-    cohort: Path,
-    split: int,
-    out: Path,
-    pin: str,
-    settings: Dataset | None = None,
-    buckets: Path | None = None,
-    locked: str = "",
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    patients: Path  # results folder with one folder per patient
+    ledger: Path  # split ledger (TSV: split, patient, part, ...)
+    cohort: Path  # patient table (TSV) with the label
+    split: int
+    buckets: Path | None = None  # folder of the buckets, when patients share image jobs
+    locked: str = (
+        ""  # digest of the fit set that the locked model of the study was trained on, if there is one
+    )
+
+
+def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
     """Collect the fit set of a split and write members.parquet and fit.json beside ``out``.
 
     fit.json holds the digest of (patient, part, label, tensor bytes) and the counts, nothing else: it stays the same
     byte for byte while those do, and training depends on it alone.
 
-    Args:
-        patients: results folder with one folder per patient.
-        ledger: split ledger (TSV: split, patient, part, ...).
-        cohort: patient table (TSV) with the label.
-        split: number of the split.
-        out: the record.
-        pin: stored in the record.
-        settings: how much may be lost.
-        buckets: folder of the buckets, when patients share image jobs.
-        locked: digest of the fit set that the locked model of the study was trained on, if there is one.
-
     Raises:
         UsageError: a label is missing, a part lacks a label, too many are quarantined, a member of a frozen
             study is, or the fit set is not that of the locked model.
     """
-    settings = settings or Dataset()
+    ledger, split = inputs.ledger, inputs.split
 
     def work() -> Outcome:
-        rows = by_patient(cohort)
+        rows = by_patient(inputs.cohort)
         entries, left_out = book.read(ledger), freezing.excluded(ledger)
         dealt, fit = (
             {name: part for name, part in found.get(split, {}).items() if part in PARTS}
@@ -78,16 +72,16 @@ def dataset(
         emptied = (dealt.keys() & rows.keys()) - fit.keys() - excluded
         if emptied and freezing.frozen(ledger):
             raise _emptied(min(emptied))
-        found = {name: likeness.of_record(Path(patients), name) for name in fit}
-        likeness.require_nobody_former(ledger, Path(patients), found, rows)
-        shared = bucket.table(buckets) if buckets else {}
+        found = {name: likeness.of_record(inputs.patients, name) for name in fit}
+        likeness.require_nobody_former(ledger, inputs.patients, found, rows)
+        shared = bucket.table(inputs.buckets) if inputs.buckets else {}
         members, lost = [], dict.fromkeys(sorted(excluded), "out since the study was frozen")
         first = first_names(ledger)
         for patient in sorted(fit):
             if patient in shared:
                 record = bucket.sidecars(shared[patient])["normalise"]
             else:
-                record = Sidecar.read(Path(patients) / patient / "normalise.json")
+                record = Sidecar.read(inputs.patients / patient / "normalise.json")
             if record.ok:
                 label = _label(patient, rows[patient][LABEL])
                 tensor = record.products["tensor.npy"]
@@ -99,7 +93,7 @@ def dataset(
         require_both_labels(members)
 
         digest = fit_digest(members)
-        if locked and digest != locked:
+        if inputs.locked and digest != inputs.locked:
             raise UsageError(
                 "E_MODEL_LOCKED",
                 "The fit set is no longer the one that the locked model was trained on: an image, a label or a member changed",
@@ -107,7 +101,7 @@ def dataset(
                 "Undo the change; or promet freeze NAME --into NEWSTUDY for a new model",
             )
         sizes = {part: sum(member.part == part for member in members) for part in PARTS}
-        product = Path(out).with_name("fit.json")
+        product = out.with_name("fit.json")
         table = write_members(product.with_name("members.parquet"), members)
         write_json(product, {"digest": digest, **sizes})
         log.info("dataset: %s", ", ".join(f"{count} {part}" for part, count in sizes.items()))

@@ -6,6 +6,8 @@ Nothing is decided from this. It needs the selection's record, so that no score 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.network.data import load_tensors, read_table, write_table
 from promet.network.score import load_one, logits
 from promet.network.select import read_candidates
+from promet.network.settings import Select
 
 log = logging.getLogger("promet")
 RUNS = {"variant": "string", "seed": "int64", "patient": "string", "logit": "float64"}
@@ -37,22 +40,21 @@ def rules(values: np.ndarray, k: int) -> dict[str, tuple[int, np.ndarray]]:
     return {rule: (size, values[:size].mean(axis=0)) for rule, size in sizes.items()}
 
 
-def hindsight(
-    candidates: list[Path], select: Path, gathered: Path, patients: Path, out: Path, pin: str, k: int = 5
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    candidates: Sequence[Path]  # train.json files or their folders
+    select: Path  # record of the selection; must be of these candidates
+    gathered: Path  # folder of patients.parquet
+    patients: Path  # results folder with one folder per patient
+
+
+def run(inputs: Inputs, settings: Select, out: Path, pin: str) -> Sidecar:
     """Score every patient with every candidate.
 
     Writes runs.parquet (one row per network and patient, the networks best first) and rules.parquet (one row per rule of selection and patient)
     beside ``out``. Logits round differently from those of the stage ``score``, which takes one patient at a time.
-
-    Args:
-        candidates: train.json files or their folders.
-        select: record of the selection; must be of these candidates.
-        gathered: folder of patients.parquet.
-        patients: results folder with one folder per patient.
-        out: the record.
-        pin: stored in the record.
-        k: networks of ensemble_top_k.
 
     Raises:
         IntegrityError: the selection is of others, or weights or a tensor are not the recorded ones.
@@ -60,9 +62,9 @@ def hindsight(
 
     def work() -> Outcome:
         torch.set_num_threads(1)
-        runs = read_candidates(candidates)
-        ranked = read_table(Path(select).with_name("candidates.parquet"), ["variant", "seed"])
-        chosen = Sidecar.read(select)
+        runs = read_candidates(inputs.candidates)
+        ranked = read_table(inputs.select.with_name("candidates.parquet"), ["variant", "seed"])
+        chosen = Sidecar.read(inputs.select)
         if list(zip(*ranked.values(), strict=True)) != [(run["variant"], run["seed"]) for run in runs]:
             raise IntegrityError(
                 "E_HINDSIGHT_CANDIDATES",
@@ -70,19 +72,19 @@ def hindsight(
                 "the candidates of the selection",
                 "Run promet network select first",
             )
-        table = read_table(Path(gathered) / "patients.parquet", ["patient", "tensor_digest"])
+        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
         wanted = [(patient, digest) for patient, digest in zip(*table.values(), strict=True) if digest]
-        volumes = torch.from_numpy(load_tensors(patients, wanted))
+        volumes = torch.from_numpy(load_tensors(inputs.patients, wanted))
         values = np.stack([_logits(run, volumes) for run in runs])
         names = [patient for patient, _ in wanted]
         by_run = [(run["variant"], run["seed"], row) for run, row in zip(runs, values, strict=True)]
-        by_rule = [(rule, size, row) for rule, (size, row) in rules(values, k).items()]
+        by_rule = [(rule, size, row) for rule, (size, row) in rules(values, settings.k).items()]
         products = {
-            "runs": _long(Path(out).with_name("runs.parquet"), RUNS, by_run, names),
-            "rules": _long(Path(out).with_name("rules.parquet"), RULES, by_rule, names),
+            "runs": _long(out.with_name("runs.parquet"), RUNS, by_run, names),
+            "rules": _long(out.with_name("rules.parquet"), RULES, by_rule, names),
         }
         log.info("hindsight: %d networks, %d patients", len(runs), len(names))
-        about = {"networks": len(runs), "patients": len(names), "k": k, "selection": chosen.digest}
+        about = {"networks": len(runs), "patients": len(names), "k": settings.k, "selection": chosen.digest}
         return Outcome(products, about | {"weights": make_pin([run["digest"] for run in runs])})
 
     return run_stage("hindsight", out, pin, work, packages=("torch", "numpy", "safetensors", "pyarrow"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,19 @@ def score_tensor(model: Path, tensor: np.ndarray) -> float:
     return float(logits(load_model(model), torch.from_numpy(tensor[None]))[0])
 
 
-def score(model: Path, gathered: Path, patients: Path, out: Path, pin: str) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    model: Path  # model.json of the selection
+    gathered: Path  # folder of patients.parquet
+    patients: Path  # results folder with one folder per patient
+
+
+def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     """Score every patient with a tensor; scores.parquet lies beside ``out``.
 
     Computed on one CPU thread, one patient at a time: a new patient changes no other's score.
-
-    Args:
-        model: model.json of the selection.
-        gathered: folder of patients.parquet.
-        patients: results folder with one folder per patient.
-        out: the record.
-        pin: stored in the record.
 
     Raises:
         IntegrityError: weights or a tensor are not the recorded ones.
@@ -120,19 +123,19 @@ def score(model: Path, gathered: Path, patients: Path, out: Path, pin: str) -> S
 
     def work() -> Outcome:
         torch.set_num_threads(1)
-        network = load_model(model)
-        table = read_table(Path(gathered) / "patients.parquet", ["patient", "tensor_digest"])
+        network = load_model(inputs.model)
+        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
         rows = [(patient, digest) for patient, digest in zip(*table.values(), strict=True) if digest]
         # one file at a time in memory
-        values = [logits(network, torch.from_numpy(load_tensors(patients, [row])))[0] for row in rows]
+        values = [logits(network, torch.from_numpy(load_tensors(inputs.patients, [row])))[0] for row in rows]
         columns = {
             "patient": [patient for patient, _ in rows],
             "tensor_digest": [digest for _, digest in rows],
             "cnn_score": values,
             "probability": [1 / (1 + np.exp(-value)) for value in values],
         }
-        path = write_table(Path(out).with_name("scores.parquet"), columns, SCORES)
+        path = write_table(out.with_name("scores.parquet"), columns, SCORES)
         log.info("score: %d patients", len(rows))
-        return Outcome({"scores": path}, {"patients": len(rows), "model": read_json(model)["digest"]})
+        return Outcome({"scores": path}, {"patients": len(rows), "model": read_json(inputs.model)["digest"]})
 
     return run_stage("score", out, pin, work, packages=("torch", "numpy", "safetensors", "pyarrow"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**{name: run[name] for name in ("variant", "seed", "architecture", "digest")}, "weights": weights}
 
 
-def select(candidates: list[Path], out: Path, pin: str, settings: Select | None = None) -> Sidecar:
+def run(inputs: Sequence[Path], settings: Select, out: Path, pin: str) -> Sidecar:
     """Rank by validation AUC, ties by validation loss, then by variant and seed; choose the first, the first k, or all.
 
     Writes candidates.parquet (every run, best first; how long each took is in the record's notes, since it differs from
@@ -75,23 +76,19 @@ def select(candidates: list[Path], out: Path, pin: str, settings: Select | None 
     same byte for byte while the choice does.
 
     Args:
-        candidates: train.json files or their folders.
-        out: the record.
-        pin: stored in the record.
-        settings: the metric and the rule.
+        inputs: the candidates, train.json files or their folders.
 
     Raises:
         UsageError: no candidates.
         IntegrityError: they were not trained on one fit set, or the chosen weights are not the recorded ones.
     """
-    settings = settings or Select()
 
     def work() -> Outcome:
-        if not candidates:
+        if not inputs:
             raise UsageError(
                 "E_NO_CANDIDATES", "There is no trained network to select from", "at least one train.json"
             )
-        runs = read_candidates(candidates)
+        runs = read_candidates(inputs)
         if len({run["fit"] for run in runs}) > 1:
             raise IntegrityError(
                 "E_SELECT_FIT",

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -207,42 +208,36 @@ def _channels_last(tensor: Tensor | None) -> Tensor | None:
     return tensor if tensor is None or tensor.ndim < 3 else tensor.movedim(1, -1)
 
 
-def train(
-    fit: Path,
-    patients: Path,
-    seed: int,
-    out: Path,
-    pin: str,
-    settings: Variant,
-    save_every: int = SAVE_EVERY,
-) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    fit: Path  # fit.json of the split
+    patients: Path  # results folder with one folder per patient
+    seed: int  # number of the run
+    save_every: int = SAVE_EVERY  # does not change the result
+
+
+def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:
     """Train one seed; model.safetensors, history.parquet and predictions.parquet lie beside ``out``.
 
     The same fit set, settings and seed give the same bytes on the same kind of CPU, also when the training was
     killed and taken up again. Weights are those of the epoch with the best validation AUC, ties by validation loss.
 
-    Args:
-        fit: fit.json of the split.
-        patients: results folder with one folder per patient.
-        seed: number of the run.
-        out: the record, train.json.
-        pin: stored in the record; part of what a saved state belongs to.
-        settings: architecture, training and augmentation.
-        save_every: epochs between two saved states; does not change the result.
+    The pin is part of what a saved state belongs to.
 
     Raises:
         IntegrityError: the fit set or a tensor is not the recorded one, or the loss is no number.
         UsageError: a part lacks a label, the seed is being trained by another process, or the study's model is locked.
         Interrupted: a signal came; the state is saved.
     """
-    fit, patients, out = Path(fit), Path(patients), Path(out)
     _require_unlocked(out)
     with resume.exclusive(out.parent), resume.requests_to_stop() as stop:
         record = run_stage(
             "train",
             out,
             pin,
-            lambda: _work(fit, patients, seed, out.parent, pin, settings, stop, save_every),
+            lambda: _work(inputs, settings, out.parent, pin, stop),
             packages=("torch", "monai", "numpy", "safetensors", "pyarrow"),
         )
         resume.discard(out.parent)
@@ -263,30 +258,21 @@ def _require_unlocked(out: Path) -> None:
         )
 
 
-def _work(
-    fit: Path,
-    patients: Path,
-    seed: int,
-    folder: Path,
-    pin: str,
-    settings: Variant,
-    stop: list[str],
-    save_every: int,
-) -> Outcome:
+def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[str]) -> Outcome:
     device = prepare_torch()
-    digest, members = read_members(fit)
+    digest, members = read_members(inputs.fit)
     require_both_labels(members)
     parts = {part: [member for member in members if member.part == part] for part in (TRAINING, VALIDATION)}
     volumes = {
-        part: load_tensors(patients, ((m.patient, m.tensor_digest) for m in those))
+        part: load_tensors(inputs.patients, ((m.patient, m.tensor_digest) for m in those))
         for part, those in parts.items()
     }
     labels = {part: np.array([member.label for member in those]) for part, those in parts.items()}
-    trainer = Trainer(settings, seed, volumes, labels, device)
+    trainer = Trainer(settings, inputs.seed, volumes, labels, device)
     identity = {
         "pin": pin,
         "fit": digest,
-        "seed": seed,
+        "seed": inputs.seed,
         "settings": settings.model_dump(mode="json"),
         "torch": torch.__version__,
         "device": device.type,
@@ -302,7 +288,7 @@ def _work(
             note(trainer)
             if trainer.finished:
                 break
-            if stop or trainer.epoch % save_every == 0:
+            if stop or trainer.epoch % inputs.save_every == 0:
                 try:
                     resume.save(folder, identity, trainer.tensors(), trainer.progress())
                 except OSError as error:  # a full disk may have room again when it matters

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
-from promet.core.errors import UsageError
 from promet.core.files import write_text
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
@@ -17,19 +16,24 @@ from promet.report.settings import Report
 PRODUCT = "report.html"
 
 
-def build(study: Path, cohort: Path, ledger: Path, config: str, out: Path, pin: str) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    study: Path  # results/<study>; results/patients lies beside it
+    cohort: Path  # patient table (TSV)
+    ledger: Path  # split ledger; beside it freeze.json when the study is closed
+    config: dict[str, Any]  # the whole configuration without its paths
+
+
+def run(inputs: Inputs, settings: Report, out: Path, pin: str) -> Sidecar:
     """Write report.html and figures/NAME.svg|png beside ``out``, and the sidecar ``out`` last.
 
     Raises:
-        UsageError: the table or the configuration cannot be used.
+        UsageError: the table cannot be used.
         IntegrityError: a product is not the one its record names.
     """
-    found = read.study(study, cohort, ledger, config)
-    try:
-        settings = Report.model_validate(found.config.get("report") or {})
-    except ValidationError as error:
-        places = ", ".join(".".join(map(str, fault["loc"])) for fault in error.errors())
-        raise UsageError("E_CONFIG_VALUE", f"The section report is not valid at {places}") from error
+    found = read.study(inputs.study, inputs.cohort, inputs.ledger, inputs.config)
 
     def work() -> Outcome:
         figures = draw(found, found.splits[0], out.parent / "figures", settings.patient_level)

@@ -33,6 +33,10 @@ def build(
     Example: promet report build --study results/paper --cohort config/cohort.tsv
     --ledger registry/paper/ledger.tsv --out results/paper/report/report.json
     """
-    from promet.report import build as module
+    from promet.core.settings import from_json, whole
+    from promet.report.build import Inputs, run
+    from promet.report.settings import Report
 
-    module.build(study, cohort, ledger, config, out, pin)
+    told = whole(config)
+    settings = from_json(Report, told.get("report") or {})
+    run(Inputs(study, cohort, ledger, told), settings, out, pin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,29 +187,25 @@ def _of_this_selection(split: Split) -> list[Run]:
     return [run for run in split.runs if (run.variant, run.seed) in known]
 
 
-def study(folder: Path, cohort: Path, ledger: Path, config: str) -> Study:
+def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> Study:
     """Everything below the results folder of a study, with the two tables.
 
     Args:
         folder: results/<study>; results/patients lies beside it.
         cohort: patient table; ``ledger``: split ledger, beside it freeze.json when the study is closed.
-        config: the configuration as JSON.
+        config: the configuration.
 
     Raises:
-        UsageError: no table, or the configuration is no JSON.
+        UsageError: no table.
         IntegrityError: a product was changed.
     """
-    try:
-        values = json.loads(config)
-    except ValueError as error:
-        raise UsageError("E_CONFIG_JSON", "The configuration is no JSON", "the text promet passes") from error
     known = by_patient(cohort)
     if not known:
         raise UsageError("E_TABLE_EMPTY", "The cohort table has no patient")
     numbers = [f"{number:02d}" for number in sorted(book.dealt(book.read(ledger)))] or ["00"]
-    if repeats := (values.get("split") or {}).get("repeats"):
+    if repeats := (config.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
-    found = Study(str(values.get("study") or folder.name), values, list(known.values()), [])
+    found = Study(str(config.get("study") or folder.name), config, list(known.values()), [])
     gathered = folder / STAGES["gather"].record
     found.gather = _record(gathered)
     if found.gather is not None:

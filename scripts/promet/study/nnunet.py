@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from promet.core.defaults import PROSTATE_ML
 from promet.core.errors import DataError, UsageError
 from promet.core.files import atomic
 from promet.core.rows import read_table
@@ -24,7 +25,6 @@ from promet.study.table import Row
 
 NAME = re.compile(r"(psma_[0-9a-z]+)_(\d{4}-\d{2}-\d{2})_0001\.nii(?:\.gz)?", re.IGNORECASE)
 PROSTATE = 22  # TotalSegmentator, task total
-PLAUSIBLE_ML = (5.0, 400.0)
 
 
 @dataclass
@@ -130,7 +130,7 @@ def derive(label: Path, pet: Path, organ: Path) -> tuple[sitk.Image, sitk.Image,
     inside = sitk.GetArrayViewFromImage(whole) > 0
     lesions = sitk.GetArrayFromImage(marked) > 0
     ml = np.count_nonzero(inside) * float(np.prod(marked.GetSpacing())) / 1000
-    if not PLAUSIBLE_ML[0] <= ml <= PLAUSIBLE_ML[1]:
+    if not PROSTATE_ML[0] <= ml <= PROSTATE_ML[1]:
         return "prostate not plausible"
     if not (lesions & inside).any():
         return "no lesion in the prostate"

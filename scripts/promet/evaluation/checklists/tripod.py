@@ -15,6 +15,7 @@ checklist.json (written by ``promet evaluation tripod``)::
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,22 @@ def model_card(known: Facts) -> list[dict[str, Any]]:
     return [{"title": title, "sentences": sentences} for title, sentences in card(known)]
 
 
-def tripod(study: Path, config: dict[str, Any], out: Path, pin: str) -> Sidecar:
+@dataclass(frozen=True)
+class Inputs:
+    """What this stage reads."""
+
+    study: Path  # results folder of the study
+    config: dict[str, Any]  # the whole configuration without its paths
+
+
+def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     """Write checklist.json beside ``out``, and the sidecar ``out`` last."""
+    study = inputs.study
     if not study.is_dir():
         raise UsageError("E_STUDY_MISSING", "The study folder does not exist", "results/<study> of a run")
 
     def work() -> Outcome:
-        known = facts(study, config)
+        known = facts(study, inputs.config)
         items = checklist(known)
         counts = {
             status: sum(row["status"] == status for row in items)
