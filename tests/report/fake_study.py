@@ -16,8 +16,7 @@ from promet.evaluation.checklists import tripod
 from promet.evaluation.settings import Evaluation
 from promet.fusion import explain, fuse, permute
 from promet.fusion.settings import Fusion
-from promet.imaging.gather import Inputs
-from promet.imaging.gather import run as gather
+from promet.imaging import gather
 from promet.report.build import Inputs
 from promet.report.settings import Report
 
@@ -353,7 +352,7 @@ def make(
     ledger.write_text("\n".join(lines) + "\n", encoding="utf-8")
     lost = {names[2]: QUARANTINED, names[7]: NO_LESION, names[development - 1]: NO_LESION}
     images(patients, names, random, lost)
-    gather(Inputs(patients, names), None, study / "gather" / "gather.json", "pin")
+    gather.run(gather.Inputs(patients, names), None, study / "gather" / "gather.json", "pin")
     networks(study, table, parts, seeds, epochs, random, [n for n in names if n not in lost])
     measures, fusion = study / "gather/patients.parquet", study / "fusion/split-00"
     fuse.run(fuse.Inputs(cohort, ledger, 0, study / "score/split-00/scores.parquet", measures), Fusion(), fusion / "fuse.json", "pin")  # fmt: skip

@@ -13,7 +13,8 @@ from promet.commands.prune import prune
 from promet.core.errors import UsageError
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.network.dataset import dataset
+from promet.network import dataset
+from promet.network.settings import Dataset
 from promet.study import freezing, ledger, likeness, registry, renames, scans
 from promet.study.renamed import first_names
 from promet.workflow import locked
@@ -294,5 +295,6 @@ def test_the_fit_set_is_refused_as_gather_refuses(study, tmp_path):
     Path(BOOK).with_name("ledger.copy.tsv").unlink()
     study.drop(old)
     with pytest.raises(UsageError) as error:
-        dataset(Path("results/patients"), Path(BOOK), Path("cohort.tsv"), 0, tmp_path / "d/dataset.json", "p")
+        inputs = dataset.Inputs(Path("results/patients"), Path(BOOK), Path("cohort.tsv"), 0)
+        dataset.run(inputs, Dataset(), tmp_path / "d/dataset.json", "p")
     assert error.value.code == "E_RENAMED" and f"{old}={fit[0]}" in str(error.value)
