@@ -44,10 +44,11 @@ rule predict:
         runtime=lambda wc, attempt: 5 * attempt,
     params:
         pin=lambda wc: plan.pin(wc.patient),
+        planned=lambda wc: plan.planned(wc.patient),
         model=plan.model,
         digest=f"--digest {plan.digest}" if plan.compared else "",
     shell:
-        "promet model predict {params.model:q} --cohort {input.cohort:q} --registry {input.images:q}"
+        "PROMET_PLANNED={params.planned:q} promet model predict {params.model:q} --cohort {input.cohort:q} --registry {input.images:q}"
         " --patient {wildcards.patient} --out {output.record:q} --pin {params.pin} {params.digest} >> {log:q} 2>&1"
 
 

@@ -10,7 +10,7 @@ from promet.core.errors import IntegrityError, Interrupted
 from promet.core.rows import read_table
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.study import ledger
+from promet.study import ledger, news, registry, table
 from promet.workflow import planned
 from promet.workflow.stages import CLINICAL, COMPARATOR, DESCRIPTION, OUTCOME, STAGES
 
@@ -179,3 +179,44 @@ def test_a_run_whose_table_changed_between_its_phases_says_so(paper, monkeypatch
     capsys.readouterr()
     status(paper.configfiles, "", False)
     assert "everything is fresh" not in capsys.readouterr().out
+
+
+NEW = {
+    "as planned": (lambda: None, ""),
+    "another value": (
+        lambda: Path("new.tsv").write_text("patient\tpet\tpsa\nA\tscan\t8\n"),
+        "E_PLAN_CHANGED",
+    ),
+    "the row is gone": (
+        lambda: Path("new.tsv").write_text("patient\tpet\tpsa\nB\tscan\t7\n"),
+        "E_PLAN_CHANGED",
+    ),
+    "another patient's value": (
+        lambda: Path("new.tsv").write_text("patient\tpet\tpsa\nA\tscan\t7\nB\tscan\t1\n"),
+        "",
+    ),
+    "the images are away": (lambda: Path("scan").unlink(), "E_SOURCE_GONE"),
+    "the images are others": (lambda: Path("scan").write_text("othe"), "E_SOURCE_CHANGED"),
+}
+
+
+@pytest.mark.parametrize("how", NEW)
+def test_the_answer_for_a_new_patient_is_made_from_what_was_planned_or_there_is_none(
+    tmp_path, monkeypatch, how
+):
+    """Jobs of promet predict: an edit in the middle of a run, a disk that is away."""
+    monkeypatch.chdir(tmp_path)
+    Path("scan").write_text("scan")
+    Path("new.tsv").write_text("patient\tpet\tpsa\nA\tscan\t7\n")
+    rows = [{**dict.fromkeys(table.COLUMNS, ""), "patient": "A", "pet": "scan"}]
+    news.intake(rows, tmp_path, "registry")
+    known = {"pet": registry.read("registry/images.tsv")["A"]["pet"]}
+    told = {"sources": known, "table": "new.tsv", "patient": "A", "cells": {"psa": "7"}}
+    change, code = NEW[how]
+    change()
+    try:
+        with reads.planned(planned.begin(json.dumps(told))):
+            assert run_stage("predict", Path("out.json"), "p", Outcome).ok
+        assert not code
+    except IntegrityError as error:
+        assert error.code == code and not Path("out.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from promet.core.words import count
 from promet.model.answers import RECORD, SCHEMA, require_own
 from promet.model.identity import require_digest
 from promet.study import registry, table
+from promet.study.sources import source as located
 from promet.workflow.stages import CLINICAL
 
 
@@ -87,9 +89,28 @@ class Predictions:
         """Path of a patient's record; the answer lies beside it."""
         return f"{self.out}/patients/{patient}/{RECORD}"
 
+    def planned(self, patient: str) -> str:
+        """What the job of a patient is to read, or it fails and leaves no answer: for its rule."""
+        row, known = self.rows[patient], self._sources.get(patient, {})
+        found = {
+            name: {
+                "path": str(located(Path(self.cohort).parent, row[name]))
+                if row[name]
+                else known[name]["path"],
+                **{what: known[name][what] for what in ("digest", "files", "bytes")},
+            }
+            for name in table.SOURCES
+            if name in known
+        }
+        return json.dumps(
+            {"sources": found, "table": self.cohort, "patient": patient, "cells": self._cells(patient)}
+        )
+
+    def _cells(self, patient: str) -> dict[str, str]:
+        return {name: self.rows[patient][name] for name in (*CLINICAL, "tracer")}
+
     def pin(self, patient: str) -> str:
         """Hash of exactly what a patient's answer uses: the model, the images, the clinical values and the tracer."""
         found = self._sources.get(patient, {})
         sources = {name: found[name]["digest"] for name in table.SOURCES if name in found}
-        cells = {name: self.rows[patient][name] for name in (*CLINICAL, "tracer")}
-        return make_pin([SCHEMA, [self.digest, self.compared], sources, cells])
+        return make_pin([SCHEMA, [self.digest, self.compared], sources, self._cells(patient)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,8 @@ def sources(
 def begin(text: str) -> reads.Reads:
     """What a job was told it reads."""
     told = json.loads(text)
+    if "cells" in told:
+        return NewPatient(told.pop("sources"), **told)
     if "sources" in told:
         return registry.Registered(told["sources"])
     return Tables(**told)
@@ -127,3 +129,29 @@ class Tables:
                     "what was there when the run began",
                     "Start it again",
                 )
+
+
+@dataclass
+class NewPatient(registry.Registered):
+    """What the answer for one patient of a table of new ones is made from: images and row (promet predict)."""
+
+    table: str = ""
+    patient: str = ""
+    cells: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Hold the table."""
+        if os.path.exists(self.table):
+            reads.hold(self.table)
+
+    def check(self, thorough: bool = False) -> None:
+        """The images as registered, the row as it was when the run began."""
+        super().check(thorough)
+        row = {one["patient"]: one for one in table.read(self.table)}.get(self.patient, {})
+        if {name: row.get(name) for name in self.cells} != self.cells:
+            raise IntegrityError(
+                "E_PLAN_CHANGED",
+                "The table changed while the run was going on, in the row of this patient",
+                "what was there when the run began",
+                "Start it again",
+            )
