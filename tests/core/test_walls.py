@@ -127,3 +127,23 @@ def test_what_a_function_imports_late_is_there():
                     or (module / alias.name).is_dir()
                 )
                 assert there, f"{name_of(path)}:{node.lineno}: {node.module} has no {alias.name}"
+
+
+def test_no_module_imports_one_that_imports_it():
+    """Neither at its top nor inside of a function nor for its types alone."""
+    files = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    reads: dict[str, set[str]] = {}
+    for name, path in files.items():
+        reads[name] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                reads[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                reads[name] |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        reads[name] &= files.keys()
+    while ends := {name for name, others in reads.items() if not others & reads.keys()}:
+        reads = {name: others for name, others in reads.items() if name not in ends}
+    assert not reads

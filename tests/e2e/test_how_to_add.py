@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/how-to-add.md").read_text()
 
 
 def test_examples_apply_and_pass(tmp_path):
-    for name in ("scripts", "tests", "config", "docs", "envs", "workflow", "bench"):
+    for name in ("scripts", "tests", "config", "docs", "envs", "workflow", "bench", "profiles"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "Snakefile", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
@@ -26,7 +26,9 @@ def test_examples_apply_and_pass(tmp_path):
         assert done.returncode == 0, f"{words[:3]}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 
     blocks = re.findall(r"^```(diff|sh)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert [kind for kind, _ in blocks].count("diff") == 4
+    diffs = [text for kind, text in blocks if kind == "diff"]
+    assert len(diffs) == 5
+    assert diffs[-1].count("\n+++ b/") == 5, "a stage for every patient takes five files"
     for kind, text in blocks:
         if kind == "diff":
             call("git", "apply", "-C1", stdin=text)

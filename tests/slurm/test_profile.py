@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yte
 
+from promet.workflow.stages import STAGES
+
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 ALONE = {"train", "bucket", "organs"}
@@ -109,7 +111,8 @@ def test_words_of_the_site_for_every_job_and_for_trainings(profile):
 def test_minutes_of_the_site(profile):
     values = profile(TRAIN_MINUTES="240", MAX_MINUTES="60")["set-resources"]
     assert values["train"]["runtime"] == "min(60 * attempt, 60)"
-    assert values["segment"]["runtime"] == "min(1 * attempt, 2)"
+    ours = sum(stage.group == "patient" for stage in STAGES.values())  # of five patients in one submission
+    assert values["segment"]["runtime"] == f"min(1 * attempt, {60 // (5 * ours)})"
     longer = profile(TRAIN_MINUTES="240", MAX_MINUTES="600")["set-resources"]["train"]["runtime"]
     assert longer == "min(240 * attempt, 600)"
 

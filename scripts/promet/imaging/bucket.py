@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def maker(inputs: Inputs, settings: Imaging, rows: dict[str, Row]) -> Maker:
     pins, known = ImagePins(settings.model_dump(mode="json")), registry.read(inputs.registry)
 
     def make(stage: str, patient: str, out: Path, pin: str) -> None:
-        from promet.imaging import convert, crop, measure, normalise, picture, segment
+        from promet.imaging import convert, picture, segment
 
         folder, images, own = out.parent, inputs.registry, (out, pin)
         match stage:
@@ -63,16 +64,10 @@ def maker(inputs: Inputs, settings: Imaging, rows: dict[str, Row]) -> Maker:
             case "segment":
                 organs = pins.wants_organs(known.get(patient, {}))
                 segment.run(segment.Inputs(folder, patient, images, organs), settings.segment, *own)
-            case "crop":
-                crop.run(folder, settings.crop, *own)
-            case "normalise":
-                normalise.run(folder, settings.normalise, *own)
-            case "measure":
-                measure.run(folder, settings.measure, *own)
             case "picture":
                 picture.run(picture.Inputs(folder, settings.crop), settings.picture, *own)
             case _:
-                raise ValueError(stage)
+                import_module(STAGES[stage].entry).run(folder, getattr(settings, stage), *own)
 
     return make
 

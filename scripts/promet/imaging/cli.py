@@ -15,6 +15,7 @@ from promet.core.job import option
 from promet.core.settings import from_json
 from promet.core.words import count
 from promet.imaging import jobs
+from promet.imaging.settings import Imaging
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="DICOM and masks to tensors, measures and pictures."
@@ -40,6 +41,12 @@ HELP = {
     "buckets": "Folder of the buckets, when patients share image jobs.",
     "freeze": "freeze.json of the study, for its waivers.",
 }
+
+
+def told(stage: str) -> str:
+    """Help of a stage whose command is made from its declaration: the words of its settings."""
+    words = Imaging.model_fields[stage].annotation.__doc__
+    return f"{words}\n\nExample: promet imaging {stage} --out results/patients/P001/{stage}.json"
 
 
 def command(job: Callable[..., None]) -> Callable[..., None]:
@@ -102,7 +109,7 @@ def convert(
 
 for name, job in jobs.JOBS.items():
     if name != "convert":  # which is also a tool by hand
-        app.command(name)(command(job))
+        app.command(name, help=job.__doc__ or told(name))(command(job))
 
 
 @app.command()
@@ -172,7 +179,6 @@ def check(
     from dataclasses import asdict
 
     from promet.imaging.check import check_images
-    from promet.imaging.settings import Imaging
 
     found = list(check_images(cohort, from_json(Imaging, settings)))
     if json:

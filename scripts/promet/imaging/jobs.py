@@ -5,9 +5,13 @@ The parameters of each function are the options of its command (see promet.core.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from promet.core.settings import from_json
+from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 
 def one_thread() -> None:
@@ -63,43 +67,6 @@ def segment(
     chosen = from_json(Segment, settings)
     one_thread()
     run(Inputs(out.parent, patient, registry, organs), chosen, out, pin)
-
-
-def crop(out: Path, pin: str = "", settings: str = "{}") -> None:
-    """Cuboid of PET and lesions, centred on the prostate.
-
-    Example: promet imaging crop --out results/patients/P001/crop.json --settings '{"shape": [14, 54, 54]}'
-    """
-    from promet.imaging.crop import run
-    from promet.imaging.settings import Crop
-
-    chosen = from_json(Crop, settings)
-    one_thread()
-    run(out.parent, chosen, out, pin)
-
-
-def normalise(out: Path, pin: str = "", settings: str = "{}") -> None:
-    """Scale the PET of the cuboid to [0, 1].
-
-    Example: promet imaging normalise --out results/patients/P001/normalise.json
-    """
-    from promet.imaging.normalise import run
-    from promet.imaging.settings import Normalise
-
-    run(out.parent, from_json(Normalise, settings), out, pin)
-
-
-def measure(out: Path, pin: str = "", settings: str = "{}") -> None:
-    """SUVmax, SUVpeak, SUVmean and volumes on the PET's own grid.
-
-    Example: promet imaging measure --out results/patients/P001/measure.json
-    """
-    from promet.imaging.measure import run
-    from promet.imaging.settings import Measure
-
-    chosen = from_json(Measure, settings)
-    one_thread()
-    run(out.parent, chosen, out, pin)
 
 
 def picture(out: Path, pin: str = "", settings: str = "{}", crop: str = "{}") -> None:
@@ -158,6 +125,18 @@ def gather(
     run(Inputs(patients, ids, Path(buckets) if buckets else None, freeze), None, out, pin)
 
 
-JOBS = {
-    job.__name__: job for job in (convert, organs, segment, crop, normalise, measure, picture, bucket, gather)
-}
+def _of_own_records(stage: str) -> Callable[..., None]:
+    """The job of a stage that reads what lies in its patient's folder and nothing else."""
+
+    def job(out: Path, pin: str = "", settings: str = "{}") -> None:
+        from promet.imaging.settings import Imaging
+
+        os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # if it loads ITK at all
+        chosen = from_json(Imaging.model_fields[stage].annotation, settings)
+        import_module(STAGES[stage].entry).run(out.parent, chosen, out, pin)
+
+    return job
+
+
+JOBS = {job.__name__: job for job in (convert, organs, segment, picture, bucket, gather)}
+JOBS |= {name: _of_own_records(name) for name in PATIENT_STAGES if name not in JOBS}
