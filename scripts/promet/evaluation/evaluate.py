@@ -53,11 +53,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promet.core.files import atomic, write_json
+from promet.core.files import atomic
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -65,12 +65,15 @@ from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.stats import auc, calibration, coverage, decision
 from promet.evaluation.stats.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
 from promet.evaluation.stats.labels import Cohort, labelled, left_early
+from promet.study import shapes
+from promet.study.metrics import FILE as METRICS
+from promet.study.metrics import Metrics, Recalibration, Section, Stages
 from promet.study.table import by_patient, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METRICS, CAPRA = "metrics.json", "capra.parquet"
+CAPRA = "capra.parquet"
 CURVE_RESAMPLES = 500  # of a calibration curve, at most
 TITLES = {
     "multimodal": ("Multimodal", "log-odds"),
@@ -159,7 +162,7 @@ def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[n
 
 def recalibrations(
     table: pd.DataFrame, models: list[str], cohort: Cohort, horizon: float
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Recalibration]:
     """Logistic recalibration of each model, fitted on the validation part."""
     mine = table[table["part"] == "validation"]
     labels, _ = labelled(mine, "synchronous_metastasis", cohort, horizon)
@@ -167,8 +170,8 @@ def recalibrations(
 
 
 def _calibrated(
-    labels: np.ndarray, mine: pd.DataFrame, recalibration: dict[str, dict[str, Any]], settings: Evaluation
-) -> dict[str, dict[str, Any]]:
+    labels: np.ndarray, mine: pd.DataFrame, recalibration: dict[str, Recalibration], settings: Evaluation
+) -> dict[str, Stages]:
     """CALIBRATION before and after, per model."""
     found = {}
     resamples = min(settings.bootstrap, CURVE_RESAMPLES)
@@ -190,8 +193,8 @@ def section(
     names: list[str],
     cohort: Cohort,
     settings: Evaluation,
-    recalibration: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
+    recalibration: dict[str, Recalibration],
+) -> Section:
     """One SECTION; ``table`` has patient, part and a column per score; ``recalibration``: the models' own."""
     title, part, label_name, seen = SECTIONS[key]
     mine = table[table["part"] == part]
@@ -203,7 +206,7 @@ def section(
     if label_name == "progression":
         early = left_early(mine["patient"].tolist(), cohort, labels, settings.horizon_months)
     mine, labels = mine[known], labels[known]
-    result: dict[str, Any] = {
+    result: Section = {
         "title": title,
         "part": part,
         "outcome": label_name,
@@ -273,7 +276,7 @@ def section(
 
 def study(
     cohort: Cohort, predictions: pd.DataFrame, measures: pd.DataFrame, settings: Evaluation
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame]:
     """metrics.json and the CAPRA table."""
     table = predictions.copy()
     parts = dict(zip(table["patient"], table["part"], strict=True))
@@ -351,7 +354,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
             settings,
         )
         metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)
-        write_json(metrics_file, metrics)
+        shapes.write(Metrics, metrics_file, metrics)
         with atomic(capra_file) as temporary:
             points.to_parquet(temporary, index=False)
         values = {

@@ -36,9 +36,11 @@ import numpy as np
 from scipy import stats
 
 from promet.core.errors import UsageError
-from promet.core.files import read_json, write_json
+from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
+from promet.study import shapes
+from promet.study.metrics import Metrics
 
 PRODUCT = "pooled.json"
 METHODS = {"synchronous": "corrected", "metachronous": "fixed", "prospective": "fixed"}
@@ -69,7 +71,7 @@ def fixed(
     return result | (_interval(result["mean"], se, against, level, None) if se > 0 else {})
 
 
-def pool(metrics: list[dict[str, Any]]) -> dict[str, Any]:
+def pool(metrics: list[Metrics]) -> dict[str, Any]:
     """pooled.json of the metrics.json of several splits of one study.
 
     Raises:
@@ -166,7 +168,7 @@ def run(inputs: Sequence[Path], settings: None, out: Path, pin: str) -> Sidecar:
     """
 
     def work() -> Outcome:
-        found = pool([read_json(path) for path in inputs])
+        found = pool([shapes.read(Metrics, path) for path in inputs])
         product = out.with_name(PRODUCT)
         write_json(product, found)
         values = {

@@ -47,16 +47,17 @@ from typing import Any
 
 import numpy as np
 
-from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats import dynamic, product_limit
 from promet.evaluation.stats.concordance import harrell
+from promet.study import shapes
+from promet.study.survival import FILE as PRODUCT
+from promet.study.survival import Survival
 from promet.study.table import by_patient, number
 
-PRODUCT = "survival.json"
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
 DYNAMIC_RESAMPLES = 500  # of the intervals over time, at most
 FEW = 10  # events below which every figure is called descriptive
@@ -231,9 +232,9 @@ def at_horizon(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[np.
 
 def study(
     cohort: dict[str, dict[str, str]], scores: dict[str, tuple[str, float]], settings: Evaluation
-) -> dict[str, Any]:
+) -> Survival:
     """survival.json of the metachronous cohort; ``scores`` = patient -> (part, multimodal score)."""
-    result: dict[str, Any] = {
+    result: Survival = {
         "schema": 1,
         "status": "skipped",
         "reason": "",
@@ -307,7 +308,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
         result = study(by_patient(inputs.cohort), scores, settings)
         product = out.with_name(PRODUCT)
-        write_json(product, result)
+        shapes.write(Survival, product, result)
         values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}
         return Outcome(
             products={"survival": product},

@@ -6,6 +6,8 @@ from typing import Any
 
 from promet.core.words import count
 from promet.model.contract import voxels
+from promet.study.metrics import Metrics
+from promet.study.survival import Survival
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -22,7 +24,7 @@ NO_LICENCE = (
 SHOWN = ("synchronous", "metachronous")
 
 
-def metrics(found: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
+def metrics(found: Metrics, survival: Survival) -> dict[str, Any]:
     """What metrics.json and survival.json say of patients the model has not seen, without ROC and survival curves.
 
     A curve's steps are single patients' scores and times, so none leaves the house.
@@ -30,6 +32,7 @@ def metrics(found: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
     sections = {}
     for key in SHOWN:
         part = found["sections"][key]
+        advice = part["interval_advice"]
         sections[key] = {
             **{
                 name: part[name]
@@ -59,7 +62,7 @@ def metrics(found: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
                 }
                 for name, stages in part["calibration"].items()
             },
-            "advice": (part["interval_advice"] or {}).get("sentence"),
+            "advice": advice["sentence"] if advice else None,
         }
     return {
         "schema": 1,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from promet.study.metrics import Metrics
+from promet.study.survival import Survival
+
 NAMES = {1: ["low", "high"], 2: ["low", "middle", "high"]}
 
 
-def build(metrics: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
+def build(metrics: Metrics, survival: Survival) -> dict[str, Any]:
     """The cuts on the log-odds of the multimodal model.
 
     Args:
@@ -21,12 +24,13 @@ def build(metrics: dict[str, Any], survival: dict[str, Any]) -> dict[str, Any]:
     """
     cuts, absent = [], []
     part = metrics["sections"]["synchronous_validation"]
-    youden = part["scores"].get("multimodal", {}).get("youden") or {}
-    if youden.get("threshold") is not None and math.isfinite(youden["threshold"]):
+    scored = part["scores"].get("multimodal")
+    best = scored["youden"]["threshold"] if scored else None
+    if best is not None and math.isfinite(best):
         cuts.append(
             _cut(
                 "youden",
-                [youden["threshold"]],
+                [best],
                 "upper",
                 "largest sensitivity + specificity for metastases on the scan in the validation part",
                 part["n"],

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promet.core.words import count
 from promet.report.text import fixed, interval, known, level
+
+if TYPE_CHECKING:
+    from promet.study.metrics import Metrics, Section
 
 DESCRIPTIVE = 50  # patients of the rarer class below which the evaluation calls calibration descriptive
 INTERVALS = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
 UNEXAMINED = "An AUC says how patients are ranked. Whether a probability given here is right was not examined, so none should be quoted."
 
 
-def examined(section: dict[str, Any] | None, name: str = "multimodal") -> dict[str, Any] | None:
+def examined(section: Section | None, name: str = "multimodal") -> dict[str, Any] | None:
     """The record of a model's probabilities as they are; ``None`` when they were not examined."""
     return (((section or {}).get("calibration") or {}).get(name) or {}).get("before")
 
 
-def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
+def doubt(section: Section | None, confidence: float) -> tuple[str, str]:
     """Title and sentence: what the calibration of the multimodal score in ``section`` shows."""
     record = examined(section)
     if record is None:
@@ -50,18 +53,18 @@ def doubt(section: dict[str, Any] | None, confidence: float) -> tuple[str, str]:
     )
 
 
-def preferred(section: dict[str, Any]) -> str:
+def preferred(section: Section) -> str:
     """The interval to quote for an AUC: the one whose coverage is nearest to its level in a cohort of this size."""
     return (section.get("interval_advice") or {}).get("prefer") or "delong"
 
 
-def quoted(section: dict[str, Any], name: str) -> tuple[float | None, float | None]:
+def quoted(section: Section, name: str) -> tuple[float | None, float | None]:
     """Bounds of the preferred interval of a score's AUC; ``None`` where it cannot be given."""
     bounds = section["scores"][name].get(preferred(section)) or {}
     return bounds.get("low"), bounds.get("high")
 
 
-def advice(section: dict[str, Any] | None, name: str = "multimodal") -> str:
+def advice(section: Section | None, name: str = "multimodal") -> str:
     """Which interval of the AUC to quote and what it is; empty when nothing is known about it."""
     told = (section or {}).get("interval_advice")
     if not told or not told.get("sentence"):
@@ -73,7 +76,7 @@ def advice(section: dict[str, Any] | None, name: str = "multimodal") -> str:
     return f"{told['sentence']} For the multimodal AUC the {INTERVALS[preferred]} interval is {interval(bounds['low'], bounds['high'])}."
 
 
-def unusable(metrics: dict[str, Any], titles: dict[str, str]) -> list[str]:
+def unusable(metrics: Metrics, titles: dict[str, str]) -> list[str]:
     """Why a model could not be recalibrated."""
     return [
         f"No recalibration of the score {titles.get(name, name)}: {by['reason']}"
@@ -82,7 +85,7 @@ def unusable(metrics: dict[str, Any], titles: dict[str, str]) -> list[str]:
     ]
 
 
-def benefit(section: dict[str, Any], titles: dict[str, str]) -> list[str]:
+def benefit(section: Section, titles: dict[str, str]) -> list[str]:
     """Where each model is worth more than treating all or none, one sentence each, and the notes."""
     curves = section.get("decision")
     if not curves:

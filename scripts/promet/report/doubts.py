@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promet.core.words import count
 from promet.report import calibrated, chance
@@ -14,6 +14,7 @@ from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, rank_test,
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
+    from promet.study.metrics import Metrics, Section
 
 # Events and non-events that an external validation is commonly asked to have: Vergouwe et al., J Clin Epidemiol
 # 2005;58:475; Collins et al., Stat Med 2016;35:214.
@@ -58,7 +59,7 @@ def doubts(study: Study, split: Split) -> list[Doubt]:
     return [doubt for doubt in found if doubt is not None]
 
 
-def _small(section: dict[str, Any]) -> Doubt | None:
+def _small(section: Section) -> Doubt | None:
     positives, negatives = section["positives"], section["negatives"]
     if min(positives, negatives) >= ENOUGH:
         return None
@@ -73,7 +74,7 @@ def _small(section: dict[str, Any]) -> Doubt | None:
     )
 
 
-def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
+def _interval(section: Section, confidence: float) -> Doubt | None:
     record = section["scores"].get("multimodal")
     if record is None or not known(record["auc"]):
         return Doubt("No answer for the multimodal score", verdict(section, confidence))
@@ -93,7 +94,7 @@ def _interval(section: dict[str, Any], confidence: float) -> Doubt | None:
     return None
 
 
-def _not_better(section: dict[str, Any], metrics: dict[str, Any], confidence: float) -> Doubt | None:
+def _not_better(section: Section, metrics: Metrics, confidence: float) -> Doubt | None:
     pairs = {name: section["paired"].get(name) or {} for name in metrics["order"]}
     equal, tested = {}, 0
     for name, pair in pairs.items():
@@ -221,7 +222,7 @@ def _attention(split: Split) -> Doubt | None:
     )
 
 
-def _fell(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
+def _fell(split: Split, metrics: Metrics | None) -> Doubt | None:
     best = split.values("select").get("validation_auc")
     section = (metrics or {}).get("sections", {}).get("synchronous") or {}
     record = section.get("scores", {}).get("cnn_score") or {}
@@ -291,7 +292,7 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
     )
 
 
-def _no_label(metrics: dict[str, Any] | None) -> list[Doubt | None]:
+def _no_label(metrics: Metrics | None) -> list[Doubt | None]:
     sections = (metrics or {}).get("sections", {})
     lost = []
     for key in ("metachronous", "synchronous"):
@@ -320,7 +321,7 @@ def missing_shares(split: Split) -> list[tuple[str, int, int, int, int]]:
     return rows
 
 
-def _missing(split: Split, metrics: dict[str, Any] | None) -> Doubt | None:
+def _missing(split: Split, metrics: Metrics | None) -> Doubt | None:
     uneven = [
         f"{INPUTS[name]} ({percent(a, n)} with, {percent(b, m)} without)"
         for name, a, n, b, m in missing_shares(split)
@@ -378,7 +379,7 @@ def _warned(study: Study) -> Doubt | None:
     return Doubt("Warnings", f"{listed(what)}; see the last section.")
 
 
-def _calibration(metrics: dict[str, Any] | None) -> Doubt | None:
+def _calibration(metrics: Metrics | None) -> Doubt | None:
     if metrics is None:
         return None
     lead = lead_section(metrics)

@@ -18,6 +18,7 @@ from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
+    from promet.study.metrics import Metrics
 
 NETWORKS = {
     "squeezenet": "SqueezeNet",
@@ -92,7 +93,7 @@ def _folded(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def result(metrics: dict[str, Any], key: str, found: tuple[Any, list[dict[str, Any]], str]) -> Figure:
+def result(metrics: Metrics, key: str, found: tuple[Any, list[dict[str, Any]], str]) -> Figure:
     """A: ranking of the inputs. B: ROC of the multimodal score. C: every score with interval and p."""
     _, ranking, where = found
     names = [n for n in metrics["order"] if n in metrics["sections"][key]["scores"]]

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promet.core.errors import IntegrityError, UsageError
-from promet.core.files import digest_file, read_json
+from promet.core.files import digest_file
 from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
-from promet.study import freezing
+from promet.study import freezing, shapes
 from promet.study import ledger as book
 from promet.study.ledger import PROSPECTIVE
+from promet.study.metrics import Metrics
 from promet.study.parts import of_study
+from promet.study.survival import Survival
 from promet.study.table import by_patient
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
@@ -74,8 +76,8 @@ class Split:
     shap: pd.DataFrame | None = None
     waterfalls: dict[str, Any] | None = None
     permutation: dict[str, Any] | None = None
-    metrics: dict[str, Any] | None = None
-    survival: dict[str, Any] | None = None
+    metrics: Metrics | None = None
+    survival: Survival | None = None
 
     def values(self, stage: str) -> dict[str, Any]:
         """Values of a record, empty when there is none."""
@@ -148,7 +150,7 @@ def load(path: Path | None) -> Any:
     if path is None:
         return None
     if path.suffix == ".json":
-        return read_json(path)
+        return shapes.load(path)
     import pandas as pd
 
     return pd.read_parquet(path)

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from promet.report.doubts import Doubt
+    from promet.study.metrics import Metrics
 
 CLAUSES = 2  # doubts that one sentence can carry; the page lists them all
 
 
-def verdict(metrics: dict[str, Any] | None, doubts: Sequence[Doubt]) -> tuple[str, str]:
+def verdict(metrics: Metrics | None, doubts: Sequence[Doubt]) -> tuple[str, str]:
     """(Can it be believed?, why), which make one sentence with a colon between them.
 
     - no AUC: no answer;

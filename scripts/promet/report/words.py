@@ -11,6 +11,7 @@ from promet.report.text import NBSP, fixed, interval, known, level, listed, p_va
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
+    from promet.study.metrics import Metrics, Section
 
 LEADING = ("multimodal", "cnn_score", "clinical")
 UNSEEN = ("synchronous", "metachronous")  # sections of patients that nothing was fitted or selected on
@@ -29,7 +30,7 @@ INPUTS = {
 }
 
 
-def lead_section(metrics: dict[str, Any] | None) -> tuple[str, dict[str, Any]] | None:
+def lead_section(metrics: Metrics | None) -> tuple[str, dict[str, Any]] | None:
     """The section the answer is taken from: metachronous if it has an AUC, else the synchronous test part."""
     sections = (metrics or {}).get("sections", {})
     for key in ("metachronous", "synchronous"):
@@ -130,7 +131,7 @@ def latecomers(study: Study, split: Split) -> str:
     )
 
 
-def verdict(section: dict[str, Any], confidence: float, name: str = "multimodal") -> str:
+def verdict(section: Section, confidence: float, name: str = "multimodal") -> str:
     """What the AUC of one score in one section says, in one or two sentences."""
     record = section["scores"].get(name)
     if record is None:
@@ -189,7 +190,7 @@ def key(split: Split) -> str:
     return " ".join(told)
 
 
-def comparison(section: dict[str, Any], metrics: dict[str, Any], other: str, confidence: float) -> str:
+def comparison(section: Section, metrics: Metrics, other: str, confidence: float) -> str:
     """Multimodal against another score of the same patients; empty when there is nothing to say."""
     pair = section["paired"].get(other)
     if pair is None or not known(pair["difference"]):
@@ -209,19 +210,19 @@ def heading(name: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def title_of(metrics: dict[str, Any] | None, name: str) -> str:
+def title_of(metrics: Metrics | None, name: str) -> str:
     """Title of a score."""
     return ((metrics or {}).get("scores", {}).get(name) or {}).get("title") or INPUTS.get(name, name)
 
 
-def said(metrics: dict[str, Any] | None, name: str) -> str:
+def said(metrics: Metrics | None, name: str) -> str:
     """A score's name inside a sentence."""
     return {"clinical": "the clinical score", "cnn_score": "the network alone"}.get(
         name, title_of(metrics, name)
     )
 
 
-def analysed(metrics: dict[str, Any] | None, *, seen: bool) -> list[str]:
+def analysed(metrics: Metrics | None, *, seen: bool) -> list[str]:
     """Keys of the sections with results, in their order; ``seen``: those of patients the models were fitted or selected on."""
     sections = (metrics or {}).get("sections", {})
     return [
@@ -239,7 +240,7 @@ def notes(record: dict[str, Any]) -> list[str]:
     return record["notes"][bool(record["missing"]) :]
 
 
-def notes_of(section: dict[str, Any]) -> tuple[list[str], list[str]]:
+def notes_of(section: Section) -> tuple[list[str], list[str]]:
     """Notes of a section: those on its AUCs and those on its calibration. The last is on CAPRA, where that scores metastatic disease."""
     told = section["notes"]
     own = int(section["outcome"] == "synchronous_metastasis" and "capra" in section["scores"])

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.errors import UsageError
-from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
+from promet.study import shapes
 from promet.workflow.stages import STAGES
 
 # Name in Facts.found -> (stage, product), or the record alone.
@@ -66,7 +66,7 @@ def facts(study: Path, config: dict[str, Any]) -> Facts:
     found = {}
     for name, (stage, file) in FILES.items():
         path = (study / STAGES[stage].record.format(split=first)).with_name(file)
-        found[name] = read_json(path) if path.exists() else {}
+        found[name] = shapes.load(path) if path.exists() else {}
     if not any(found.values()):
         raise UsageError(
             "E_STUDY_EMPTY",

@@ -7,13 +7,13 @@ likely. Where a quantity cannot be given it is ``None`` and a sentence in ``note
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
 from promet.core.words import count
 from promet.study.auc import auc, mann_whitney_u
+from promet.study.metrics import Paired, Record
 
 EXACT_WORK = 500_000_000  # sums of counts that an exact Mann-Whitney p may take: half a second, 100 MB
 FEW = 10  # patients of a class below which the normal approximation is called rough
@@ -22,7 +22,7 @@ FINE = 1e-12  # a standard error below this is zero
 
 def record(
     label: np.ndarray, score: np.ndarray, level: float = 0.95, bootstrap: int = 2000, seed: int = 0
-) -> dict[str, Any]:
+) -> Record:
     """Everything about one score, JSON-ready.
 
     Keys:
@@ -42,7 +42,7 @@ def record(
     label, score, missing, notes = clean(label, score)
     positives, negatives = score[label == 1], score[label == 0]
     n1, n0 = len(positives), len(negatives)
-    result: dict[str, Any] = {
+    result: Record = {
         "n": n1 + n0,
         "positives": n1,
         "negatives": n0,
@@ -97,7 +97,7 @@ def record(
     return result
 
 
-def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95) -> dict[str, Any]:
+def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95) -> Paired:
     """DeLong test of two scores of the same patients (those with both).
 
     Keys: n, positives, negatives, missing (labelled, but without one of the scores), auc_a, auc_b,
@@ -112,7 +112,7 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
     keep = both & np.isin(label, (0, 1))
     y, a, b = label[keep], a[keep], b[keep]
     n1, n0 = int((joint == 1).sum()), int((joint == 0).sum())
-    result: dict[str, Any] = {
+    result: Paired = {
         "n": n1 + n0,
         "positives": n1,
         "negatives": n0,

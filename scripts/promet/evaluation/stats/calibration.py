@@ -14,6 +14,7 @@ import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats.auc import clean, quantile
+from promet.study.metrics import Calibration, Group, Recalibration
 
 CURVE_N = 10  # patients below which no smooth curve is drawn
 FEW = 50  # patients of the rarer class below which calibration is called descriptive
@@ -29,7 +30,7 @@ def record(
     level: float = 0.95,
     bootstrap: int = 500,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Calibration:
     """Everything about one model's probabilities, JSON-ready.
 
     Args:
@@ -58,7 +59,7 @@ def record(
     n, n1 = len(y), int(y.sum())
     n0 = n - n1
     nothing = dict.fromkeys(("value", "se", "low", "high"))
-    result: dict[str, Any] = {
+    result: Calibration = {
         "n": n,
         "positives": n1,
         "negatives": n0,
@@ -187,12 +188,12 @@ def slope(
     return _wald(b / spread, se / spread, level) | {"intercept": float(a - b * centre / spread)}, []
 
 
-def recalibration(label: np.ndarray, log_odds: np.ndarray) -> dict[str, Any]:
+def recalibration(label: np.ndarray, log_odds: np.ndarray) -> Recalibration:
     """Logistic recalibration fitted on the given patients: {n, positives, intercept, slope, usable, reason}."""
     label, log_odds = np.asarray(label, float), np.asarray(log_odds, float)
     keep = np.isin(label, (0, 1)) & np.isfinite(log_odds)
     y, lp = label[keep], log_odds[keep]
-    result: dict[str, Any] = {
+    result: Recalibration = {
         "n": len(y),
         "positives": int(y.sum()),
         "intercept": None,
@@ -211,12 +212,12 @@ def recalibration(label: np.ndarray, log_odds: np.ndarray) -> dict[str, Any]:
     return result | {"usable": True}
 
 
-def recalibrated(log_odds: np.ndarray, by: dict[str, Any]) -> np.ndarray:
+def recalibrated(log_odds: np.ndarray, by: Recalibration) -> np.ndarray:
     """Log-odds after ``recalibration``."""
     return by["intercept"] + by["slope"] * np.asarray(log_odds, float)
 
 
-def groups(label: np.ndarray, probability: np.ndarray, level: float = 0.95) -> list[dict[str, Any]]:
+def groups(label: np.ndarray, probability: np.ndarray, level: float = 0.95) -> list[Group]:
     """Up to five groups of equal size by probability; equal probabilities stay together."""
     from statsmodels.stats.proportion import proportion_confint
 

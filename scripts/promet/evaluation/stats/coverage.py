@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.files import read_json
+from promet.study.metrics import Advice, Record
 
 NAMES = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
 SHORT = 0.02  # a coverage this far below the level is called too low
@@ -18,7 +19,7 @@ def table() -> dict[str, Any]:
     return read_json(Path(__file__).with_name("coverage.json"))
 
 
-def advice(record: dict[str, Any], level: float) -> dict[str, Any]:
+def advice(record: Record, level: float) -> Advice:
     """Which interval of an AUC record to quote.
 
     The rows of the nearest simulated size (by the smaller class) whose true AUC (or 1 - AUC) lies in the widest of

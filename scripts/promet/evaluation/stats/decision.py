@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats.auc import clean
+from promet.study.metrics import Decision
 
 STEPS = tuple(round(0.01 * k, 2) for k in range(1, 100))
 FEW = 10  # events below which the curve is called descriptive
@@ -16,7 +16,7 @@ FEW = 10  # events below which the curve is called descriptive
 
 def curves(
     label: np.ndarray, models: dict[str, np.ndarray], thresholds: tuple[float, ...] = STEPS
-) -> dict[str, Any]:
+) -> Decision:
     """Net benefit of each model on the patients who have a label and every model's probability.
 
     Net benefit at threshold t = true positives / n - false positives / n * t / (1 - t); "probability >= t" is
@@ -32,7 +32,7 @@ def curves(
     y, _, missing, notes = clean(label, np.where(gaps, np.nan, 0.0))
     keep = np.isin(np.asarray(label, float), (0, 1)) & ~gaps
     p, n, n1 = stacked[keep], len(y), int(y.sum())
-    result: dict[str, Any] = {
+    result: Decision = {
         "n": n,
         "positives": n1,
         "negatives": n - n1,

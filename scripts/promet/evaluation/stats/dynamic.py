@@ -6,13 +6,12 @@ would favour short follow-up; instead the others are weighted. The rule and the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats import calibration, concordance, horizon
 from promet.evaluation.stats.auc import logit_interval, quantile
+from promet.study.survival import Calibration, Dynamic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # at which net benefit is given
@@ -38,7 +37,7 @@ def record(
     bootstrap: int = 500,
     seed: int = 0,
     log_odds: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> Dynamic:
     """Figures of one score (higher = earlier event); follow-up is *not* cut at the horizon.
 
     Args:
@@ -62,7 +61,7 @@ def record(
         CALIBRATION: see ``calibrated``.
     """
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
-    result: dict[str, Any] = {
+    result: Dynamic = {
         "horizon": at,
         "auc": [],
         "uno": dict.fromkeys(("value", "low", "high")),
@@ -115,7 +114,7 @@ def calibrated(
     at: float,
     level: float = 0.95,
     log_odds: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> Calibration:
     """Whether probabilities of an event by ``at`` are right; somebody must be followed so far. ``log_odds``: see ``record``.
 
     Keys:
@@ -130,7 +129,7 @@ def calibrated(
     who = horizon.known(time, event, at)
     share, se = horizon.observed(time, event, at)
     seen = who.weight > 0
-    result: dict[str, Any] = {
+    result: Calibration = {
         "n": len(time),
         "known": int(seen.sum()),
         "cases": int(who.case.sum()),
@@ -178,7 +177,7 @@ def calibrated(
 
 
 def _ranking(
-    result: dict[str, Any],
+    result: Dynamic,
     time: np.ndarray,
     event: np.ndarray,
     score: np.ndarray,
@@ -219,7 +218,7 @@ def _ranking(
 
 
 def _intervals(
-    result: dict[str, Any],
+    result: Dynamic,
     time: np.ndarray,
     event: np.ndarray,
     score: np.ndarray,

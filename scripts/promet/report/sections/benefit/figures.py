@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,13 +15,16 @@ from promet.report.calibrated import benefit, ordered
 from promet.report.text import fixed, level
 from promet.report.words import UNSEEN, title_of
 
+if TYPE_CHECKING:
+    from promet.study.metrics import Metrics
+
 SHOWN = ("multimodal", "clinical")
 
 GAP = 0.025  # of probability, between the bars of two groups
 SMOOTH = 50  # patients below which a smooth curve shows noise; the groups with their bars remain
 
 
-def add(made: style.Figures, metrics: dict[str, Any]) -> None:
+def add(made: style.Figures, metrics: Metrics) -> None:
     """Calibration and decision curves of the sections that were not seen in fitting."""
     keys = [k for k in UNSEEN if drawable(metrics, k)]
     ci = level(metrics["confidence"])
@@ -59,13 +62,13 @@ def add(made: style.Figures, metrics: dict[str, Any]) -> None:
         )
 
 
-def drawable(metrics: dict[str, Any], key: str) -> list[str]:
+def drawable(metrics: Metrics, key: str) -> list[str]:
     """The models of a section that have groups to draw."""
     models = (metrics["sections"].get(key) or {}).get("calibration") or {}
     return [n for n in SHOWN if ((models.get(n) or {}).get("before") or {}).get("groups")]
 
 
-def calibration(metrics: dict[str, Any], keys: list[str]) -> Figure:
+def calibration(metrics: Metrics, keys: list[str]) -> Figure:
     """One row per section, one panel per model: groups with n, smooth curve with interval, before and after."""
     names = [n for n in SHOWN if any(n in drawable(metrics, key) for key in keys)]
     fig = style.figure(0.45 + 3.5 * len(keys), style.WIDTH if len(names) > 1 else 3.7)
@@ -166,7 +169,7 @@ def _after(axes: Axes, record: dict[str, Any]) -> None:
     )
 
 
-def decision(metrics: dict[str, Any], keys: list[str]) -> Figure:
+def decision(metrics: Metrics, keys: list[str]) -> Figure:
     """Net benefit over the threshold, one panel per section, besides treating all and none."""
     fig = style.figure(3.2, style.WIDTH if len(keys) > 1 else 4.6)
     grid = fig.subplots(1, len(keys), squeeze=False)

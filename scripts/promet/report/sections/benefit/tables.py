@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promet.report.calibrated import benefit, ordered, unusable
 from promet.report.table import Table
 from promet.report.text import DASH, NBSP, fixed, interval, known, level
 from promet.report.words import analysed, notes, notes_of, title_of
 
+if TYPE_CHECKING:
+    from promet.study.metrics import Metrics
+
 STAGES = {"before": "as fitted", "after": "recalibrated"}
 
 
-def context(metrics: dict[str, Any] | None) -> dict[str, Any]:
+def context(metrics: Metrics | None) -> dict[str, Any]:
     """What the section shows besides its figures."""
     titles = {name: title_of(metrics, name) for name in (metrics or {}).get("order", [])}
     unseen = analysed(metrics, seen=False)
@@ -23,7 +26,7 @@ def context(metrics: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def calibration(metrics: dict[str, Any], key: str) -> Table | None:
+def calibration(metrics: Metrics, key: str) -> Table | None:
     """Intercept, slope, E/O, Brier score and ICI of every model's probabilities in one section."""
     section = metrics["sections"].get(key) or {}
     models = section.get("calibration") or {}

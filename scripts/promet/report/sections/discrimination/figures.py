@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,11 +15,12 @@ from promet.report.words import UNSEEN, title_of
 
 if TYPE_CHECKING:
     from promet.report.read import Split
+    from promet.study.metrics import Metrics, Section
 
 BANDED = "multimodal"
 
 
-def shown(metrics: dict[str, Any] | None) -> list[str]:
+def shown(metrics: Metrics | None) -> list[str]:
     """The sections of unseen patients in which any score has an AUC."""
     sections = (metrics or {}).get("sections", {})
     return [
@@ -52,7 +53,7 @@ def add(made: style.Figures, split: Split, patient_level: bool) -> None:
     )
 
 
-def _told(metrics: dict[str, Any], keys: list[str]) -> str:
+def _told(metrics: Metrics, keys: list[str]) -> str:
     told = []
     for key in keys:
         scores = metrics["sections"][key]["scores"]
@@ -61,7 +62,7 @@ def _told(metrics: dict[str, Any], keys: list[str]) -> str:
     return " ".join(told)
 
 
-def roc(metrics: dict[str, Any], keys: list[str], thresholds: bool) -> tuple[Figure, list[style.Point]]:
+def roc(metrics: Metrics, keys: list[str], thresholds: bool) -> tuple[Figure, list[style.Point]]:
     """One panel per section, a curve per score, n and AUC with interval in the legend; and the corners of the curves.
 
     ``thresholds``: a corner's threshold is the value of a single patient, and told only when single patients are shown.
@@ -89,7 +90,7 @@ def roc(metrics: dict[str, Any], keys: list[str], thresholds: bool) -> tuple[Fig
 
 
 def curves(
-    axes: Axes, metrics: dict[str, Any], key: str, names: list[str], thresholds: bool = False
+    axes: Axes, metrics: Metrics, key: str, names: list[str], thresholds: bool = False
 ) -> list[style.Point]:
     """The ROC curves of some scores in one section, the band of the multimodal one; returns their corners."""
     section, points = metrics["sections"][key], []
@@ -115,18 +116,18 @@ def curves(
     return points
 
 
-def kind(metrics: dict[str, Any], key: str) -> str:
+def kind(metrics: Metrics, key: str) -> str:
     """``95 % CI, logit-DeLong``: the interval shown in a section."""
     return f"{level(metrics['confidence'])} CI, {INTERVALS[preferred(metrics['sections'][key])]}"
 
 
-def bounds(section: dict[str, Any], name: str) -> str:
+def bounds(section: Section, name: str) -> str:
     """``0.71 to 0.99``, or that there is no interval."""
     low, high = quoted(section, name)
     return interval(low, high) if known(low) or known(high) else "no interval"
 
 
-def forest(metrics: dict[str, Any], keys: list[str]) -> Figure:
+def forest(metrics: Metrics, keys: list[str]) -> Figure:
     """AUCs with intervals, one row per score, one panel per section."""
     names = [n for n in metrics["order"] if any(n in metrics["sections"][k]["scores"] for k in keys)]
     fig = style.figure(0.9 + 0.27 * len(names))
@@ -140,7 +141,7 @@ def forest(metrics: dict[str, Any], keys: list[str]) -> Figure:
 
 def areas(
     axes: Axes,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     key: str,
     names: list[str],
     labelled: bool = True,

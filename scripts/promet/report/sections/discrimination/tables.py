@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promet.report import calibrated
 from promet.report.table import Table
 from promet.report.text import NBSP, fixed, interval, level, p_value
 from promet.report.words import UNSEEN, analysed, notes, notes_of, title_of
 
+if TYPE_CHECKING:
+    from promet.study.metrics import Metrics
 
-def context(metrics: dict[str, Any] | None) -> dict[str, Any]:
+
+def context(metrics: Metrics | None) -> dict[str, Any]:
     """What the section shows besides its figures."""
     sections = (metrics or {}).get("sections", {})
     unseen, seen = analysed(metrics, seen=False), analysed(metrics, seen=True)
@@ -29,7 +32,7 @@ def context(metrics: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def aucs(metrics: dict[str, Any], key: str) -> Table | None:
+def aucs(metrics: Metrics, key: str) -> Table | None:
     """AUCs of all scores in one section."""
     section = metrics["sections"].get(key)
     if not section or section["status"] != "ok":
@@ -88,7 +91,7 @@ def _unbroken(bounds: dict[str, Any]) -> str:
     return interval(bounds.get("low"), bounds.get("high")).replace(" ", NBSP)
 
 
-def paired(metrics: dict[str, Any], key: str) -> Table | None:
+def paired(metrics: Metrics, key: str) -> Table | None:
     """Multimodal against every other score of the same patients."""
     section = metrics["sections"].get(key)
     if not section or not section["paired"]:

@@ -13,6 +13,7 @@ from promet.report.words import UNSEEN, title_of
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
+    from promet.study.metrics import Metrics
 
 
 def add(made: style.Figures, study: Study, split: Split) -> None:
@@ -34,7 +35,7 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
 
 
 def splits(
-    pooled: dict[str, Any], keys: list[str], metrics: dict[str, Any] | None
+    pooled: dict[str, Any], keys: list[str], metrics: Metrics | None
 ) -> tuple[Figure, list[style.Point]]:
     """A row per score: the AUC of each split, the pooled one with its interval; and the dots."""
     names = [n for n in pooled["order"] if any(n in pooled["sections"][k]["scores"] for k in keys)]

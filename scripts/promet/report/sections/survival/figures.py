@@ -14,6 +14,7 @@ from promet.report.text import fixed, p_value
 
 if TYPE_CHECKING:
     from promet.report.read import Split
+    from promet.study.survival import Survival
 
 GROUPS = {
     "low": (style.BLUE, "-"),
@@ -23,7 +24,7 @@ GROUPS = {
 }
 
 
-def kinds(survival: dict[str, Any] | None) -> list[str]:
+def kinds(survival: Survival | None) -> list[str]:
     """The cuts that have groups to draw."""
     if not survival or survival["status"] != "ok":
         return []
@@ -46,7 +47,7 @@ def add(made: style.Figures, split: Split) -> None:
     )
 
 
-def kaplan_meier(survival: dict[str, Any], kinds: list[str]) -> tuple[Figure, list[style.Point]]:
+def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[style.Point]]:
     """Curves by tertile and median with ticks at the censored, and the numbers at risk below; and the steps."""
     fig = style.figure(3.6)
     points: list[style.Point] = []

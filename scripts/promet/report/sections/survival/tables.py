@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promet.report.table import Table
 from promet.report.text import fixed, interval, known, level
 
+if TYPE_CHECKING:
+    from promet.study.survival import Survival
+
 CUTS = {"tertiles": "Tertile", "median": "Half"}
 
 
-def context(survival: dict[str, Any] | None) -> dict[str, Any]:
+def context(survival: Survival | None) -> dict[str, Any]:
     """What the section shows besides its figures."""
     return {
         "survival": survival,
@@ -20,7 +23,7 @@ def context(survival: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def groups(survival: dict[str, Any] | None) -> Table | None:
+def groups(survival: Survival | None) -> Table | None:
     """Every group of the Kaplan-Meier curves: patients, events, median, share free of progression at the end."""
     if not survival or survival["status"] != "ok":
         return None
@@ -67,7 +70,7 @@ def median(group: dict[str, Any]) -> str:
     return f"{middle} ({low} to {high})" if any(map(known, values[1:])) else middle
 
 
-def over_time(survival: dict[str, Any] | None) -> Table | None:
+def over_time(survival: Survival | None) -> Table | None:
     """AUC at fixed times after the scan."""
     told = (survival or {}).get("dynamic")
     if not survival or not told or not told["auc"]:
@@ -99,7 +102,7 @@ def over_time(survival: dict[str, Any] | None) -> Table | None:
     return Table(caption, head, rows)
 
 
-def at_horizon(survival: dict[str, Any] | None) -> Table | None:
+def at_horizon(survival: Survival | None) -> Table | None:
     """Whether the probabilities of the multimodal score are right at the horizon, all patients weighted in."""
     told = ((survival or {}).get("dynamic") or {}).get("calibration")
     if not survival or not told:
