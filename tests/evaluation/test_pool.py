@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from tests.forms import whole
 from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
@@ -14,6 +15,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation import pool
 from promet.evaluation.cli import app
 from promet.evaluation.stats import auc
+from promet.study.metrics import Metrics
 
 
 def metrics(test: tuple | None, later: tuple | None = None) -> dict:
@@ -133,8 +135,8 @@ def test_degenerate_splits_give_a_sentence() -> None:
 def test_one_split_given_several_times_is_refused(tmp_path) -> None:
     """The same file by one or several paths, a copy of it, and one written differently: it is one split."""
     first, second = tmp_path / "split-00" / "metrics.json", tmp_path / "split-01" / "metrics.json"
-    write_json(first, metrics(data(0)))
-    write_json(second, metrics(data(1)))
+    write_json(first, whole(Metrics, metrics(data(0))))
+    write_json(second, whole(Metrics, metrics(data(1))))
     copy, loose, link = (tmp_path / name for name in ("copy.json", "loose.json", "link.json"))
     copy.write_bytes(first.read_bytes())
     loose.write_text(json.dumps(read_json(first), indent=7))
@@ -153,7 +155,7 @@ def test_command(tmp_path) -> None:
     arguments = []
     for k in range(3):
         path = tmp_path / f"split-{k:02d}" / "metrics.json"
-        write_json(path, metrics(data(k)))
+        write_json(path, whole(Metrics, metrics(data(k))))
         Sidecar(stage="evaluate", pin="", digest=f"d{k}").write(path.with_name("evaluate.json"))
         arguments += ["--metrics", str(path)]
     out = tmp_path / "pool.json"

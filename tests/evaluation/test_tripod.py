@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.forms import whole
 from typer.testing import CliRunner
 
 from promet.core.files import read_json, write_json
@@ -14,6 +15,7 @@ from promet.evaluation import evaluate, pool
 from promet.evaluation.checklists import tripod
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
+from promet.study.metrics import Metrics
 
 
 def study_folder(folder, splits: int = 1):
@@ -54,7 +56,7 @@ def study_folder(folder, splits: int = 1):
         )
         bayes = {"log": ["psa"], "models": {"multimodal": {"order": ["cnn_score", "psa"]}}}
         write_json(folder / f"fusion/{split}/naive_bayes.json", bayes)
-        write_json(folder / f"evaluation/{split}/metrics.json", metrics)
+        write_json(folder / f"evaluation/{split}/metrics.json", whole(Metrics, metrics))
         Sidecar(stage="evaluate", pin="", digest="abc").write(folder / f"evaluation/{split}/evaluate.json")
         chosen = {"metric": "auc", "variant": "paper", "seed": 3, "candidates": 2}
         Sidecar(stage="select", pin="", values=chosen).write(folder / f"select/{split}/select.json")
@@ -160,7 +162,7 @@ def test_scores_without_interval_or_auc_are_said_as_such(tmp_path) -> None:
     section["interval_advice"] |= {"prefer": None}
     metrics["recalibration"]["multimodal"] |= {"usable": False, "reason": "Too few."}
     section["calibration"]["multimodal"]["after"] = None
-    write_json(tmp_path / "evaluation/split-00/metrics.json", metrics)
+    write_json(tmp_path / "evaluation/split-00/metrics.json", whole(Metrics, metrics))
     text = {row["item"]: row["text"] for row in tripod.checklist(tripod.facts(tmp_path, {}))}
     assert "(no interval)" in text["23a"] and "test part, clinical" not in text["23a"]
     assert "Too few." in text["12f"] and "not usable" in text["24"]
