@@ -22,7 +22,8 @@ from promet.study.faults import check
 from promet.study.ledger import append
 from promet.study.parts import of_study
 from promet.study.table import COLUMNS, SOURCES, by_patient, number
-from promet.workflow.uses import USED, table_uses
+from promet.workflow.stages import STAGES
+from promet.workflow.uses import table_uses
 
 NAMES = [f"P{i:02d}" for i in range(24)]
 BLANKS = [" ", "\u00a0", "\u2009", "  "]
@@ -139,7 +140,9 @@ def seen(project: Path, table: Path) -> dict[str, object]:
         "check": sorted((f.patient, f.column, f.expected) for f in check(table)),
         "ledger": dealt,
         "pins": [
-            table_uses(stage, rows, {name: parts.get(name, "prospective") for name in rows}) for stage in USED
+            table_uses(stage, rows, {name: parts.get(name, "prospective") for name in rows})
+            for stage in STAGES
+            if STAGES[stage].columns
         ],
         "fit set": (project / "out/fit.json").read_text(),
         "fusion": gathered.to_csv(),
