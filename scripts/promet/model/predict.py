@@ -23,6 +23,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from promet.model.parts import MULTIMODAL
 from promet.model.settings import Preprocessing
 from promet.study import registry
 from promet.study.table import by_patient
+from promet.workflow.stages import STAGES
 
 __all__ = ["Bundle", "load", "predict", "run", "verify"]
 
@@ -123,8 +125,8 @@ def _prepare(
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
     import numpy as np
 
-    from promet.imaging import around, convert, crop, measure, segment
-    from promet.imaging import normalise as scaling
+    from promet.imaging import around, convert, segment
+    from promet.imaging.normalise import PRODUCT
 
     settings = Preprocessing.model_validate(model.contract["imaging"])
     if (
@@ -149,16 +151,17 @@ def _prepare(
     seen = around.measure(place)
     if judged:
         warnings += scale.judge(seen, model.distribution["image"], made.get("rule") == convert.GIVEN)
-    records["crop"] = crop.run(place, settings.crop, at["crop"], "")
-    records["normalise"] = scaling.run(place, settings.normalise, at["normalise"], "")
-    records["measure"] = measure.run(place, settings.measure, at["measure"], "")
+    for stage in contract.IMAGING:  # the others read what these two left
+        if stage not in records:
+            run_it = import_module(STAGES[stage].entry).run
+            records[stage] = run_it(place, getattr(settings, stage), at[stage], "")
     if judged and records["measure"].status != QUARANTINED:
         scale.prostate(records["measure"].values["organ_ml"], model.distribution["image"])
     for record in records.values():
         _require(model, record)
         warnings += record.warnings
-    tensor = records["normalise"].products.get(scaling.PRODUCT)
-    return records, np.load(place / scaling.PRODUCT, allow_pickle=False) if tensor else None, seen
+    tensor = records["normalise"].products.get(PRODUCT)
+    return records, np.load(place / PRODUCT, allow_pickle=False) if tensor else None, seen
 
 
 def _register(images: Path, sources: dict[str, Path]) -> None:

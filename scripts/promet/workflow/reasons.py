@@ -20,6 +20,7 @@ from promet.study.registry import MISSING
 from promet.study.table import COLUMNS
 from promet.workflow.job import Job
 from promet.workflow.plan import Plan
+from promet.workflow.stages import STAGES
 from promet.workflow.uses import flat, place
 
 SOURCE = {"pet": "PET", "ct": "CT", "prostate": "prostate mask", "lesions": "lesion mask"}
@@ -204,7 +205,7 @@ def _unknown(job: Job) -> str:
     if "patient" in job.at:
         return (
             "its source images or its settings changed"
-            if job.stage in ("convert", "segment")
+            if STAGES[job.stage].sources
             else "its settings changed"
         )
     return "its rows of the table, its settings or its members changed"
