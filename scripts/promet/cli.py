@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -33,7 +34,9 @@ def _job(words: list[str]) -> bool:
     given = job and parse(job, words[2:])
     if given is None:
         return False
+    gc.set_threshold(100_000)  # what is imported is many objects and no garbage
     job(**given)
+    gc.freeze()  # nor are they looked through when the process ends
     return True
 
 

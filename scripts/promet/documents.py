@@ -1,5 +1,5 @@
 """Files generated from the code: the default configuration, its schema, the table's schema, config/README.md,
-docs/troubleshooting.md, what profiles/slurm says of each stage.
+docs/troubleshooting.md, what profiles/slurm says of each stage, DICOM's names of PET tracers.
 
 Run ``python -m promet.documents`` after a change of settings or stages; a test compares.
 """
@@ -248,6 +248,13 @@ def _resources(stage: Stage) -> str:
     return f"  {stage.name}: {{{', '.join(['serial: 1'] * bool(stage.group) + asked)}}}\n"
 
 
+def radiopharmaceuticals() -> str:
+    """What DICOM calls a PET tracer's code."""
+    from promet.imaging.dicom.nuclides import official_names
+
+    return official_names()
+
+
 FILES = {
     "config/config.yaml": default_yaml,
     "config/README.md": readme,
@@ -255,6 +262,7 @@ FILES = {
     "workflow/schemas/config.schema.json": config_schema,
     "workflow/schemas/cohort.schema.json": cohort_schema,
     PROFILE: slurm_profile,
+    "scripts/promet/imaging/dicom/radiopharmaceuticals.tsv": radiopharmaceuticals,
     **{f"envs/{room}.yaml": partial(environment, room) for room in ENVIRONMENTS},
     **{f"envs/{name}.yaml": partial(program, name) for name in PROGRAMS},
 }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import Any, TypeVar
+
+# Looking for pydantic's plugins reads the metadata of every installed package, in each of many short jobs.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,9 +16,9 @@ from promet.core.errors import UsageError
 
 
 class Settings(BaseModel):
-    """A section of the configuration: unknown keys are refused, values are frozen."""
+    """A section of the configuration: unknown keys are refused, values are frozen; a job makes the validator of its own section only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 Section = TypeVar("Section", bound=Settings)

@@ -268,7 +268,7 @@ def run(inputs: Inputs, settings: Picture, out: Path, pin: str) -> Sidecar:
         organ, lesions = read_masks(folder)
         figure = draw(pet, organ, lesions, folder.name, settings, inputs.box)
         with atomic(product) as temporary:
-            figure.savefig(temporary, metadata={"Software": None})
+            figure.canvas.print_png(temporary, metadata={"Software": None})  # savefig draws it twice
         paths = [out.with_name(name) for name in EXCERPT] if settings.volumes else []
         if paths:
             *volumes, step = excerpt(pet, organ, lesions, inputs.box, settings.suv_max)

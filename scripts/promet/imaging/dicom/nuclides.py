@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from pathlib import Path
 
 from promet.core.errors import DataError
 from promet.imaging.dicom.files import Header
 from promet.imaging.dicom.injection import injection
+
+OFFICIAL = Path(__file__).with_name("radiopharmaceuticals.tsv")  # made by promet.documents
 
 # Half-life in s (DDEP / NNDC, rounded), codes of CID 4020 in SNOMED-RT, SNOMED-CT (DICOM PS3.16).
 NUCLIDES: dict[str, tuple[float, tuple[str, ...]]] = {
@@ -75,16 +78,27 @@ def _spelled(nuclide: str) -> re.Pattern[str]:
     )
 
 
-@cache
 def official_name(code: str) -> str:
     """What DICOM calls a code of CID 4021 (PET radiopharmaceuticals), of SNOMED CT, SNOMED RT or its own; '' of any other."""
+    return _official().get(code, "")
+
+
+@cache
+def _official() -> dict[str, str]:
+    return dict(line.split("\t") for line in OFFICIAL.read_text(encoding="utf-8").splitlines())
+
+
+def official_names() -> str:
+    """The file of codes and meanings, by promet.documents: pydicom's dictionaries of every code take longer to load than a
+    series to convert."""
     from pydicom.sr._snomed_dict import mapping
     from pydicom.sr.codedict import codes
 
-    value = mapping["SRT"].get(code, code)
-    radiopharmaceuticals = codes.CID4021
-    each = (getattr(radiopharmaceuticals, name) for name in radiopharmaceuticals.dir())
-    return next((str(found.meaning) for found in each if found.value == value), "") if code else ""
+    group, found = codes.CID4021, {}
+    for code in (getattr(group, name) for name in group.dir()):
+        found.setdefault(code.value, str(code.meaning))
+    former = {old: found[new] for old, new in mapping["SRT"].items() if new in found}
+    return "".join(f"{code}\t{meaning}\n" for code, meaning in sorted((found | former).items()))
 
 
 def _names(dose: Header) -> list[set[str]]:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
-from pydicom.dataset import Dataset
 
 from promet.core import volumes
 from promet.core.errors import DataError, PrometError
 from promet.core.volumes import is_volume
 from promet.imaging import geometry
-from promet.imaging.dicom import files as dicom
-from promet.imaging.dicom.whole import is_whole
 from promet.imaging.masks.roi import Chooser, Contoured, missing, unusable
-from promet.imaging.masks.scans import Around, check_frame
+
+if TYPE_CHECKING:  # a mask that is a volume needs nothing of DICOM, a third of this job's time
+    from pydicom.dataset import Dataset
+
+    from promet.imaging.masks.scans import Around
 
 log = logging.getLogger("promet")
 # A lesion mask without any voxel, contour or frame is a reader's word that there is no lesion.
@@ -100,7 +101,7 @@ def read_own(
             E_MASK_NAN, E_MASK_UNUSABLE, E_MASK_NO_CONTOUR, E_MASK_NO_FRAME, E_MASK_FRAME, E_MASK_PATIENT,
             E_MASK_REFERENCE, E_MASK_AMBIGUOUS, E_MASK_TRUNCATED, E_MASK_GRID; those of seg.py and rtstruct.py.
     """
-    dicom.quiet()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings would name the file
     told = [] if told is None else told
     source = Path(source)
     choose = Chooser(roi, several)
@@ -109,6 +110,8 @@ def read_own(
     found = source if is_volume(source) else fitting(source, roi, several=several)
     if isinstance(found, Path):
         return _from_volume(found, choose, by_name, reference, told)
+    from promet.imaging.masks.scans import Around, check_frame
+
     around = Around(ct, pet)
     contoured = _from_dicom(found, reference, choose, around, told)
     check_frame(contoured, around, told)
@@ -127,7 +130,7 @@ def mask_by_hand(
         DataError: as ``read_mask``; E_IMAGE_* of the reference.
     """
     told: list[str] = []
-    dicom.quiet()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     grid = geometry.read_image(reference)
     mask = read_mask(source, grid, roi, ct, pet, told)
     geometry.write_nifti(mask, out)
@@ -297,6 +300,8 @@ def fitting(source: Path, roi: str, named: bool = False, several: bool = False) 
     Raises:
         DataError: E_MASK_FORMAT, E_MASK_TRUNCATED, E_MASK_ROI_MISSING, E_MASK_AMBIGUOUS.
     """
+    from promet.imaging.dicom import files as dicom
+
     found = _masks_in(source)
     if not found:
         inside = [p for p in dicom.files_of(source) if is_volume(p)] if source.is_dir() else []
@@ -327,6 +332,10 @@ def fitting(source: Path, roi: str, named: bool = False, several: bool = False) 
 
 def _masks_in(source: Path) -> list[Dataset]:
     """Headers of the SEG and RTSTRUCT files of a source; refused when one of its files is cut."""
+    from promet.imaging.dicom import files as dicom
+    from promet.imaging.dicom.whole import is_whole
+
+    dicom.quiet()
     found = []
     for path in dicom.files_of(source):
         if not dicom.is_dicom(path):
