@@ -2,7 +2,11 @@
 
 Ours: the commands convert, segment, crop and normalise as the pipeline starts them, each in its own process, start-up
 counted. The plain way, in one process: SimpleITK's series reader for PET and CT, both written as whole-body float
-.nii.gz, masks brought to the PET by the same function, the same cuboid. Both may use one thread. Writes bench/results/imaging.json.
+.nii.gz, masks brought to the PET by the same function, the same cuboid. Both may use one thread.
+
+Beside it what a small patient costs, where most is Python starting: each of the six stages as its rule starts it, and the same
+patients in two buckets. With PROMET_BEFORE=FOLDER, a checkout of another version, also its stages, in turn with ours, and
+the ratio. Writes bench/results/imaging.json.
 """
 
 from __future__ import annotations
@@ -21,6 +25,12 @@ from promet.core.files import write_json
 
 SLICES, PET, CT = 400, (200, 4.07, 2.5), (512, 1.37, 2.5)  # matrix, pixel in mm, slice distance in mm
 STAGES = ("convert", "segment", "crop", "normalise")
+ALL, WITH_SOURCES = (*STAGES, "measure", "picture"), ("convert", "segment")
+PATIENTS = 8
+ROOT = Path(__file__).parents[1]
+SOURCES = {"ours": str(ROOT)} | (
+    {"before": os.environ["PROMET_BEFORE"]} if "PROMET_BEFORE" in os.environ else {}
+)
 START, CENTRE = (
     (-405.0, -350.0, -1000.0),
     (2.0, 20.0, -860.0),
@@ -133,12 +143,16 @@ def plain(root: Path, out: Path) -> None:
     np.save(out / "cuboid.npy", cuboid)
 
 
-def timed(words: list[str]) -> tuple[float, float, float]:
-    """CPU seconds, wall seconds and peak memory (MiB) of one command."""
+def timed(words: list[str], door: list[str] | None = None) -> tuple[float, float, float]:
+    """CPU seconds, wall seconds and peak memory (MiB) of one command of Python, or of ``door``."""
     import time
 
     start = time.perf_counter()
-    process = os.posix_spawn(sys.executable, [sys.executable, *words], {**os.environ, "OMP_NUM_THREADS": "1"})
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+    process = os.posix_spawnp(
+        (door or [sys.executable])[0], [*(door or [sys.executable]), *words], environment
+    )
     _, status, usage = os.wait4(process, 0)
     if status:
         raise RuntimeError(f"{' '.join(words[:6])} ended with {status}")
@@ -154,6 +168,49 @@ def ours(root: Path, out: Path) -> dict[str, tuple[float, float, float]]:
         words = ["-m", "promet.cli", "imaging", stage, "--out", str(out / f"{stage}.json"), "--pin", "x"]
         found[stage] = timed([*words, *(who if stage in ("convert", "segment") else [])])
     return found
+
+
+def small(root: Path) -> dict:
+    """CPU seconds per small patient: by stage, in all, in buckets, and of another version as a ratio to ours."""
+    from promet.phantom.cohort import write_cohort
+    from promet.study import ledger, news, table
+
+    write_cohort(root, development=PATIENTS, metachronous=0, prospective=0, small=True)
+    cohort, images, book = root / "cohort.tsv", root / "registry/images.tsv", root / "ledger.tsv"
+    rows = table.read(cohort)
+    news.intake(rows, root, root / "registry")
+    book.write_text("\t".join(ledger.COLUMNS) + "\n")
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        for stage in ALL:
+            for name, source in SOURCES.items():
+                out = root / name / row["patient"] / f"{stage}.json"
+                out.parent.mkdir(parents=True, exist_ok=True)
+                who = ["--patient", row["patient"], "--registry", str(images)] * (stage in WITH_SOURCES)
+                door = ["sh", f"{source}/envs/bin/promet"]
+                used = timed(["imaging", stage, *who, "--out", str(out), "--pin", "x"], door)
+                found.setdefault(f"{name} {stage}", []).append(used[0])
+    shared = 0.0
+    for bucket in ("rest-0", "view-0"):
+        told = {
+            "bucket": bucket,
+            "number": 1,
+            "patients": root / "shared",
+            "cohort": cohort,
+            "registry": images,
+        }
+        told |= {"ledger": book, "out": root / bucket / "bucket.json"}
+        words = [word for option, value in told.items() for word in (f"--{option}", str(value))]
+        shared += timed(["imaging", "bucket", *words], ["sh", f"{ROOT}/envs/bin/promet"])[0]
+    each = {name: round(statistics.median(values), 3) for name, values in found.items()}
+    sums = {name: sum(each[f"{name} {stage}"] for stage in ALL) for name in SOURCES}
+    return {
+        "patients": len(rows),
+        "stages_cpu_s": {stage: each[f"ours {stage}"] for stage in ALL},
+        "sum_cpu_s": round(sums["ours"], 3),
+        "in_buckets_cpu_s": round(shared / len(rows), 3),
+        **({"ratio_to_before": round(sums["ours"] / sums["before"], 3)} if "before" in sums else {}),
+    }
 
 
 def main(repeats: int = 3) -> None:
@@ -176,7 +233,7 @@ def main(repeats: int = 3) -> None:
                 (root / name).mkdir(exist_ok=True)
             mine.append(ours(root, root / "ours"))
             theirs.append(timed(["-m", "bench.imaging", "plain", str(root), str(root / "plain")]))
-        result = summarise(mine, theirs, root)
+        result = summarise(mine, theirs, root) | {"small_patient": small(root / "small")}
     finally:
         shutil.rmtree(root)
     write_json("bench/results/imaging.json", result)

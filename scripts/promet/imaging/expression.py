@@ -14,13 +14,13 @@ import SimpleITK as sitk
 
 from promet.core.errors import DataError
 from promet.imaging import geometry
+from promet.imaging.settings import RAISED_SUV
 
 FIVE_ABOVE = (
     12.0  # SUVmax; Emmett 2022, table 2 (the abstract says 12 or more, which differs at exactly 12 only)
 )
 SHELL = 1 / 3  # outer share of the gland's depth that stands for the peripheral zone
 FOCAL = 0.5  # a lesion of a larger share of the gland is not focal
-RAISED = 4.0  # SUV; the floor of the watershed
 
 
 def psma_expression(
@@ -70,7 +70,7 @@ def primary_surrogate(
         suv: (z, y, x) with y towards the back and x towards the left; organ, lesions: bool, the organ not empty;
             spacing: (z, y, x) in mm.
     """
-    hot = lesions & (suv >= RAISED)
+    hot = lesions & (suv >= RAISED_SUV)
     if suv[organ | lesions].max() > FIVE_ABOVE:
         return 5
     image = sitk.GetImageFromArray(np.pad(organ, 1).astype(np.uint8))
@@ -79,7 +79,7 @@ def primary_surrogate(
     places = np.argwhere(organ) * spacing
     middle, half = places.mean(axis=0), np.ptp(places, axis=0) / 2
     rest = organ & ~lesions
-    best = 2 if (suv[organ] >= RAISED).any() else 1
+    best = 2 if (suv[organ] >= RAISED_SUV).any() else 1
     parts = sitk.GetArrayFromImage(
         sitk.ConnectedComponent(sitk.GetImageFromArray(hot.astype(np.uint8)), True)
     )

@@ -9,6 +9,9 @@ from promet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(ge=1)]
+# Where uptake counts as raised (Alipour: watershed with a floor of SUV 4). The setting may leave it; the surrogate of the
+# PRIMARY score keeps it, or the scores of two studies would not be the same thing.
+RAISED_SUV = 4.0
 
 
 class Convert(Settings):
@@ -54,7 +57,7 @@ class Lesions(Settings):
     """Watershed inside the organ, used when the table gives no lesion mask."""
 
     floor_suv: Positive = Field(
-        4.0,
+        RAISED_SUV,
         description="no voxel below this SUV is lesion (Alipour: watershed with a floor of SUV 4, median Dice 0.93)",
     )
     smooth_mm: float = Field(3.0, ge=0, description="Gaussian sigma before the search for maxima")
