@@ -270,4 +270,6 @@ def test_stage_is_repeatable(study: Study, tmp_path) -> None:
         assert set(record.products) == {"metrics.json", "capra.parquet"}
         assert any("UCLA" in sentence for sentence in record.warnings)
     assert digests[0] == digests[1]
-    assert read_json(tmp_path / "one" / "metrics.json")["bootstrap"] == {"resamples": 100, "seed": 0}
+    written = read_json(tmp_path / "one" / "metrics.json")
+    assert written["bootstrap"] == {"resamples": 100, "seed": 0}
+    assert written == json.loads(json.dumps(study.metrics()))

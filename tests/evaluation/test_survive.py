@@ -173,4 +173,5 @@ def test_stage(tmp_path) -> None:
     assert result.exit_code == 0, result.output
     found = read_json(out.with_name("survival.json"))
     assert found["status"] == "ok" and found["events"] == int(((time <= 24) & (event == 1)).sum())
+    assert found == json.loads(json.dumps(survive.study(cohort, scores, Evaluation(horizon_months=24))))
     assert Sidecar.read(out).products.keys() == {"survival.json"}

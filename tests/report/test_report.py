@@ -83,6 +83,7 @@ def blank(poor):
 def test_page_is_whole_and_alone(made):
     _, record, html, page = made
     assert record.ok and len(html) < 5_000_000
+    assert html.lower().startswith("<!doctype html>") and html.rstrip().endswith("</html>")
     assert page.sources and all(source.startswith("data:image/") for source in page.sources)
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert not re.search(r"url\(|@import|https?:", re.sub(r"base64,[\w+/=]+", "", html))
