@@ -10,7 +10,7 @@ import pytest
 # one process, too, or each would make the fixtures of its module again.
 ONE_STUDY = ("tests/e2e/", "tests/model/", "tests/report/")
 # Long files whose tests share only what all processes share; they come last and fill the gaps.
-ONE_BY_ONE = ("tests/workflow/test_matrix.py", "tests/network/test_transforms.py")
+ONE_BY_ONE = ("tests/workflow/test_matrix.py", "tests/network/augment/test_transforms.py")
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -173,7 +173,7 @@ def broken_contour(path):
 
 
 def strange_seg(path):
-    from test_masks import segmentation
+    from shapes import segmentation
 
     data = segmentation("BINARY", [np.ones((16, 16), np.uint8)], {1: "Prostate"}, [(1, 105.0)], 1)
     data.SegmentationType = MARK

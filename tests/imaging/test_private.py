@@ -12,7 +12,7 @@ from dicom_series import CT_CLASS, circle, save, write, write_rtstruct
 from pydicom import dcmread
 from pydicom.datadict import DicomDictionary, tag_for_keyword
 from pydicom.dataset import Dataset
-from test_masks import segmentation
+from shapes import segmentation
 
 from promet.core.errors import DataError
 from promet.core.sidecar import Sidecar

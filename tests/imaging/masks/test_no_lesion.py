@@ -5,8 +5,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import circle, save, write_rtstruct
 from pydicom import dcmread
-from shapes import grid
-from test_masks import segmentation
+from shapes import grid, segmentation
 
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.imaging.check import check_images

@@ -5,11 +5,9 @@ import copy
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_series import CT_CLASS, SHARED_DATA, circle, code, save, write, write_rtstruct
+from dicom_series import CT_CLASS, SHARED_DATA, circle, save, write, write_rtstruct
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
-from shapes import grid, millilitres
+from shapes import grid, millilitres, segmentation
 from skimage.draw import polygon2mask
 
 from promet.core.errors import DataError, UsageError
@@ -254,39 +252,6 @@ def test_a_mask_half_outside_the_pet_is_told_of(tmp_path):
 def test_chooser():
     assert Chooser("(?i)prost")(1, "Prostate") and not Chooser("prost")(1, "Prostate")
     assert Chooser("label=3")(3, "") and not Chooser("label=3")(1, "label=3") and Chooser("label=any")(9, "")
-
-
-def segmentation(kind, arrays, labels, positions, bits=8):
-    """A SEG: one frame per array, each (segment, position)."""
-    data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID, data.Modality = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.9", "SEG"
-    data.SegmentationType, data.FrameOfReferenceUID, data.NumberOfFrames = kind, "1.2.3.4", len(arrays)
-    data.Rows, data.Columns = arrays[0].shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = bits
-    data.HighBit, data.PixelRepresentation = bits - 1, 0
-    flat = np.stack(arrays).astype(np.uint8).ravel()
-    raw = np.packbits(flat, bitorder="little").tobytes() if bits == 1 else flat.tobytes()
-    data.PixelData = raw + b"\0" * (len(raw) % 2)
-    if kind == "FRACTIONAL":
-        data.MaximumFractionalValue = 200
-    data.SegmentSequence = Sequence()
-    for number, label in labels.items():
-        item = code("x", "y", "z")
-        item.SegmentNumber, item.SegmentLabel = number, label
-        data.SegmentSequence.append(item)
-    shared, measures, turn = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness, measures.SpacingBetweenSlices = [2.0, 1.5], 4.0, 3.0
-    turn.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([turn])
-    data.SharedFunctionalGroupsSequence = Sequence([shared])
-    data.PerFrameFunctionalGroupsSequence = Sequence()
-    for segment, depth in positions:
-        each, place, which = Dataset(), Dataset(), Dataset()
-        place.ImagePositionPatient, which.ReferencedSegmentNumber = [-7.0, -9.0, depth], segment
-        each.PlanePositionSequence, each.SegmentIdentificationSequence = Sequence([place]), Sequence([which])
-        data.PerFrameFunctionalGroupsSequence.append(each)
-    return data
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])

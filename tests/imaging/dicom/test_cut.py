@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from test_masks import segmentation
+from shapes import segmentation
 
 from promet.core.errors import DataError, IntegrityError
 from promet.core.files import digest_file

@@ -7,7 +7,7 @@ from dicom_series import CT_CLASS, code, save, write, write_rtstruct
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from test_masks import segmentation
+from shapes import segmentation
 
 from promet.core.errors import DataError
 from promet.imaging.masks.read import read_mask
