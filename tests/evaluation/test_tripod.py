@@ -85,7 +85,7 @@ def test_sentences_come_from_the_records(tmp_path) -> None:
     text = {row["item"]: row["text"] for row in tripod.checklist(tripod.facts(tmp_path, config))}
     assert "Of 60 patients in the table 1 were quarantined" in text["6b"] and "3 had no lesion" in text["6b"]
     assert "psa 4" in text["11"] and "cnn_score" not in text["11"].split(".")[0]
-    assert "first of 2 split(s): training 20" in text["12a"] and "0.5 / 0.2 / 0.3" in text["12a"]
+    assert "first of 2 splits: training 20" in text["12a"] and "0.5 / 0.2 / 0.3" in text["12a"]
     assert "2 networks" in text["12c"] and "seed 3" in text["12c"]
     assert "reader's in 7 patients and measured in 49" in text["9b"]
     assert "torch 2" in text["18f"]

@@ -274,7 +274,7 @@ def test_sections_come_with_their_records(made, blank, full, tmp_path):
         ("outlying", None),
     )
     assert f"{told[0][1]:.2f}"[:3] in made[3].text and "Who the patients are" in made[3].text
-    assert "After the fact" in made[3].text and "mean of the best" in made[3].text
+    assert "Post hoc" in made[3].text and "mean of the best" in made[3].text
     assert len(re.findall('<svg class="waterfall"', made[2])) == len(whole.splits[0].waterfalls["patients"])
 
 

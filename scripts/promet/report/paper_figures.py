@@ -67,7 +67,7 @@ def _pipeline(axes: Axes, config: dict[str, Any]) -> None:
         (style.BLUE, "PSMA PET with masks of prostate and lesions"),
         (
             style.BLUE,
-            f"Box on the prostate, {shape} voxels\nPET (prostate only) and lesion map, two channels",
+            f"Cuboid around the prostate, {shape} voxels\nPET (prostate only) and lesion map, two channels",
         ),
         (style.VERMILION, f"{NETWORKS.get(name, name)} in 3D: CNN score"),
         (style.GREEN, "Naive Bayes of the CNN score and\n" + _folded(others, 46)),

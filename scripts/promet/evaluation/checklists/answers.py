@@ -169,7 +169,8 @@ def split(known: Facts) -> str:
         if ratios
         else ""
     )
-    return f"Patients per part of the first of {known.splits} split(s): {told}.{how} No test patient is in any fit or selection."
+    first = "the one split" if known.splits == 1 else f"the first of {known.splits} splits"
+    return f"Patients per part of {first}: {told}.{how} No test patient is in any fit or selection."
 
 
 def _form(known: Facts) -> str:

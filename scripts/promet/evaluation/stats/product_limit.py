@@ -7,11 +7,24 @@ missing values. Times that differ by rounding only are one time; at one time eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from scipy import stats
 
 TOLERANCE = float(np.sqrt(np.finfo(float).eps))  # R's, of times (relative to their mean) and of probabilities
+
+
+@overload
+def settled(time: np.ndarray, at: float) -> tuple[np.ndarray, float]: ...
+
+
+@overload
+def settled(time: np.ndarray, at: None = None) -> tuple[np.ndarray, None]: ...
+
+
+@overload
+def settled(time: np.ndarray, at: float | None) -> tuple[np.ndarray, float | None]: ...
 
 
 def settled(time: np.ndarray, at: float | None = None) -> tuple[np.ndarray, float | None]:
@@ -115,10 +128,10 @@ def risk(time: np.ndarray, event: np.ndarray, at: float) -> tuple[float, float]:
     if not (event == 2).any():
         free, se = kaplan_meier(time, event).at(at)
         return 1 - free, se
-    _, incidence, se = cumulative_incidence(time, event)
+    _, incidence, error = cumulative_incidence(time, event)
     times = np.unique(settled(time)[0])
     k = int(np.searchsorted(times, at, side="right")) - 1
-    return (float(incidence[k]), float(se[k])) if k >= 0 else (0.0, 0.0)
+    return (float(incidence[k]), float(error[k])) if k >= 0 else (0.0, 0.0)
 
 
 def cumulative_incidence(

@@ -50,7 +50,8 @@ def overlays(volume: np.ndarray, maps: np.ndarray, methods: list[str]) -> Figure
         axes.imshow(plane, cmap=colours, vmin=0, vmax=max(float(plane.max()), 1e-9))
         if place > 1 and volume[1][z].any():
             axes.contour(volume[1][z], [0.5], colors=style.VERMILION, linewidths=0.8)
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=style.LIGHT)
         axes.set_title(f"{'ABCDEFGH'[place]}  {title[0].upper()}{title[1:]}", fontsize=7)
     fig.supxlabel(
         "One patient, the transverse plane with most of the lesion map; orange: its outline. Each panel from 0 to its own maximum.",

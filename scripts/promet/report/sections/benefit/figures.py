@@ -42,7 +42,7 @@ def add(made: style.Figures, metrics: Metrics) -> None:
         made.add(
             "calibration",
             calibration(metrics, keys),
-            "Calibration: probability given against the share of patients with the outcome. Dots: groups of equal size by probability (nearer "
+            "Calibration: predicted probability against the observed proportion of patients with the outcome. Dots: groups of equal size by probability (nearer "
             f"than {GAP} they are drawn side by side), bars: {ci} Wilson intervals. Lines, from 50 patients on: smooth curve (lowess), band: pointwise {ci} bootstrap interval "
             "of the curve as fitted. Recalibration moves the probabilities, not the order of the patients: the same groups, "
             "bars not repeated.",
@@ -80,8 +80,8 @@ def calibration(metrics: Metrics, keys: list[str]) -> Figure:
             axes = grid[row][column]
             stages = section["calibration"].get(name) or {}
             axes.plot([0, 1], [0, 1], color=style.LIGHT, linewidth=0.8)
-            axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Probability given")
-            axes.set_ylabel("Share with the outcome" if column == 0 else "")
+            axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Predicted probability")
+            axes.set_ylabel("Observed proportion" if column == 0 else "")
             axes.set_box_aspect(1)
             before, after = stages.get("before"), stages.get("after")
             if not before or not before["groups"]:
@@ -122,7 +122,7 @@ def calibration(metrics: Metrics, keys: list[str]) -> Figure:
                 label="recalibrated on the validation part",
             )
         )
-    shown.append(Line2D([], [], color=style.LIGHT, linewidth=0.8, label="right"))
+    shown.append(Line2D([], [], color=style.LIGHT, linewidth=0.8, label="perfect calibration"))
     fig.legend(handles=shown, loc="outside lower center", ncols=len(shown) if len(names) > 1 else 2)
     return fig
 
@@ -185,7 +185,7 @@ def decision(metrics: Metrics, keys: list[str]) -> Figure:
             benefit = curves["models"][name]["net_benefit"]
             if benefit:
                 axes.plot(at, benefit, label=metrics["scores"][name]["title"], **style.score_style(name))
-        axes.set(xlim=(0, 1), ylim=(-0.25 * share, 1.1 * share), xlabel="Threshold of the probability")
+        axes.set(xlim=(0, 1), ylim=(-0.25 * share, 1.1 * share), xlabel="Threshold probability")
         axes.set_ylabel("Net benefit" if place == 0 else "")
         axes.set_title(f"{section['title']}\nn = {curves['n']}, {curves['positives']} with the outcome")
         if place == 0:

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from promet.report.table import Table
-from promet.report.text import DASH, NBSP, fixed, known, p_value, short
-from promet.report.words import lost
+from promet.report.text import DASH, NBSP, fixed, known, p_value, quartiles, short
+from promet.report.words import INPUTS, lost
 
 if TYPE_CHECKING:
-    from promet.report.read import Study
+    from promet.report.read import Split, Study
 
 
-def context(study: Study, patient_level: bool) -> dict[str, Any]:
+def context(study: Study, split: Split, patient_level: bool) -> dict[str, Any]:
     """What the section shows besides its figures."""
     return {
         "lost": lost(study),
@@ -22,9 +22,17 @@ def context(study: Study, patient_level: bool) -> dict[str, Any]:
         "missing": missing(study),
         "sites": [t for by in GROUPED if (t := compared(study, by))],
         "outliers": outliers(study, patient_level),
+        "baseline": baseline(split),
     }
 
 
+DIGITS = {
+    "cnn_score": 3,
+    "grade_group": 0,
+    "positive_cores_percent": 0,
+    "primary_score": 0,
+    "psma_expression": 0,
+}
 GROUPED = {  # key of characteristics.json -> column of its rows, head, caption, what a mark says
     "sites": (
         "site",
@@ -157,3 +165,39 @@ def excluded(study: Study, patient_level: bool) -> Table | None:
     )
     caption = "Patients excluded or without a lesion, by reason."
     return Table(caption, ["Status", "Code", "Stage", "Patients"], rows, [note])
+
+
+def baseline(split: Split) -> Table | None:
+    """The inputs by part and outcome, with the missing."""
+    table = split.predictions
+    if table is None or table.empty:
+        return None
+    groups = []
+    for part in ("training", "validation", "test"):
+        for label, name in ((0.0, "none"), (1.0, "metastases")):
+            groups.append(
+                (f"{part.capitalize()}: {name}", table[(table["part"] == part) & (table["label"] == label)])
+            )
+    groups.append(("Metachronous", table[table["part"] == "metachronous"]))
+    rest = table[~table["part"].isin(["training", "validation", "test", "metachronous"])]
+    groups.append(("Prospective", rest))
+    groups = [(name, group) for name, group in groups if len(group)]
+    units = {"psa": " (ng/ml)", "positive_cores_percent": " (%)", "cnn_score": " (logit)"}
+    rows = [["n", *(str(len(group)) for _, group in groups)]]
+    for name, title in INPUTS.items():
+        if name not in table:
+            continue
+        cells = []
+        for _, group in groups:
+            values = group[name].dropna()
+            gone = len(group) - len(values)
+            text = quartiles(values.to_numpy(), DIGITS.get(name, 1)).replace(" (", "\n(")
+            cells.append(text + (f"\n{gone}{NBSP}missing" if gone else ""))
+        rows.append([title[0].upper() + title[1:] + units.get(name, ""), *cells])
+    return Table(
+        "Inputs of the fused score by part and outcome on the scan: median (quartiles), and how many are missing.",
+        ["", *(name for name, _ in groups)],
+        rows,
+        ["Patients excluded because of bad data are not in this table."],
+        compact=True,
+    )

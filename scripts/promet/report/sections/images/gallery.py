@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promet.report.sections.images.tables import MEASURES
 from promet.report.style import thumbnail
 from promet.report.text import fixed, known
 
@@ -19,7 +20,7 @@ def context(study: Study, split: Split, patient_level: bool) -> dict[str, Any]:
     found = volumes(shown)
     return {
         "gallery": shown,
-        "sorts": SORTED,
+        "sorts": MEASURES,
         "volumes": found,
         "engine": engine() if found else {},
         "top": ((study.config.get("imaging") or {}).get("picture") or {}).get("suv_max", 15),
@@ -27,14 +28,6 @@ def context(study: Study, split: Split, patient_level: bool) -> dict[str, Any]:
 
 
 ENGINE = Path(__file__).parents[2] / "web/niivue"
-SORTED = {
-    "suv_max": "lesion SUVmax",
-    "suv_peak": "SUVpeak",
-    "lesion_ml": "lesion volume (ml)",
-    "lesion_count": "number of lesions",
-    "organ_ml": "prostate volume (ml)",
-    "inside_fraction": "share of the prostate inside the box",
-}
 
 
 def items(study: Study, split: Split) -> list[dict[str, Any]]:
@@ -46,7 +39,7 @@ def items(study: Study, split: Split) -> list[dict[str, Any]]:
         if "picture.png" not in files:
             continue
         uri, size = thumbnail(files["picture.png"])
-        values = {name: measured.get(patient, {}).get(name) for name in SORTED}
+        values = {name: measured.get(patient, {}).get(name) for name in MEASURES}
         values |= {name: round(v, 3) if known(v) else None for name, v in values.items()}
         status = study.status(patient)
         shown.append(

@@ -248,7 +248,7 @@ KINDS = {
 
 def permutation(model: dict[str, Any], permutations: int) -> Figure:
     """Two histograms of the null AUCs with the observed one."""
-    fig = style.figure(2.3)
+    fig = style.figure(2.5)
     for place, (kind, title) in enumerate(KINDS.items()):
         axes = fig.add_subplot(1, 2, place + 1)
         null = model[kind]
@@ -269,10 +269,9 @@ def permutation(model: dict[str, Any], permutations: int) -> Figure:
         )
         told = f"n = {model['n']}, {model['positives']} with the outcome; {p_value(null['p'])}"
         axes.set_title(f"{title[0].upper()}{title[1:]}\n{told}")
-        axes.set_ylim(0, axes.get_ylim()[1] * 1.4)  # room for the legend
         axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="upper left", ncols=2)
         style.letter(axes, "AB"[place])
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 

@@ -74,7 +74,7 @@ def add(made: style.Figures, split: Split) -> None:
     made.add(
         "hindsight",
         fig,
-        "After the fact: AUC of every run in the test part, which had no part in the choice. A: one dot each, the chosen run red; lines: what the "
+        "Post hoc: AUC of every run in the test part, which had no part in the choice. A: one dot each, the chosen run red; lines: what the "
         "rules of choice would have given. B: against the validation AUC that ranked the runs. To choose by this figure would spoil the test part.",
         f"Test AUCs of {len(runs)} runs from {fixed(low)} to {fixed(high)}; chosen run {fixed(runs.loc[runs['selected'], 'test_auc'].max())}.",
         points,
@@ -124,13 +124,13 @@ def look_back(
     left.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")
     left.set(xlabel="Test AUC", ylabel="Runs", ylim=(0, max([*piles.values(), 4]) * 1.1))
     left.yaxis.get_major_locator().set_params(integer=True)
-    left.set_title(f"A   {len(runs)} runs, after the fact\nn = {patients}, {positives} with metastases")
+    left.set_title(f"A   {len(runs)} runs, post hoc\nn = {patients}, {positives} with metastases")
     fig.legend(handles=left.get_legend_handles_labels()[0], loc="outside lower left", ncols=4)
     low = min(runs["validation_auc"].min(), runs["test_auc"].min()) - 0.03
     right.plot([low, 1.02], [low, 1.02], color=style.LIGHT, linewidth=0.8, zorder=0)
     right.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="Validation AUC", ylabel="Test AUC")
     right.set_box_aspect(1)
-    right.set_title(f"B   n = {len(runs)} runs\nline: no loss")
+    right.set_title(f"B   {len(runs)} runs, test against validation\nline: equal AUC")
     return fig, points
 
 

@@ -100,7 +100,7 @@ def what_if(split: Split) -> Table | None:
         ]
     )
     caption = (
-        f"After the fact: AUC of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
+        f"Post hoc: AUC of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
         "set before; this table must not change it."
     )
     return Table(caption, ["Rule", "Networks", "Test AUC"], rows)

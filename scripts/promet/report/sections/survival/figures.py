@@ -50,6 +50,7 @@ def add(made: style.Figures, split: Split) -> None:
 def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[style.Point]]:
     """Curves by tertile and median with ticks at the censored, and the numbers at risk below; and the steps."""
     fig = style.figure(3.6)
+    fig.get_layout_engine().set(wspace=0.06)  # room for the names of the groups beside the numbers at risk
     points: list[style.Point] = []
     grid = fig.subplots(2, len(kinds), height_ratios=[4, 1], squeeze=False)
     for place, kind in enumerate(kinds):

@@ -54,7 +54,7 @@ def groups(survival: Survival | None) -> Table | None:
         "n",
         "Progressed",
         f"Median months ({ci} CI)",
-        f"Free of progression at the end of follow-up, % ({ci} CI)",
+        f"% free of progression at the end ({ci} CI)",
     ]
     caption = (
         f"Groups by the multimodal score; follow-up is cut at {end:g} months. Median: the month by which half have progressed; "
