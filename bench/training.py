@@ -69,8 +69,8 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
     from monai.transforms import SomeOf
     from torch import nn
 
-    from promet.network.augment.augmentation import monai_transforms
-    from promet.network.settings import TRANSFORMS, Augmentation
+    from promet.network.augment.by_monai import monai_transforms
+    from promet.network.augment.settings import TRANSFORMS, Augmentation
     from promet.network.squeezenet import Cube, Fire, Pointwise, SqueezeNet
 
     if threads:

@@ -68,7 +68,7 @@ def test_images_of_one_size_are_not_the_same(paper, capsys):
     assert told(paper, capsys, look=lambda table, settings: [])[0] == 0
 
 
-def test_a_fitted_man_who_left_the_frozen_study(paper, capsys):
+def test_a_fitted_patient_who_left_the_frozen_study(paper, capsys):
     paper.intake()
     freeze(paper.configfiles, "v1", "")
     gone = trained_on()
@@ -78,7 +78,7 @@ def test_a_fitted_man_who_left_the_frozen_study(paper, capsys):
     assert f"promet waive -c config.yaml {gone} --reason TEXT" in said
 
 
-def test_a_fitted_man_of_a_frozen_study_whose_images_are_gone(paper, capsys):
+def test_a_fitted_patient_of_a_frozen_study_whose_images_are_gone(paper, capsys):
     paper.intake()
     name = trained_on("validation")
     paper.rows[name]["pet"] = "nowhere"
@@ -154,7 +154,7 @@ def test_what_leaves_the_locked_model_as_it_is_goes_on(paper, capsys):
     assert told(paper, capsys)[0] == 0 and locked.problem(paper.plan()) is None
 
 
-def test_a_man_whom_the_freeze_left_out_does_not_count(paper):
+def test_a_patient_whom_the_freeze_left_out_does_not_count(paper):
     paper.intake()
     name = trained_on()
     record = Sidecar("normalise", "p", "quarantined", code="E_PET_NAN", reason="x.", origin="convert")

@@ -64,18 +64,18 @@ def test_run_refuses_a_table_that_check_would(paper):
 def test_freeze_names_who_stays_out(paper, capsys):
     intake(paper.configfiles, False, False)
     ledger_file = next((paper.folder / "registry").rglob("ledger.tsv"))
-    man = next(line.split("\t")[1] for line in ledger_file.read_text().splitlines() if "training" in line)
+    patient = next(line.split("\t")[1] for line in ledger_file.read_text().splitlines() if "training" in line)
     record = Sidecar("normalise", "p", "quarantined", code="E_PET_NAN", reason="x.", origin="convert")
-    record.write(paper.folder / f"results/patients/{man}/normalise.json")
+    record.write(paper.folder / f"results/patients/{patient}/normalise.json")
     said(capsys)
     freeze(paper.configfiles, "v1", "")
     lines = said(capsys).splitlines()
-    assert lines[1] == f"quarantined now, so only scored even if mended later: {man}"
+    assert lines[1] == f"quarantined now, so only scored even if mended later: {patient}"
     assert lines[-1] == "Next: promet run -c config.yaml"
     frozen = next((paper.folder / "registry").rglob("freeze.json"))
-    assert json.loads(frozen.read_text())["excluded"] == [man]
+    assert json.loads(frozen.read_text())["excluded"] == [patient]
     freeze(paper.configfiles, "v2", "next")
-    assert json.loads((paper.folder / "registry/next/freeze.json").read_text())["excluded"] == [man]
+    assert json.loads((paper.folder / "registry/next/freeze.json").read_text())["excluded"] == [patient]
 
 
 def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
@@ -101,7 +101,7 @@ def test_intake_counts_each_part_and_says_what_comes_next(paper, capsys):
     assert "1 no longer" not in said(capsys)
 
 
-def test_a_development_man_after_the_freeze_is_told_that_he_does_not_train(paper, capsys):
+def test_a_development_patient_after_the_freeze_is_told_that_they_does_not_train(paper, capsys):
     paper.intake()
     freeze(paper.configfiles, "v1", "")
     paper.put("D8", role="development", synchronous_metastasis="1")

@@ -53,6 +53,17 @@ def test_patients_are_called_patients():
     assert found == []
 
 
+def test_names_in_the_code_do_so_too():
+    """Variables, arguments, functions and classes of the program and of its tests, word by word."""
+    home, found = Path(__file__).parents[2], []
+    for path in itertools.chain((home / "scripts/promet").rglob("*.py"), (home / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (getattr(node, kind, None) for kind in ("id", "arg", "attr", "name"))
+            words = " ".join(name.replace("_", " ") for name in names if isinstance(name, str))
+            found += [f"{path.name}:{node.lineno}: {words}"] if NOT_OURS.search(words) else []
+    assert found == []
+
+
 def test_without_files_a_hint_stays(called_with):
     called_with([])
     assert typed("Run promet intake, then promet run") == "Run promet intake, then promet run"

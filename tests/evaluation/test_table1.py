@@ -81,7 +81,7 @@ def test_groups_medians_and_counts() -> None:
     assert "SUVpeak, reader" in made["notes"][-1]
 
 
-def test_men_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
+def test_patients_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
     rows, measures = cohort()
     ledger = tmp_path / "ledger.tsv"
     dealt = {

@@ -83,42 +83,45 @@ def test_exclusions(cohort, tmp_path):
     }
 
 
-def waists(folder):
+def what_the_networks_read(folder):
     return {name: (folder / f"{name}.json").read_bytes() for name in ("tensors", "measures")}
 
 
 def test_digests_follow_content_only(cohort, tmp_path):
     run(Inputs(cohort, IDS), None, tmp_path / "a/gather.json", "pin")
-    before = waists(tmp_path / "a")
+    before = what_the_networks_read(tmp_path / "a")
     assert list(json.loads(before["tensors"])) == ["digest"]
     # Another order, another time, another pin, another warning: the same bytes.
     again = Sidecar.read(cohort / "P1/segment.json")
     again.seconds, again.pin, again.warnings = 99.0, "2", []
     again.write(cohort / "P1/segment.json")
     run(Inputs(cohort, IDS[::-1]), None, tmp_path / "b/gather.json", "other")
-    assert waists(tmp_path / "b") == before
+    assert what_the_networks_read(tmp_path / "b") == before
     assert (tmp_path / "a/patients.parquet").read_bytes() == (tmp_path / "b/patients.parquet").read_bytes()
 
     changed = Sidecar.read(cohort / "P1/measure.json")
     changed.values["suv_peak"] += 1e-9
     changed.write(cohort / "P1/measure.json")
     run(Inputs(cohort, IDS), None, tmp_path / "c/gather.json", "pin")
-    assert waists(tmp_path / "c")["tensors"] == before["tensors"]
-    assert waists(tmp_path / "c")["measures"] != before["measures"]
+    assert what_the_networks_read(tmp_path / "c")["tensors"] == before["tensors"]
+    assert what_the_networks_read(tmp_path / "c")["measures"] != before["measures"]
 
     changed = Sidecar.read(cohort / "P2/normalise.json")
     changed.products["tensor.npy"] = "ef56"
     changed.write(cohort / "P2/normalise.json")
     run(Inputs(cohort, IDS), None, tmp_path / "d/gather.json", "pin")
-    assert waists(tmp_path / "d")["tensors"] != before["tensors"]
-    assert waists(tmp_path / "d")["measures"] == waists(tmp_path / "c")["measures"]
+    assert what_the_networks_read(tmp_path / "d")["tensors"] != before["tensors"]
+    assert (
+        what_the_networks_read(tmp_path / "d")["measures"]
+        == what_the_networks_read(tmp_path / "c")["measures"]
+    )
 
 
 def test_a_new_patient_changes_both(cohort, tmp_path):
     run(Inputs(cohort, IDS), None, tmp_path / "a/gather.json", "pin")
     patient(cohort, "P5", tensor="5555")
     run(Inputs(cohort, [*IDS, "P5"]), None, tmp_path / "b/gather.json", "pin")
-    before, after = waists(tmp_path / "a"), waists(tmp_path / "b")
+    before, after = what_the_networks_read(tmp_path / "a"), what_the_networks_read(tmp_path / "b")
     assert all(before[name] != after[name] for name in before)
 
 

@@ -332,7 +332,7 @@ def test_the_tensor_is_read_as_it_was_written(model, study):
     assert score_tensor(model / "models/model.json", tensor) == study.scored("pro001")["cnn_score"]
 
 
-def test_a_mask_of_another_man_on_a_grid_like_this_one(model, study):
+def test_a_mask_of_another_patient_on_a_grid_like_this_one(model, study):
     """dev001's PET has the voxels of pro001's, at another place: his masks cannot be pro001's."""
     for name in ("prostate", "lesions"):
         files = study.files("pro001") | {name: study.files("dev001")[name]}
@@ -386,7 +386,7 @@ def test_lesions_that_lie_all_beside_the_prostate(model, study, tmp_path):
 
 
 @pytest.mark.parametrize("patient", ["dev003", "dev004"])
-def test_a_dicom_mask_of_another_man(model, study, patient):
+def test_a_dicom_mask_of_another_patient(model, study, patient):
     """A SEG and an RTSTRUCT: their headers name another patient and another frame of reference."""
     kind = {"dev003": "SEG", "dev004": "RTSTRUCT"}[patient]
     files = study.files("pro001") | {"prostate": study.folder / "dicom" / patient / kind}

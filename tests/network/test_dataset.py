@@ -58,17 +58,17 @@ def test_members_are_the_fit_parts_of_the_split(study) -> None:
     assert other["patient"] == [f"P{n:02d}" for n in range(2, 12)]
 
 
-def test_waist_changes_with_a_fit_tensor_only(study) -> None:
-    waist = study.folder / "out/fit.json"
+def test_fit_digest_changes_with_a_fit_tensor_only(study) -> None:
+    fit = study.folder / "out/fit.json"
     study()
-    before = waist.read_bytes()
+    before = fit.read_bytes()
     study.write_patient("P11", np.zeros((2, 8, 16, 16), np.float32))  # a test patient
     study.write_patient("P12", np.zeros((2, 8, 16, 16), np.float32))  # a prospective one
     study()
-    assert waist.read_bytes() == before
+    assert fit.read_bytes() == before
     study.write_patient("P03", np.zeros((2, 8, 16, 16), np.float32))
     study()
-    assert waist.read_bytes() != before
+    assert fit.read_bytes() != before
 
 
 def test_no_lesion_and_quarantined_are_left_out_with_a_word(study) -> None:

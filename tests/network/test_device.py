@@ -9,7 +9,8 @@ import torch
 from promet.network import train as training
 from promet.network.architecture import build
 from promet.network.augment.batched import Batched
-from promet.network.settings import TRANSFORMS, Architecture, Augmentation, Variant
+from promet.network.augment.settings import TRANSFORMS, Augmentation
+from promet.network.settings import Architecture, Variant
 from promet.network.train import Trainer
 
 SHAPE = (14, 54, 54)

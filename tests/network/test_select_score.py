@@ -56,7 +56,7 @@ def test_best_auc_wins_ties_by_loss_then_seed(candidate, tmp_path) -> None:
     assert record.values["median_validation_auc"] == 0.9
 
 
-def test_waist_stays_while_the_choice_does(candidate, tmp_path) -> None:
+def test_model_json_stays_while_the_choice_does(candidate, tmp_path) -> None:
     runs = [candidate(0, 0.8, 0.1), candidate(1, 0.9, 0.5)]
     out = tmp_path / "select/split-00/select.json"
     select.run(runs, Select(), out, "pin")

@@ -10,7 +10,7 @@ from pyarrow import parquet
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import write_json
 from promet.network import train
-from promet.network.augment import filter_loops
+from promet.network.augment import loops
 from promet.network.data import Member, fit_digest, read_members, write_members
 from promet.network.settings import Variant
 from promet.network.train import Trainer, prepare_torch
@@ -262,7 +262,7 @@ def test_numbers_too_small_for_a_float_are_zero() -> None:
     assert not (tiny * 1e-10).any()
     volume = np.zeros((1, 5, 9, 9), np.float32)
     volume[0, 2, 4, 4] = 1e-30
-    filter_loops.convolve(volume, np.full((1, 3), 0.5), 4.0)  # compiled loops, too
+    loops.convolve(volume, np.full((1, 3), 0.5), 4.0)  # compiled loops, too
     assert volume[volume > 0].min() > np.finfo(np.float32).tiny
 
 

@@ -59,7 +59,7 @@ def test_no_label_lies_on_another(whole):
         assert overlapping(discrimination.forest(metrics, ["synchronous", "metachronous"])) == []
 
 
-def test_men_lie_on_the_curve_of_their_input_or_at_the_edge_of_the_frame(whole):
+def test_patients_lie_on_the_curve_of_their_input_or_at_the_edge_of_the_frame(whole):
     split = whole.splits[0]
     long, ranking, _ = inputs.over(split)
     names = [row["input"] for row in ranking]

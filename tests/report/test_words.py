@@ -281,7 +281,7 @@ def test_state_of_the_study():
     )
 
 
-def test_lost_new_men_are_named():
+def test_lost_new_patients_are_named():
     whole, split = study()
     split.parts = {f"P{i}": "training" for i in range(3)}
     assert scores.lost_prospective(whole, split) == ""
@@ -400,7 +400,7 @@ def test_one_interval_is_quoted_everywhere():
     assert "0.48" in found["Chance is not excluded"]
 
 
-def test_men_of_a_role_who_are_in_no_part_are_named():
+def test_patients_of_a_role_who_are_in_no_part_are_named():
     whole, split = study()
     for row in whole.rows:
         row["role"] = "development"

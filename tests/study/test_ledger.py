@@ -12,7 +12,7 @@ from promet.study.ledger import DEALT, Entry, append, ledger_path, mend, read
 RATIOS = (0.5, 0.2, 0.3)
 
 
-def men(n, positive, role="development", start=0):
+def patients(n, positive, role="development", start=0):
     return [
         {
             "patient": f"P{start + i:04d}",
@@ -32,7 +32,7 @@ def grow(entries, rows, freeze="", repeats=1):
 
 @pytest.mark.parametrize("salt", [str(number) for number in range(25)])
 def test_the_papers_split(salt):
-    strata = {row["patient"]: row["synchronous_metastasis"] for row in men(94, 45)}
+    strata = {row["patient"]: row["synchronous_metastasis"] for row in patients(94, 45)}
     dealt = deal(strata, [], RATIOS, 0, salt)
     assert Counter(dealt.values()) == {"training": 47, "validation": 19, "test": 28}
     for label, total in (("1", 45), ("0", 49)):
@@ -42,17 +42,17 @@ def test_the_papers_split(salt):
 
 
 def test_different_splits_deal_differently():
-    entries = grow([], men(40, 20), repeats=2)
+    entries = grow([], patients(40, 20), repeats=2)
     parts = [{e.patient: e.part for e in entries if e.split == split} for split in ("00", "01")]
     assert parts[0] != parts[1]
     assert Counter(parts[0].values()) == Counter(parts[1].values())
 
 
 def test_growth_moves_nobody_and_keeps_the_shares():
-    entries = grow([], men(100, 45))
+    entries = grow([], patients(100, 45))
     for step in range(8):
         before = list(entries)
-        entries = grow(entries, men(100, 45) + men(10 * (step + 1), 4 * (step + 1), start=100))
+        entries = grow(entries, patients(100, 45) + patients(10 * (step + 1), 4 * (step + 1), start=100))
         assert entries[: len(before)] == before
     count = Counter((entry.part, entry.stratum) for entry in entries)
     for label in "01":
@@ -62,7 +62,7 @@ def test_growth_moves_nobody_and_keeps_the_shares():
 
 
 def test_order_of_rows_does_not_matter():
-    assert grow([], men(30, 14)) == grow([], men(30, 14)[::-1])
+    assert grow([], patients(30, 14)) == grow([], patients(30, 14)[::-1])
 
 
 def test_chance_of_each_part_is_its_ratio():
@@ -73,8 +73,8 @@ def test_chance_of_each_part_is_its_ratio():
 
 
 def test_after_the_freeze_newcomers_are_prospective(tmp_path):
-    entries = grow([], men(20, 10))
-    later = grow(entries, men(21, 10), freeze="v1")
+    entries = grow([], patients(20, 10))
+    later = grow(entries, patients(21, 10), freeze="v1")
     assert later[-1] == Entry("00", "P0020", "prospective", "0", "v1", "2026-01-01")
     append(ledger_path(tmp_path, "s"), entries)
     close(tmp_path, "s", "v1")
@@ -91,22 +91,22 @@ def test_roles():
     assert [(entry.patient, entry.part) for entry in entries] == [("Z", "metachronous")]
     with pytest.raises(UsageError, match="one role"):
         grow(entries, [{**metachronous, "role": "development", "synchronous_metastasis": "0"}])
-    trained = grow([], men(1, 0))
+    trained = grow([], patients(1, 0))
     with pytest.raises(UsageError, match="one role"):
-        grow(trained, men(1, 0, role="metachronous"))
+        grow(trained, patients(1, 0, role="metachronous"))
 
 
 def test_a_corrected_label_moves_nobody():
-    entries = grow([], men(10, 5))
-    assert grow(entries, men(10, 6)) == entries
+    entries = grow([], patients(10, 5))
+    assert grow(entries, patients(10, 6)) == entries
 
 
 def test_file_is_append_only_and_a_damaged_one_is_refused(tmp_path):
     path = tmp_path / "ledger.tsv"
-    first = grow([], men(10, 5))
+    first = grow([], patients(10, 5))
     append(path, first)
     before = path.read_bytes()
-    append(path, grow(first, men(12, 5))[10:])
+    append(path, grow(first, patients(12, 5))[10:])
     assert path.read_bytes().startswith(before)
     assert len(read(path)) == 12
     append(path, [])
@@ -122,7 +122,7 @@ def test_file_is_append_only_and_a_damaged_one_is_refused(tmp_path):
 def test_lost_rows_are_noticed_and_come_back(tmp_path, end):
     """Cut within a row, between two rows, or gone."""
     path = tmp_path / "ledger.tsv"
-    append(path, grow([], men(10, 5)))
+    append(path, grow([], patients(10, 5)))
     whole = path.read_bytes()
     if end is None:
         path.unlink()
@@ -136,10 +136,10 @@ def test_lost_rows_are_noticed_and_come_back(tmp_path, end):
 
 
 def test_a_second_freeze_keeps_everyone_in_place_and_deals_the_prospective(tmp_path):
-    first = grow([], men(40, 20))
-    later = grow(first, men(60, 30), freeze="v1")
+    first = grow([], patients(40, 20))
+    later = grow(first, patients(60, 30), freeze="v1")
     assert Counter(entry.part for entry in later)["prospective"] == 20
-    here = [row for row in men(60, 30) if row["patient"] != first[0].patient]  # one withdrew
+    here = [row for row in patients(60, 30) if row["patient"] != first[0].patient]  # one withdrew
     second = next_generation(later, here, RATIOS, ["synchronous_metastasis"], 1, "s")
     parts = {entry.patient: entry.part for entry in second}
     assert {e.patient: e.part for e in first[1:]}.items() <= parts.items()
@@ -149,16 +149,16 @@ def test_a_second_freeze_keeps_everyone_in_place_and_deals_the_prospective(tmp_p
 
 
 def test_a_waiver_is_for_a_fitted_patient_of_a_frozen_study_who_is_gone(tmp_path):
-    entries = grow([], men(20, 10))
+    entries = grow([], patients(20, 10))
     append(ledger_path(tmp_path, "s"), entries)
     fitted = next(entry.patient for entry in entries if entry.part == "training")
     tested = next(entry.patient for entry in entries if entry.part == "test")
-    rows = [row for row in men(20, 10) if row["patient"] not in (fitted, tested)]
+    rows = [row for row in patients(20, 10) if row["patient"] not in (fitted, tested)]
     with pytest.raises(UsageError, match="No frozen model"):
         waive(tmp_path, "s", fitted, "why", rows)
     close(tmp_path, "s", "v1")
     with pytest.raises(UsageError, match="still stands in the table"):
-        waive(tmp_path, "s", fitted, "why", men(20, 10))
+        waive(tmp_path, "s", fitted, "why", patients(20, 10))
     with pytest.raises(UsageError, match="No frozen model"):
         waive(tmp_path, "s", tested, "why", rows)
     waive(tmp_path, "s", fitted, "why", rows)

@@ -137,7 +137,7 @@ class Study:
 
     def part(self, part: str) -> str:
         """The first patient of a part."""
-        return next(name for name, his in self.ledger().items() if his == part)
+        return next(name for name, their in self.ledger().items() if their == part)
 
     def winner(self) -> str:
         """The selected network."""

@@ -49,7 +49,7 @@ def test_comments_do_not_count_and_code_does():
 def test_the_closure_follows_imports_within_functions():
     reached = stage_lock.closure("promet.network.train")
     assert {
-        "promet.network.augment.augmentation",
+        "promet.network.augment.by_monai",
         "promet.network.squeezenet",
         "promet.core.files",
     } <= reached

@@ -174,11 +174,11 @@ def test_a_single_network_is_named_by_split_and_seed(paper):
 def test_it_says_that_networks_may_be_trained_as_a_consequence(paper):
     paper.finish()
     entries = Path("registry/s/ledger.tsv").read_text().splitlines()
-    man = {part: next(line.split("\t")[1] for line in entries if f"\t{part}\t" in line) for part in PARTS}
-    (paper.folder / f"{man['test']}/pet/1").write_text("another image")
+    patient = {part: next(line.split("\t")[1] for line in entries if f"\t{part}\t" in line) for part in PARTS}
+    (paper.folder / f"{patient['test']}/pet/1").write_text("another image")
     paper.intake()
     assert "then perhaps" not in status(paper)
-    (paper.folder / f"{man['validation']}/prostate/1").write_text("another image")
+    (paper.folder / f"{patient['validation']}/prostate/1").write_text("another image")
     paper.intake()
     said = "then perhaps 2 trainings: a network is trained again if the list of the patients it is trained on"
     assert said in status(paper)
@@ -188,7 +188,7 @@ def test_it_says_that_networks_may_be_trained_as_a_consequence(paper):
     assert said in out.getvalue()
 
 
-def test_new_men_of_an_open_study_may_train_those_of_a_frozen_one_do_not(paper):
+def test_new_patients_of_an_open_study_may_train_those_of_a_frozen_one_do_not(paper):
     paper.finish()
     paper.put("D9", role="development", synchronous_metastasis="1")
     assert "then perhaps 2 trainings" in status(paper)
@@ -229,7 +229,7 @@ def test_a_source_that_is_not_where_the_table_says(paper):
     assert paper.why() == {"convert D1": "a source that could not be read is registered"}
 
 
-def test_a_cured_folder_is_noticed_before_an_intake(paper, monkeypatch):
+def test_a_mended_folder_is_noticed_before_an_intake(paper, monkeypatch):
     paper.finish(D1="E_PET_NAN", D2="E_PET_NAN")
     assert "look again" not in status(paper)
     (paper.folder / "D0/pet/1").write_text("of a man who is not quarantined")

@@ -24,7 +24,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     ledger.mend(ledger.ledger_path(config.registry, config.study))
     if not into:
         plan = Plan(config, lenient=True)
-        unused = _quarantined(plan, {man for split in plan.splits for man in plan.fit_members(split)})
+        unused = _quarantined(plan, {patient for split in plan.splits for patient in plan.fit_members(split)})
         left = left_fit(plan.entries, table.read(config.cohort))
         freezing.close(config.registry, config.study, name, {*unused, *left})
         say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
@@ -66,7 +66,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
 
 def _quarantined(plan: Plan, patients: set[str]) -> list[str]:
     """Those of the patients who are quarantined, sorted."""
-    records = {man: Path(plan.sidecar("normalise", patient=man)) for man in patients}
+    records = {patient: Path(plan.sidecar("normalise", patient=patient)) for patient in patients}
     return sorted(
         m for m, path in records.items() if path.exists() and Sidecar.read(path).status == QUARANTINED
     )

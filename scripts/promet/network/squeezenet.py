@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promet.network.cpu import fused
-
 
 class Pointwise(nn.Conv3d):
     """A 1x1x1 convolution, computed as one matrix product: torch's own route leaves channels-last and takes twice the time."""
@@ -128,5 +126,15 @@ class SqueezeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, z, y, x) to logits (n,)."""
-        fast = fused.applies(self, x)
-        return self.classifier(fused.features(self.features, x) if fast else self.features(x)).squeeze(1)
+        return self.classifier(self._features(x)).squeeze(1)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """By compiled loops in training, or scoring without gradients, on CPU; elsewhere hooks may want the layers one by one, or torch is as
+        fast."""
+        if x.device.type == "cpu" and (
+            torch.is_inference_mode_enabled() or (self.training and not x.requires_grad)
+        ):
+            from promet.network.cpu import features
+
+            return features(self.features, x)
+        return self.features(x)

@@ -22,7 +22,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network import progress, resume
 from promet.network.architecture import parameters, require_shape
-from promet.network.augment.augmentation import augmenter
+from promet.network.augment import augmenter
 from promet.network.data import (
     TRAINING,
     VALIDATION,

@@ -212,16 +212,21 @@ def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
         alike: dict[tuple[int, int], list[str]] = defaultdict(list)
         for patient, look in looks.items():
             alike[look.files, look.bytes].append(patient)
-        asked = [man for (files, _), men in alike.items() if files and len(men) > 1 for man in men]
+        asked = [
+            patient
+            for (files, _), patients in alike.items()
+            if files and len(patients) > 1
+            for patient in patients
+        ]
 
-        def digest(man: str) -> str:
-            fingerprint, known = cache.get(pets[man], ["", ""])
-            return known if fingerprint == looks[man].fingerprint else digest_of(pets[man])
+        def digest(patient: str) -> str:
+            fingerprint, known = cache.get(pets[patient], ["", ""])
+            return known if fingerprint == looks[patient].fingerprint else digest_of(pets[patient])
 
         same: dict[str, list[str]] = defaultdict(list)
-        for man, found in zip(asked, pool.map(digest, asked), strict=True):
-            same[found or man].append(man)
-    return [sorted(men) for men in same.values() if len(men) > 1]
+        for patient, found in zip(asked, pool.map(digest, asked), strict=True):
+            same[found or patient].append(patient)
+    return [sorted(patients) for patients in same.values() if len(patients) > 1]
 
 
 def touched(rows: list[Row], base: Path, registry: str | Path) -> list[str]:

@@ -3,10 +3,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from promet.network.augment import batched, transforms
-from promet.network.augment.augmentation import SPATIAL, Monai, augmenter
+from promet.network.augment import augmenter, batched, transforms
 from promet.network.augment.batched import MATRICES, Batched, _turns
-from promet.network.settings import TRANSFORMS, Augmentation
+from promet.network.augment.by_monai import SPATIAL, Monai
+from promet.network.augment.settings import TRANSFORMS, Augmentation
 
 SHAPE = (14, 54, 54)
 INTENSITY = tuple(name for name in TRANSFORMS if name not in SPATIAL)
@@ -152,7 +152,7 @@ def test_together_is_one_by_one(volume: torch.Tensor, monkeypatch) -> None:
     order, parameters = augment.draw(1, range(5))
     for name in MATRICES:
         parameters[name] = {"matrix": MATRICES[name](**parameters[name])}
-    monkeypatch.setattr(transforms, "_on_cpu", lambda _: False)
+    monkeypatch.setattr(transforms, "_loops", lambda _: None)
     together = augment._together(batch, order.tolist(), parameters, [0] * 5)
     torch.testing.assert_close(together, expected, rtol=0, atol=1e-4)
 

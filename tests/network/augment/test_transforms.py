@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 import torch
 from scipy import stats
 
-from promet.network.augment import math_loops, random_loops
+from promet.network.augment import loops
 from promet.network.augment import transforms as t
-from promet.network.augment.augmentation import monai_transforms
 from promet.network.augment.batched import Batched
-from promet.network.settings import TRANSFORMS, Augmentation
+from promet.network.augment.by_monai import monai_transforms
+from promet.network.augment.loops import math as math_loops
+from promet.network.augment.settings import TRANSFORMS, Augmentation
 
 SHAPE = (14, 54, 54)
 SETTINGS = Augmentation()
@@ -161,12 +163,12 @@ def both(name: str, volume: torch.Tensor, seed: int) -> tuple[dict[str, torch.Te
     return out, getattr(t, name)(batch[:, 0], **drawn)
 
 
-@pytest.mark.parametrize("loops", [True, False], ids=["loops", "torch"])
+@pytest.mark.parametrize("loops", [loops, None], ids=["loops", "torch"])
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_same_output_at_the_same_parameters(
-    name: str, loops: bool, volumes: torch.Tensor, monkeypatch
+    name: str, loops: ModuleType | None, volumes: torch.Tensor, monkeypatch
 ) -> None:
-    monkeypatch.setattr(t, "_on_cpu", lambda _: loops)  # what a GPU does, too
+    monkeypatch.setattr(t, "_loops", lambda _: loops)  # what a GPU does, too
     for seed, volume in enumerate(volumes):
         theirs, ours = both(name, volume, seed)
         scale = max(1.0, theirs["pet"].abs().max().item())
@@ -314,14 +316,14 @@ def independent(made: np.ndarray) -> None:
 
 
 def test_uniform_numbers() -> None:
-    made = random_loops.uniform(SEEDS, 100_001)
+    made = loops.uniform(SEEDS, 100_001)
     # the published generator's first word for this seed
     assert made[0, 0] == np.float32((6457827717110365317 >> 32) / 2**31)
     for row, seed in zip(made, SEEDS, strict=True):
         upper, lower = halves(int(seed), 3000)
         assert np.array_equal(row[:3000], upper.view(np.int32).astype(np.float32) / np.float32(2**31))
         assert np.array_equal(row[50_001:53_001], lower.astype(np.float32) / np.float32(2**31))
-    assert np.array_equal(random_loops.uniform(SEEDS[1:2], 100_001)[0], made[1])
+    assert np.array_equal(loops.uniform(SEEDS[1:2], 100_001)[0], made[1])
     assert made.min() >= -1
     assert made.max() <= 1
     assert min(stats.kstest(row, stats.uniform(-1, 2).cdf).pvalue for row in made) > 1e-3
@@ -330,8 +332,8 @@ def test_uniform_numbers() -> None:
 
 def test_normal_numbers() -> None:
     count = 1_000_001
-    made = random_loops.normal(SEEDS, count)
-    assert np.array_equal(random_loops.normal(SEEDS[2:3], count)[0], made[2])
+    made = loops.normal(SEEDS, count)
+    assert np.array_equal(loops.normal(SEEDS[2:3], count)[0], made[2])
     half = (count + 1) // 2
     for row, seed in zip(made, SEEDS, strict=True):  # by Box and Muller in float64 from the published words
         upper, lower = (part.astype(np.float64) for part in halves(int(seed), 20_000))
@@ -536,11 +538,24 @@ def test_other_shapes(shape: tuple[int, int, int]) -> None:
     assert set(out[:, 1].unique().tolist()) <= {0.0, 1.0}
 
 
-def test_no_monai_at_work() -> None:
-    """Importing it costs four seconds of every training job."""
-    code = (
-        "import sys, torch; from promet.network import train; from promet.network.settings import Augmentation;"
-        "train.augmenter(Augmentation(), 1, (4, 8, 8))(torch.rand(2, 2, 4, 8, 8), 1, [0, 1]);"
-        "sys.exit('monai' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_each_job_loads_what_it_uses() -> None:
+    """monai costs four seconds of every training job, numba and its loops one; on a GPU (here the meta device) neither is met."""
+    code = """
+import sys, torch
+from promet.network.train import augmenter, require_shape
+from promet.network.settings import Architecture, Augmentation
+
+shape, known = (4, 8, 8), torch.Generator
+model = require_shape(Architecture(), (2, *shape)).train()
+class Anywhere:  # the meta device has no generator
+    def __new__(cls, device="cpu"):
+        return known("cpu")
+
+torch.Generator = Anywhere
+for device in ("meta", "cpu"):
+    volumes = torch.empty(2, 2, *shape, device=device).fill_(0.5)
+    model.to_empty(device=device)(augmenter(Augmentation(), 1, shape)(volumes, 1, [0, 1]))
+    loaded = {name for name in ("monai", "numba") if name in sys.modules}
+    assert loaded == (set() if device == "meta" else {"numba"}), (device, loaded)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

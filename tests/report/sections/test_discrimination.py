@@ -13,7 +13,7 @@ def curve(label, score):
 
 
 @pytest.mark.parametrize("digits", [9, 0])  # 0: many ties
-def test_band_is_that_of_resampled_men(digits):
+def test_band_is_that_of_resampled_patients(digits):
     random = np.random.default_rng(3)
     yes, no = (random.normal(shift, 1, n).round(digits) for shift, n in ((1.0, 25), (0.0, 40)))
     drawn = []

@@ -33,12 +33,12 @@ def test_flow_and_table_1_count_alike(full, tmp_path):
     """Also a development patient who came after the freeze, and one whose data were mended after it."""
     ledger = tmp_path / "ledger.tsv"
     lines = full.ledger.read_text().splitlines()
-    late, cured, still = lines[1].split("\t")[1], lines[5].split("\t")[1], "PH002"
+    late, mended, still = lines[1].split("\t")[1], lines[5].split("\t")[1], "PH002"
     ledger.write_text("\n".join([lines[0], *lines[2:]]) + "\n")
-    ledger.with_name("freeze.json").write_text(json.dumps({"name": "v1", "excluded": [cured, still]}))
+    ledger.with_name("freeze.json").write_text(json.dumps({"name": "v1", "excluded": [mended, still]}))
     study = read.study(full.study, full.cohort, ledger, full.config)
     split = study.splits[0]
-    assert split.part(late) == split.part(cured) == "prospective" and split.part(still) == "training"
+    assert split.part(late) == split.part(mended) == "prospective" and split.part(still) == "training"
     boxes = Counter()
     for box in flow.count_flow(study, split).boxes:
         boxes["Development" if box.part in flow.DEVELOPMENT else box.part.capitalize()] += box.total

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from promet.network.augment import random_loops
 from promet.network.augment import transforms as t
+from promet.network.augment.settings import Augmentation
 from promet.network.randomness import AUGMENTATION, NOISE, derive
-from promet.network.settings import Augmentation
 
 Shape = tuple[int, int, int]
 Parameters = dict[str, Tensor]
@@ -127,7 +126,9 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
 def _random(sources: Sources, size: Sequence[int], normal: bool, device: torch.device) -> Tensor:
     """(n, *size), standard normal, or uniform from -1 to 1; a row for each generator, or on CPU for each seed."""
     if isinstance(sources, np.ndarray):  # a sixth of the time of torch's
-        loop = random_loops.normal if normal else random_loops.uniform
+        from promet.network.augment import loops
+
+        loop = loops.normal if normal else loops.uniform
         return torch.from_numpy(loop(sources, math.prod(size))).view(-1, *size)
     made = torch.empty(len(sources), *size, device=device)
     for part, generator in zip(made, sources, strict=True):

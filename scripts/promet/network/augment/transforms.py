@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from promet.network.augment import filter_loops, intensity_loops, resample_loops
 
 Given = Tensor | np.ndarray  # parameters on CPU may be arrays: slicing those costs less
 AXES = (-3, -2, -1)
@@ -30,9 +29,13 @@ def _per(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
 
-def _on_cpu(volumes: Tensor) -> bool:
-    """Whether the compiled loops do it, not torch."""
-    return volumes.device.type == "cpu"
+def _loops(volumes: Tensor) -> ModuleType | None:
+    """The compiled loops for volumes on CPU; elsewhere torch does it, and numba is not loaded."""
+    if volumes.device.type != "cpu":
+        return None
+    from promet.network.augment import loops
+
+    return loops
 
 
 def _compiled(loop: Callable[..., Any], volumes: Tensor, *given: Given | float) -> Tensor:
@@ -77,9 +80,9 @@ def linear_map(volumes: Tensor, matrix: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         matrix: (n, 3, 4) or (n, 4, 4), voxels, axes z, y, x, shift in the last column.
     """
-    if not _on_cpu(volumes):
+    if not (loops := _loops(volumes)):
         return _sample(volumes, _places(volumes.shape[-3:], matrix))
-    return _compiled(resample_loops.resample, volumes, matrix[:, :3], NOWHERE)
+    return _compiled(loops.resample, volumes, matrix[:, :3], NOWHERE)
 
 
 def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
@@ -89,9 +92,9 @@ def displace(volumes: Tensor, offsets: Tensor) -> Tensor:
         volumes: (n, 2, z, y, x).
         offsets: (n, 3, z, y, x) voxels.
     """
-    if _on_cpu(volumes):
+    if loops := _loops(volumes):
         return _compiled(
-            resample_loops.resample, volumes, np.broadcast_to(IDENTITY, (len(volumes), 3, 4)).copy(), offsets
+            loops.resample, volumes, np.broadcast_to(IDENTITY, (len(volumes), 3, 4)).copy(), offsets
         )
     identity = torch.from_numpy(IDENTITY).to(volumes.device).expand(len(volumes), -1, -1)
     return _sample(volumes, _places(volumes.shape[-3:], identity) + offsets)
@@ -178,15 +181,15 @@ def blur(volumes: Tensor, sigma: Tensor, truncated: float = 4.0) -> Tensor:
         sigma: (n, 3) voxels in z, y, x.
         truncated: half width of the kernel in sigmas.
     """
-    if not _on_cpu(volumes):
+    if not (loops := _loops(volumes)):
         return _blur(volumes, sigma, _tails(sigma, truncated))
     if volumes.ndim == 4 and _narrow(sigma, truncated):
-        return _compiled(filter_loops.convolve, volumes.clone(), sigma, truncated)
+        return _compiled(loops.convolve, volumes.clone(), sigma, truncated)
     parts = volumes.reshape(-1, *volumes.shape[-3:])  # fields of one volume apart: better in the cache
     each = len(parts) // len(volumes)
     bands = []
     for axis, size in enumerate(volumes.shape[-3:]):
-        band = _compiled(filter_loops.band, sigma[:, axis], truncated, size)
+        band = _compiled(loops.band, sigma[:, axis], truncated, size)
         bands.append(band.expand(each, -1, -1) if len(band) == 1 else band.repeat_interleave(each, 0))
     return _products(parts, bands).view(volumes.shape)
 
@@ -215,31 +218,31 @@ def _products(volumes: Tensor, matrices: Sequence[Tensor]) -> Tensor:
 
 def gaussian_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandGaussianNoise: (n,) and standard normal noise (n, z, y, x)."""
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.noisy, volumes, std, noise)
+    if loops := _loops(volumes):
+        return _compiled(loops.noisy, volumes, std, noise)
     return torch.addcmul(volumes, noise, _per(std, volumes))
 
 
 def rician_noise(volumes: Tensor, std: Tensor, noise: Tensor) -> Tensor:
     """RandRicianNoise: (n,) and standard normal noise (n, 2, z, y, x)."""
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.rician, volumes, std, noise)
+    if loops := _loops(volumes):
+        return _compiled(loops.rician, volumes, std, noise)
     std = _per(std, volumes)
     return torch.hypot(torch.addcmul(volumes, noise[:, 0], std), noise[:, 1] * std)
 
 
 def std_shift(volumes: Tensor, factor: Tensor) -> Tensor:
     """RandStdShiftIntensity: factor (n,) times each volume's own standard deviation is added."""
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.shift, volumes, factor)
+    if loops := _loops(volumes):
+        return _compiled(loops.shift, volumes, factor)
     deviation = volumes - volumes.mean(AXES, keepdim=True)
     return volumes + deviation.square_().mean(AXES, keepdim=True).sqrt_() * _per(factor, volumes)
 
 
 def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
     """RandAdjustContrast: gamma (n,)."""
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.power, volumes, gamma)
+    if loops := _loops(volumes):
+        return _compiled(loops.power, volumes, gamma)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
     # a fifth of the time of torch's power; the logarithm of 0 stays finite, so that 0 to the power of 0 is 1
@@ -249,15 +252,15 @@ def contrast(volumes: Tensor, gamma: Tensor) -> Tensor:
 
 def gaussian_smooth(volumes: Tensor, sigma: Tensor) -> Tensor:
     """RandGaussianSmooth: (n, 3) voxels."""
-    if _on_cpu(volumes) and _narrow(sigma):
-        return _compiled(filter_loops.convolve, volumes, sigma, 4.0)
+    if (loops := _loops(volumes)) and _narrow(sigma):
+        return _compiled(loops.convolve, volumes, sigma, 4.0)
     return blur(volumes, sigma)
 
 
 def gaussian_sharpen(volumes: Tensor, first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
     """RandGaussianSharpen: two blurs (n, 3) voxels and a strength (n,)."""
-    if _on_cpu(volumes) and _narrow(first) and _narrow(second):
-        return _compiled(filter_loops.sharpen, volumes, first, second, alpha, 4.0)
+    if (loops := _loops(volumes)) and _narrow(first) and _narrow(second):
+        return _compiled(loops.sharpen, volumes, first, second, alpha, 4.0)
     blurred = blur(volumes, first)
     return torch.addcmul(blurred, blurred - blur(blurred, second), _per(alpha, volumes))
 
@@ -270,8 +273,8 @@ def histogram_shift(volumes: Tensor, floating: Tensor, points: Tensor) -> Tensor
         floating: (n, most points) where the points go, 0 to 1; what is beyond a volume's own number is not used.
         points: (n,) number of points.
     """
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.bend, volumes, floating, points)
+    if loops := _loops(volumes):
+        return _compiled(loops.bend, volumes, floating, points)
     low, high = volumes.amin(AXES, keepdim=True), volumes.amax(AXES, keepdim=True)
     span = high - low
     return _bend(volumes, low, span, floating, points)
@@ -297,8 +300,8 @@ def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor,
         count: (n,) how many of the boxes exist.
         keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
     """
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.shuffle, volumes, corner, size, count, keys)
+    if loops := _loops(volumes):
+        return _compiled(loops.shuffle, volumes, corner, size, count, keys)
     return _shuffle(volumes, corner, size, count, keys)
 
 
@@ -346,9 +349,9 @@ def gibbs_noise(volumes: Tensor, alpha: Tensor) -> Tensor:
     monai takes the real part of an unsymmetric mask's result; that is a symmetric mask's result, so half the transform is enough.
     """
     shape = tuple(volumes.shape[-3:])
-    if _on_cpu(volumes):  # matrix products are faster than Fourier transforms of so few voxels
+    if loops := _loops(volumes):  # matrix products are faster than Fourier transforms of so few voxels
         waves = [_hartley(size).expand(len(volumes), -1, -1) for size in shape]
-        return _products(_compiled(intensity_loops.cut, _products(volumes, waves), alpha), waves)
+        return _products(_compiled(loops.cut, _products(volumes, waves), alpha), waves)
     radius = ((1 - alpha.double()) * max(shape) * math.sqrt(2) / 2).view(-1, 1, 1, 1)
     whole, mirror = _distances(shape, volumes.device)
     mask = ((whole <= radius).to(volumes.dtype) + (mirror <= radius)) * 0.5
@@ -374,9 +377,9 @@ def bias_orders(degree: int) -> list[tuple[int, int, int]]:
 def bias_field(volumes: Tensor, coefficients: Tensor, degree: int) -> Tensor:
     """RandBiasField: times the exponential of a polynomial; coefficients (n, len(bias_orders(degree)))."""
     n, shape = len(volumes), tuple(volumes.shape[-3:])
-    if _on_cpu(volumes):
+    if loops := _loops(volumes):
         lines = (_legendre(size, degree, volumes.device) for size in shape)
-        return _compiled(intensity_loops.bias, volumes, coefficients, *lines)
+        return _compiled(loops.bias, volumes, coefficients, *lines)
     cube = torch.zeros(n, *[degree + 1] * 3, dtype=torch.float64, device=volumes.device)
     orders = torch.tensor(bias_orders(degree), device=volumes.device)
     cube[:, orders[:, 0], orders[:, 1], orders[:, 2]] = coefficients.double()
@@ -395,8 +398,8 @@ def kspace_spike(volumes: Tensor, place: Tensor, intensity: Tensor) -> Tensor:
         place: (n, 3) in the shifted spectrum.
         intensity: (n,) logarithm of the coefficient's new size.
     """
-    if _on_cpu(volumes):
-        return _compiled(intensity_loops.spike, volumes, place, intensity)
+    if loops := _loops(volumes):
+        return _compiled(loops.spike, volumes, place, intensity)
     shape = volumes.shape[-3:]
     waves = []
     for axis, size in enumerate(shape):

@@ -23,13 +23,6 @@ RELU, NO_RELU = 0.0, -np.inf
 NOTHING, NOWHERE = np.empty((0, 1, 1, 1, 1), np.float32), np.empty((0, 1, 1, 1, 1), np.int32)
 
 
-def applies(module: nn.Module, x: Tensor) -> bool:
-    """Training, or scoring without gradients, on CPU; elsewhere hooks may want the layers one by one, or torch is as fast."""
-    if x.device.type != "cpu":
-        return False
-    return torch.is_inference_mode_enabled() or (module.training and not x.requires_grad)
-
-
 def features(layers: nn.Sequential, x: Tensor) -> Tensor:
     """The layers of squeezenet.py before its classifier: stem, norm and pool, then fires, and poolings after some of them.
 

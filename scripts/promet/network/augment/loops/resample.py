@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from promet.network.augment.math_loops import ROUND
+from promet.network.augment.loops.math import ROUND
 from promet.network.compiled import compiled
 
 Array = np.ndarray

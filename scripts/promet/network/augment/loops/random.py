@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from promet.network.augment.math_loops import COSINE, SINE, log2, polynomial
+from promet.network.augment.loops.math import COSINE, SINE, log2, polynomial
 from promet.network.compiled import compiled
 
 Array = np.ndarray

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promet.network.augment.batched import Batched
+from promet.network.augment.settings import Augmentation
 from promet.network.randomness import AUGMENTATION, derive
-from promet.network.settings import Augmentation
 
 PET, BOTH = ["pet"], ["pet", "lesions"]
 SPATIAL = ("rotation", "flip", "elastic", "affine")
@@ -131,8 +130,3 @@ class Monai:
         # a copy, since monai's std shift and coarse shuffle write into what they are given
         moved = self.pipeline({"pet": volume[:1].clone(), "lesions": volume[1:]})
         return torch.cat([moved["pet"].clamp(*self.settings.clip), moved["lesions"]]).float()
-
-
-def augmenter(settings: Augmentation, seed: int, shape: tuple[int, int, int]) -> Monai | Batched:
-    """The engine that ``settings.engine`` names; both are called alike."""
-    return {"monai": Monai, "batched": Batched}[settings.engine](settings, seed, shape)

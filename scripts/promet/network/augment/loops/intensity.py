@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from promet.network.augment.math_loops import exp2, log2
+from promet.network.augment.loops.math import exp2, log2
 from promet.network.compiled import compiled
 
 Array = np.ndarray
