@@ -140,7 +140,10 @@ def test_the_weights_are_those_of_an_undisturbed_training(night, undisturbed, mi
     assert night.study.trained(number) == undisturbed.trained(number)
     assert night.lives[number][-1].state == "COMPLETED"
     assert len(night.lives[number]) > 1, "nothing happened to it"
-    if misfortune != "starved":  # that one ended before it had anything to save
+    # The starved one ended before it had anything to save. Who else was on the node when it went out may just have been done, and a
+    # finished training keeps no state: it began once more.
+    beside = misfortune != "unplugged" and "NODE_FAIL" in {job.state for job in night.lives[number]}
+    if misfortune != "starved" and not beside:
         assert read_json(night.study.seed(number) / "train.json")["notes"]["resumed"] >= 1
 
 
