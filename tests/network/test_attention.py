@@ -143,7 +143,7 @@ def test_command(make_fit, tmp_path) -> None:
             assert 0 <= lesion <= organ <= 1
         median = record["values"][f"median_{method}_untrained_correlation"]
         assert median == np.median(table[f"{method}_untrained_correlation"])
-        assert -1 <= median <= 1
+        assert -1 <= median < 0.999  # 1 would be the map of the network itself
 
 
 def test_a_stranger_is_refused(make_fit, tmp_path) -> None:
