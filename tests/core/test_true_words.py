@@ -39,7 +39,7 @@ MODULE = re.compile(
 )
 # Written by make bench; inside the bundle of a locked model; what the reader of docs/how-to-add.md writes.
 MADE = re.compile(
-    r"bench/results/\w+\.json|docs/(?:README\.md|metrics\.json)|tests/\w+/test_(?:plainnet|psa_density|measure_sd)\.py"
+    r"bench/results/\w+\.json|docs/(?:README\.md|metrics\.json)|tests/\w+/test_(?:plainnet|psa_density|measure_sd|upper)\.py"
 )
 
 
