@@ -253,21 +253,16 @@ def job(tmp_path, monkeypatch):
     lines = ["patient\tsource\tpath\tdigest\tfiles\tbytes"]
     lines += [f"{name}\tpet\tx\t{name}\t1\t1" for name in "ABC"]
     (tmp_path / "images.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "cohort.tsv").write_text("patient\nA\nB\nC\n")
     stages = Stages()
+    monkeypatch.setattr(bucket, "maker", lambda *_: stages)
+    cohort, images, book = (tmp_path / name for name in ("cohort.tsv", "images.tsv", "ledger.tsv"))
 
     def run(pin=""):
         stages.ran = []
-        for name in ("fit-0", "view-0"):
-            bucket.run(
-                name,
-                tmp_path / "patients",
-                list("ABC"),
-                tmp_path / "images.tsv",
-                Imaging().model_dump(mode="json"),
-                tmp_path / name / "bucket.json",
-                pin,
-                make=stages,
-            )
+        for name in ("rest-0", "view-0"):
+            inputs = bucket.Inputs(name, 1, tmp_path / "patients", cohort, images, book)
+            bucket.run(inputs, Imaging(), tmp_path / name / "bucket.json", pin)
         return stages.ran
 
     run.stages, run.folder = stages, tmp_path
@@ -291,7 +286,7 @@ def test_a_fault_of_one_serves_the_others_and_fails_the_job(job):
     job.stages.broken = {"A"}
     with pytest.raises(OSError, match="space"):
         job()
-    assert not (job.folder / "fit-0/bucket.json").exists()
+    assert not (job.folder / "rest-0/bucket.json").exists()
     job.stages.broken = set()
     assert sorted(job()) == sorted([*every("A"), *every("BC", buckets.VIEW)])
 
