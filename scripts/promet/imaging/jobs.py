@@ -14,6 +14,11 @@ from promet.core.settings import from_json
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 
+def no_blas_threads() -> None:
+    """Before numpy is loaded: half of that time it makes threads for every core, and no stage of the images multiplies matrices."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def one_thread() -> None:
     """ITK takes every core of the machine otherwise, whatever the scheduler gave."""
     import SimpleITK as sitk
@@ -25,6 +30,7 @@ def convert(
     patient: str, registry: Path, out: Path, pin: str = "", settings: str = "{}", tracer: str = ""
 ) -> None:
     """DICOM PET to SUV by body weight."""
+    no_blas_threads()
     from promet.imaging.convert import Inputs, run
     from promet.imaging.settings import Convert
 
@@ -61,6 +67,7 @@ def segment(
 
     Example: promet imaging segment --patient P001 --registry registry/images.tsv --out results/patients/P001/segment.json
     """
+    no_blas_threads()
     from promet.imaging.segment import Inputs, run
     from promet.imaging.settings import Segment
 
@@ -74,6 +81,7 @@ def picture(out: Path, pin: str = "", settings: str = "{}", crop: str = "{}") ->
 
     Example: promet imaging picture --out results/patients/P001/picture.json
     """
+    no_blas_threads()
     from promet.imaging.picture import Inputs, run
     from promet.imaging.settings import Crop, Picture
 
@@ -98,6 +106,7 @@ def bucket(
 
     Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
     """
+    no_blas_threads()
     from promet.imaging.bucket import Inputs, run
     from promet.imaging.settings import Imaging
 
@@ -118,6 +127,7 @@ def gather(
 
     Example: promet imaging gather --patients results/patients --cohort config/cohort.tsv --out results/paper/gather/gather.json
     """
+    no_blas_threads()
     from promet.imaging.gather import Inputs, run
     from promet.study.table import read
 
@@ -129,6 +139,7 @@ def _of_own_records(stage: str) -> Callable[..., None]:
     """The job of a stage that reads what lies in its patient's folder and nothing else."""
 
     def job(out: Path, pin: str = "", settings: str = "{}") -> None:
+        no_blas_threads()
         from promet.imaging.settings import Imaging
 
         os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # if it loads ITK at all
