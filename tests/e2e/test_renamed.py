@@ -37,7 +37,7 @@ def test_a_run_after_a_renaming_trains_nothing(study, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "prepare: 2 jobs (dataset, gather)" in done.stdout and "lock:" not in done.stdout
     assert digests(mine) == before
-    assert (mine.results / "patients/X1/normalise.json").exists()
-    assert not (mine.results / f"patients/{old}").exists()
+    assert (mine.folder / "results/patients/X1/normalise.json").exists()
+    assert not (mine.folder / f"results/patients/{old}").exists()
     assert (mine.results / "report/report.html").exists()
     assert mine.promet("run", "-n").stdout.rstrip().endswith("would run: nothing")

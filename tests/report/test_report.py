@@ -220,7 +220,7 @@ def test_poor_study_says_what_is_missing(blank):
 
 
 def test_methods_name_every_parameter_of_the_augmentation(made):
-    settings = json.loads(made[0].config)["network"]["augmentation"]
+    settings = made[0].config["network"]["augmentation"]
     text = made[3].text
     for name in settings["transforms"]:
         for key in settings.get(name) or {}:
@@ -236,7 +236,7 @@ def test_methods_say_what_is_done(made):
     """The learning rate as torch lowers it, and every interval and p value that the page shows."""
     import torch
 
-    text, training = made[3].text, json.loads(made[0].config)["network"]["training"]
+    text, training = made[3].text, made[0].config["network"]["training"]
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=training["plateau_patience"])
     plateau.step(1.0)
@@ -410,7 +410,7 @@ def test_command(full, tmp_path):
         "--study": tmp_path / "new",
         "--cohort": full.cohort,
         "--ledger": full.ledger,
-        "--config": full.config,
+        "--config": json.dumps(full.config),
         "--out": tmp_path / "report.json",
         "--pin": "abc",
     }
