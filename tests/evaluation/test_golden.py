@@ -10,7 +10,8 @@ import pytest
 
 from promet.core.files import read_json
 from promet.evaluation import survive
-from promet.evaluation.stats import auc, calibration, concordance
+from promet.evaluation.stats import auc, calibration
+from promet.study import concordance
 
 HERE = Path(__file__).parent / "golden"
 GOLDEN = read_json(HERE / "golden.json")

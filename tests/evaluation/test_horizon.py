@@ -11,8 +11,9 @@ import pytest
 import statsmodels.api as sm
 
 from promet.evaluation import survive
-from promet.evaluation.stats import calibration, concordance, dynamic, horizon, labels, product_limit
+from promet.evaluation.stats import calibration, dynamic, horizon, labels, product_limit
 from promet.evaluation.stats.gray import gray
+from promet.study import concordance, follow_up
 
 ROOT = Path(__file__).parents[2]
 ORACLES = next((p for p in (ROOT / "shared/oracles", ROOT.parent / "shared/oracles") if p.is_dir()), None)
@@ -33,10 +34,10 @@ def test_equals_r(name):
         rows = list(csv.DictReader(handle))
     time, event, score, p = (np.array([float(row[k]) for row in rows]) for k in "tesp")
     at, n = wanted["tau"], wanted["n"]
-    assert horizon.reached(time, at) == wanted["horizon_reached"]
-    who = horizon.known(time, event, at)
+    assert follow_up.reached(time, at) == wanted["horizon_reached"]
+    who = follow_up.known(time, event, at)
     assert (who.case.sum(), len(time)) == (wanted["events_by_tau"], n)
-    assert close(horizon.leaving(time, event, np.array([at]))[0], wanted["G_left_tau"])
+    assert close(follow_up.leaving(time, event, np.array([at]))[0], wanted["G_left_tau"])
     assert who.weight == pytest.approx(wanted["weights"], abs=1e-9)
     assert close(who.weight.sum(), wanted["sum_weights"])
     share, se = horizon.observed(time, event, at)
@@ -172,7 +173,7 @@ def test_equals_fractions(seed):
     at = int(random.integers(1, max(time) + 1))
     weight, risk, area, variance, brier, c, uno = by_hand(time, event, score, p, at)
     t, e, s, q = (np.array(x, float) for x in (time, event, score, p))
-    who = horizon.known(t, e, at)
+    who = follow_up.known(t, e, at)
     assert who.weight == pytest.approx([float(w) for w in weight], rel=1e-12)
     # the two sums that make the rule right: of all weights, and of those of the cases
     assert sum(weight) == n
@@ -193,7 +194,7 @@ def test_the_papers_own_design_is_the_plain_thing():
     time = np.r_[random.integers(1, 49, 10), np.full(13, 48)].astype(float)
     event, score = np.repeat([1.0, 0.0], [10, 13]), random.normal(size=23)
     p = 1 / (1 + np.exp(-score))
-    who = horizon.known(time, event, 48.0)
+    who = follow_up.known(time, event, 48.0)
     assert who.weight.tolist() == [1.0] * 23
     plain = auc.record(event, score, bootstrap=100)
     assert horizon.auc(who, score) == pytest.approx(plain["auc"], abs=1e-12)
@@ -227,7 +228,7 @@ def test_all_commands_draw_one_line_at_the_horizon():
         told, _ = labels.outcome(row, "progression", 48.0)
         assert (None if math.isnan(told) else told) == label, (months, event)
         time, happened = np.array([months, 60.0, 20.0]), np.array([event, 0.0, 1.0])
-        who = horizon.known(time, happened, 48.0)
+        who = follow_up.known(time, happened, 48.0)
         assert (who.case[0], who.control[0]) == (label == 1, label == 0), (months, event)
         value = concordance.uno(time, happened, np.array([3.0, 1.0, 2.0]), 48.0)
         assert value == pytest.approx(concordance.harrell(time, happened, np.array([3.0, 1.0, 2.0]), 48.0)[0])
@@ -243,7 +244,7 @@ def test_all_commands_draw_one_line_at_the_horizon():
 )
 def test_nobody_followed_to_the_horizon_is_null_and_said(time, event):
     time, event = np.array(time, float), np.array(event, float)
-    assert horizon.known(time, event, 48.0) is None
+    assert follow_up.known(time, event, 48.0) is None
     found = dynamic.record(time, event, np.arange(4.0), 48.0, np.full(4, 0.3), bootstrap=100)
     assert found["auc"][-1]["auc"] is None and found["uno"]["value"] is None
     assert found["brier"]["value"] is None and found["calibration"] is None
@@ -264,11 +265,11 @@ def test_last_event_and_last_end_of_follow_up_together():
 
 def test_times_equal_but_for_rounding_are_one():
     assert 0.1 + 0.2 != 0.3
-    time, at = product_limit.settled(np.array([0.1 + 0.2, 0.3, 5.0, 48 + 1e-12]), 48.0)
+    time, at = follow_up.settled(np.array([0.1 + 0.2, 0.3, 5.0, 48 + 1e-12]), 48.0)
     assert time.tolist() == [0.3, 0.3, 5.0, 48.0] and at == 48.0
     months = np.array([1461.0, 365.25]) / 30.4375
-    assert product_limit.settled(months, 48.0)[0].tolist() == [48.0, 12.0]
-    assert len(np.unique(product_limit.settled(np.array([1.0, 1.001]))[0])) == 2
+    assert follow_up.settled(months, 48.0)[0].tolist() == [48.0, 12.0]
+    assert len(np.unique(follow_up.settled(np.array([1.0, 1.001]))[0])) == 2
 
 
 def test_incidence_without_competing_events_is_the_complement_of_the_curve():

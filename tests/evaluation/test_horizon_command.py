@@ -13,6 +13,7 @@ from promet.evaluation import horizon as command
 from promet.evaluation.cli import app
 from promet.evaluation.stats import auc, calibration, horizon
 from promet.evaluation.stats.auc import quantile
+from promet.study import follow_up
 
 
 def write(path, rows, names=("t", "e", "s", "p")):
@@ -107,7 +108,7 @@ def test_paired_with_weights_one_is_delong():
     random = np.random.default_rng(3)
     label = random.integers(0, 2, 50).astype(float)
     a, b = label + random.normal(0, 1.5, 50).round(1), label + random.normal(0, 2, 50).round(1)
-    who = horizon.Known(label == 1, label == 0, np.ones(50))
+    who = follow_up.Known(label == 1, label == 0, np.ones(50))
     mine, theirs = horizon.paired(who, a, b, quantile(0.95)), auc.paired(label, a, b, 0.95)
     for key in ("difference", "se", "low", "high", "p"):
         assert mine[key] == pytest.approx(theirs[key], abs=1e-12)
@@ -122,7 +123,7 @@ def test_paired_covariance_holds_over_many_cohorts():
         event_at = random.exponential(40 * np.exp(-truth))
         gone = random.uniform(10, 90, 120)
         time, event = np.minimum(event_at, gone), (event_at <= gone).astype(int)
-        who = horizon.known(time, event, 36.0)
+        who = follow_up.known(time, event, 36.0)
         noisy = truth + random.normal(0, 1, 120)
         found = horizon.paired(who, noisy, truth + random.normal(0, 1.5, 120), 1.96)
         differences.append(found["difference"])

@@ -14,9 +14,10 @@ import numpy as np
 from promet.core.errors import UsageError
 from promet.core.words import count
 from promet.evaluation import tables
-from promet.evaluation.stats import calibration, concordance, dynamic
+from promet.evaluation.stats import calibration, dynamic
 from promet.evaluation.stats import horizon as rule
 from promet.evaluation.stats.auc import logit_interval, quantile
+from promet.study import concordance, follow_up
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -156,7 +157,7 @@ def record(
         "ici": None,
         "notes": [],
     }
-    who = rule.known(time, event, at)
+    who = follow_up.known(time, event, at)
     if who is None:
         result["notes"].append(f"Nobody is followed to {at:g}: nothing can be said of that time.")
         return result
@@ -186,14 +187,14 @@ def record(
 
 
 def _counts(time: np.ndarray, event: np.ndarray, at: float) -> dict[str, Any]:
-    early, there = rule.by_then(time, at), rule.until(time, at)
+    early, there = follow_up.by_then(time, at), follow_up.until(time, at)
     at_it = early & there
     return {
         "events_by_tau": int(((event == 1) & early).sum()),
         "competing_by_tau": int(((event == 2) & early).sum()),
         "censored_before_tau": int(((event == 0) & ~there).sum()),
         "censored_at_tau": int(((event == 0) & at_it).sum()),
-        "horizon_reached": rule.reached(time, at),
+        "horizon_reached": follow_up.reached(time, at),
     }
 
 

@@ -52,8 +52,9 @@ from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats import dynamic, product_limit
-from promet.evaluation.stats.concordance import harrell
 from promet.study import shapes
+from promet.study.concordance import harrell
+from promet.study.follow_up import settled
 from promet.study.survival import FILE as PRODUCT
 from promet.study.survival import Survival
 from promet.study.table import by_patient, number
@@ -69,7 +70,7 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> di
     median, low, high = (
         product_limit.quantile(found.time, curve) for curve in (found.survival, found.low, found.high)
     )
-    gone = np.sort(product_limit.settled(time)[0][event == 0])
+    gone = np.sort(settled(time)[0][event == 0])
     steps = found.survival.tolist()
     return {
         "n": len(time),
@@ -94,7 +95,7 @@ def compare(
     time: np.ndarray, event: np.ndarray, group: np.ndarray, names: list[str], level: float = 0.95
 ) -> dict[str, Any]:
     """Curves of the groups ``names`` (in that order) and the log-rank test: groups, logrank, notes of CUT."""
-    time, _ = product_limit.settled(time)
+    time, _ = settled(time)
     ticks = _ticks(float(time.max(initial=0.0)))
     groups, notes = [], []
     for name in names:
@@ -209,7 +210,7 @@ def analyse(
 ) -> dict[str, Any]:
     """n, events, cuts, cox, concordance, notes of survival.json; arrays without missing values."""
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
-    time, _ = product_limit.settled(time)
+    time, _ = settled(time)
     result: dict[str, Any] = {"n": len(time), "events": int(event.sum()), "cuts": {}, "notes": []}
     for kind in cuts:
         thresholds, group, names, notes = cut(score, kind) if len(score) else ([], score, [], [])
@@ -226,7 +227,7 @@ def analyse(
 
 def at_horizon(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[np.ndarray, np.ndarray]:
     """Follow-up ended at ``horizon``: time = min(time, horizon), later events become event-free."""
-    time, end = product_limit.settled(time, horizon)
+    time, end = settled(time, horizon)
     return np.minimum(time, end), np.where(time > end, 0.0, event)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from promet.evaluation import survive
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.stats import concordance, dynamic
+from promet.evaluation.stats import dynamic
+from promet.study import concordance
 
 
 def cohort(seed: int, n: int = 40, censored: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from promet.core.words import count
-from promet.evaluation.stats import calibration, concordance, horizon
+from promet.evaluation.stats import calibration, horizon
 from promet.evaluation.stats.auc import logit_interval, quantile
+from promet.study import concordance, follow_up
 from promet.study.survival import Calibration, Dynamic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
@@ -74,13 +75,13 @@ def record(
         "notes": [],
     }
     notes = result["notes"]
-    early = int((event == 1).sum() if at is None else horizon.by_then(time[event == 1], at).sum())
+    early = int((event == 1).sum() if at is None else follow_up.by_then(time[event == 1], at).sum())
     if len(time) < 3 or early < 2:
         notes.append(
             f"Only {count(early, 'event')} among {count(len(time), 'patient')}: nothing that depends on time can be given."
         )
         return result
-    followed = at is None or horizon.reached(time, at)
+    followed = at is None or follow_up.reached(time, at)
     if not followed:
         notes.append(
             f"Nobody is followed to {at:g}: nothing can be given at that time, nor Uno's C up to it."
@@ -92,7 +93,7 @@ def record(
         _intervals(result, time, event, score, level, np.random.default_rng(seed))
     if probability is not None and at is not None and followed:
         probability = np.asarray(probability, float)
-        who = horizon.known(time, event, at)
+        who = follow_up.known(time, event, at)
         share, _ = horizon.observed(time, event, at)
         value, reference = (horizon.brier(who, p, len(time)) for p in (probability, share))
         scaled = 1 - value / reference if reference > 0 else None
@@ -103,7 +104,7 @@ def record(
 
 def auc_at(time: np.ndarray, event: np.ndarray, score: np.ndarray, at: float) -> float | None:
     """AUC at one time; ``None`` without cases, without controls or when nobody is followed so far."""
-    who = horizon.known(time, event, at)
+    who = follow_up.known(time, event, at)
     return None if who is None else horizon.auc(who, score)
 
 
@@ -126,7 +127,7 @@ def calibrated(
         net_benefit: [{threshold, model, all}].
         notes: sentences.
     """
-    who = horizon.known(time, event, at)
+    who = follow_up.known(time, event, at)
     share, se = horizon.observed(time, event, at)
     seen = who.weight > 0
     result: Calibration = {
@@ -188,7 +189,7 @@ def _ranking(
     at, notes = result["horizon"], result["notes"]
     where = at * np.array(SHARES) if at is not None else np.quantile(time[event == 1], SHARES[:-1])
     for t in np.unique(where):
-        who = horizon.known(time, event, t)
+        who = follow_up.known(time, event, t)
         value = None if who is None else horizon.auc(who, score)
         se = None if value is None else horizon.auc_se(who, score)
         bounded = se is not None and se > 0 and 0 < value < 1
@@ -200,7 +201,7 @@ def _ranking(
                 "high": None,
                 "se": se,
                 "logit": logit_interval(value, se, level) if bounded else dict.fromkeys(("low", "high")),
-                "cases": int(horizon.by_then(time[event == 1], t).sum()),
+                "cases": int(follow_up.by_then(time[event == 1], t).sum()),
                 "controls": 0 if who is None else int(who.control.sum()),
             }
         )

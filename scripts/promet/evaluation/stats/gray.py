@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from promet.evaluation.stats.product_limit import settled
+from promet.study.follow_up import settled
 
 
 def gray(time: np.ndarray, event: np.ndarray, group: np.ndarray, cause: int = 1) -> dict[str, Any]:

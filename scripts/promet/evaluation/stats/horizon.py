@@ -17,62 +17,14 @@ Sources: Graf et al., Stat Med 1999;18:2529 (weights, Brier); Uno et al., JASA 2
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from promet.evaluation.stats.product_limit import TOLERANCE, counted, log_log, risk, settled
+from promet.evaluation.stats.product_limit import log_log, risk
+from promet.study.follow_up import Known, reached, settled
 
 GROUPS = 3  # tertiles of the probability
-
-
-@dataclass(frozen=True)
-class Known:
-    """Who is what at a horizon: ``case``, ``control`` (n,) bool, ``weight`` (n,), 0 = unknown."""
-
-    case: np.ndarray
-    control: np.ndarray
-    weight: np.ndarray
-
-
-def by_then(time: np.ndarray | float, at: float) -> np.ndarray:
-    """Whether a time is at or before the horizon; what differs by rounding only is the same moment."""
-    return np.less_equal(time, at) | np.isclose(time, at, rtol=TOLERANCE, atol=0)
-
-
-def until(time: np.ndarray | float, at: float) -> np.ndarray:
-    """Whether who was followed for a time was followed to the horizon."""
-    return np.greater_equal(time, at) | np.isclose(time, at, rtol=TOLERANCE, atol=0)
-
-
-def reached(time: np.ndarray, at: float) -> bool:
-    """True when somebody is followed to the horizon."""
-    return bool(until(time, at).any())
-
-
-def leaving(time: np.ndarray, event: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """G(``before``-): probability of not having left before each of these times; at one time events come first."""
-    happened = np.asarray(event) != 0
-    times, at_risk, events = counted(time, happened)
-    _, _, left = counted(time, ~happened)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        staying = np.where(left > 0, 1 - left / (at_risk - events), 1.0)
-    return np.append(1.0, np.cumprod(staying))[np.searchsorted(times, before, side="left")]
-
-
-def known(time: np.ndarray, event: np.ndarray, at: float) -> Known | None:
-    """Cases, controls and weights at ``at``; ``None`` when nobody is followed so far."""
-    event = np.asarray(event)
-    time, when = settled(time, at)
-    if not (time >= when).any():
-        return None
-    case = (event == 1) & (time <= when)
-    control = (time > when) | ((time == when) & (event == 0)) | ((event == 2) & (time <= when))
-    weight = np.zeros(len(time))
-    seen = case | control
-    weight[seen] = 1 / leaving(time, event, np.minimum(time, when))[seen]
-    return Known(case, control, weight)
 
 
 def auc(who: Known, score: np.ndarray) -> float | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promet.evaluation.stats.horizon import by_then, observed, reached, until
+from promet.evaluation.stats.horizon import observed
+from promet.study.follow_up import by_then, reached, until
 from promet.study.table import number
 
 if TYPE_CHECKING:

@@ -7,43 +7,11 @@ missing values. Times that differ by rounding only are one time; at one time eve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 from scipy import stats
 
-TOLERANCE = float(np.sqrt(np.finfo(float).eps))  # R's, of times (relative to their mean) and of probabilities
-
-
-@overload
-def settled(time: np.ndarray, at: float) -> tuple[np.ndarray, float]: ...
-
-
-@overload
-def settled(time: np.ndarray, at: None = None) -> tuple[np.ndarray, None]: ...
-
-
-@overload
-def settled(time: np.ndarray, at: float | None) -> tuple[np.ndarray, float | None]: ...
-
-
-def settled(time: np.ndarray, at: float | None = None) -> tuple[np.ndarray, float | None]:
-    """``time`` and ``at`` with those that differ by rounding made equal (R's ``aeqSurv``).
-
-    0.1 + 0.2 and 0.3 months, or 48 and 47.999999999, are the same moment.
-    """
-    time = np.asarray(time, float)
-    if at is not None:
-        time = np.where(np.isclose(time, at, rtol=TOLERANCE, atol=0), at, time)
-    known = np.unique(time if at is None else np.append(time, at))
-    gaps = np.diff(known)
-    mean = float(np.abs(known).mean()) if len(known) else 0.0
-    first = np.append(True, ~((gaps <= TOLERANCE) | (gaps <= TOLERANCE * mean)))[: len(known)]
-    if first.all():
-        return time, at
-    kept = known[first]
-    merged = kept[np.searchsorted(kept, time, side="right") - 1]
-    return merged, None if at is None else float(kept[np.searchsorted(kept, at, side="right") - 1])
+from promet.study.follow_up import TOLERANCE, counted, settled
 
 
 @dataclass(frozen=True)
@@ -64,14 +32,6 @@ class Curve:
         """Survival and its standard error at a time (NaN where survival is 0)."""
         k = int(np.searchsorted(self.time, when, side="right")) - 1
         return (float(self.survival[k]), float(self.survival[k] * self.log_se[k])) if k >= 0 else (1.0, 0.0)
-
-
-def counted(time: np.ndarray, happened: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct times, how many are at risk at each (followed at least so long), and how many of ``happened`` fall there."""
-    times, where = np.unique(time, return_inverse=True)
-    ended = np.bincount(where, minlength=len(times))
-    events = np.bincount(where, weights=happened, minlength=len(times))
-    return times, len(time) - np.cumsum(ended) + ended, events
 
 
 def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> Curve:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from promet.evaluation.stats.horizon import leaving
-from promet.evaluation.stats.product_limit import settled
+from promet.study.follow_up import leaving, settled
 
 BLOCK = 4_000_000  # comparisons held at once
 
