@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from promet.evaluation.stats import meta
-
 from tests.oracles import oracle
+
+from promet.evaluation.stats import meta
 
 CASES = ("three_sites_auc", "two_sites_auc", "tau0_auc", "oe")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from promet.evaluation.stats import sites
 from statsmodels.multivariate.manova import MANOVA
 from statsmodels.stats.multitest import multipletests
-
 from tests.oracles import oracle, path
+
+from promet.evaluation.stats import sites
 
 
 def test_pillai_of_r():

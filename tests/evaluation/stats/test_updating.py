@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from promet.evaluation.stats import updating
-
 from tests.oracles import oracle, path
+
+from promet.evaluation.stats import updating
 
 
 @pytest.mark.parametrize("name", ["nothing", "slope"])
