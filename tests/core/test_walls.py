@@ -19,6 +19,8 @@ ROOMS = {
     "evaluation": {"core", "study"},
     "report": {"core", "study"},
     "phantom": {"core"},
+    # What goes out to the hospital are products, read where the plan says they lie.
+    "hospital": {"core", "study", "workflow", "imaging", "config"},
     # The top room: a clinic's patient goes through the very functions of the pipeline, or the score would be another one.
     # Nobody imports it; heavy libraries are loaded where they live.
     # The phantom is the reference case that goes with a locked model.
@@ -27,9 +29,9 @@ ROOMS = {
 HOMES = {
     "torch": {"network"},
     "monai": {"network"},
-    "SimpleITK": {"imaging", "study", "phantom"},
-    "pydicom": {"imaging", "study", "phantom"},
-    "highdicom": {"imaging", "phantom"},
+    "SimpleITK": {"imaging", "study", "phantom", "hospital"},
+    "pydicom": {"imaging", "study", "phantom", "hospital"},
+    "highdicom": {"imaging", "phantom", "hospital"},
     "shap": {"fusion"},
     "lifelines": {"evaluation"},
     "statsmodels": {"evaluation"},
