@@ -20,10 +20,11 @@ ROOMS = {
     "report": "The HTML report.",
     "model": "The locked model as a bundle; promet predict scores with it.",
     "cohort": "Make cohort tables from public layouts.",
+    "pacs": "Fetch images from a PACS over DICOMweb.",
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
 
-HOME = {"cohort": "study"}  # what users type, and the room where it lives
+HOME = {"cohort": "study", "pacs": "hospital"}  # what users type, and the room where it lives
 
 
 class Rooms(TyperGroup):

@@ -14,7 +14,7 @@ ITEM, ITEM_END, SEQUENCE_END, PIXELS = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD, 0x7FE
 IMPLICIT, DEFLATED, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
 
-class _Cut(Exception):
+class _Cut(ValueError):
     pass
 
 
@@ -29,7 +29,12 @@ def is_whole(path: Path) -> bool:
             return False
 
 
-def _dataset(data: mmap.mmap) -> bool:
+def meta(data: mmap.mmap | bytes) -> tuple[int, str]:
+    """Where the dataset begins, behind the meta group, and the transfer syntax, '' where none is told.
+
+    Raises:
+        ValueError: the meta group is cut.
+    """
     start = 132 if data[128:132] == b"DICM" else 0
     syntax = ""
     while data[start : start + 2] == b"\x02\0":
@@ -39,6 +44,11 @@ def _dataset(data: mmap.mmap) -> bool:
             raise _Cut
         if tag == 0x00020010:
             syntax = data[value:start].decode("ascii", "replace").strip("\0 ")
+    return start, syntax
+
+
+def _dataset(data: mmap.mmap) -> bool:
+    start, syntax = meta(data)
     if syntax == DEFLATED:
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
