@@ -277,6 +277,25 @@ def predict(
     raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest))
 
 
+@app.command("pool-sites")
+def pool_sites(
+    files: Annotated[list[Path], typer.Argument(help="site.json of each hospital.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for pooled.html and pooled.json.")],
+    level: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Level of the intervals.")] = 0.95,
+    json: JsonFlag = False,
+) -> None:
+    """What several hospitals say together of one locked model, from the small files that promet validate writes.
+
+    Example: promet pool-sites north/site.json south/site.json west/site.json --out pooled
+    """
+    from json import dumps
+
+    from promet.centres.pool import run as pool
+
+    found = pool(files, out, level)
+    print(dumps(found, indent=2) if json else f"{out / 'pooled.html'}")
+
+
 @app.command()
 def prune(
     configfile: ConfigFiles = None,

@@ -21,8 +21,10 @@ ROOMS = {
     "phantom": {"core"},
     # What goes out to the hospital are products, read where the plan says they lie.
     "hospital": {"core", "study", "workflow", "imaging", "config"},
+    # One locked model at several hospitals: the figures of a validation and the look of the report.
+    "centres": {"core", "study", "workflow", "model", "evaluation", "report"},
     # The top room: a clinic's patient goes through the very functions of the pipeline, or the score would be another one.
-    # Nobody imports it; heavy libraries are loaded where they live.
+    # Only centres imports it; heavy libraries are loaded where they live.
     # The phantom is the reference case that goes with a locked model.
     "model": {"core", "study", "workflow", "imaging", "network", "fusion", "evaluation", "phantom"},
 }
@@ -35,8 +37,8 @@ HOMES = {
     "shap": {"fusion"},
     "lifelines": {"evaluation"},
     "statsmodels": {"evaluation"},
-    "matplotlib": {"report", "imaging", "network"},  # network: attention overlays
-    "jinja2": {"report"},
+    "matplotlib": {"report", "imaging", "network", "centres"},  # network: attention overlays
+    "jinja2": {"report", "centres"},
 }
 # Who looks for a stage's record reads the declarations; they import nothing.
 DECLARED = {"promet.workflow.stages", "promet.workflow.declaration"}

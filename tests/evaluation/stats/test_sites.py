@@ -51,25 +51,19 @@ def test_one_site_says_nothing():
     assert sites.site_effect(np.ones((20, 2)), np.zeros(20), np.zeros(20)) is None
 
 
-def test_heterogeneity_of_r():
+def test_interaction_of_r():
     right = oracle("misc.json")["subgroups"]
     table = pd.read_csv(path(right["file"]))
-    found = sites.heterogeneity(table["y"], table["s"], table["g"])
-    assert [found["q"], found["p"]] == pytest.approx([right["q"], right["p"]], abs=1e-9)
     lr = right["interaction_lr"]
-    assert [found["interaction"], found["interaction_p"]] == pytest.approx(
-        [lr["statistic"], lr["p"]], abs=1e-9
+    assert sites.interaction(table["y"], table["s"], table["g"]) == pytest.approx(
+        (lr["statistic"], lr["p"]), abs=1e-9
     )
-    assert found["df"] == lr["df"]
 
 
-def test_a_group_of_one_class_is_left_out_of_q():
-    rng = np.random.default_rng(1)
-    label, score = np.tile([0, 1], 30), rng.normal(size=60)
-    group = np.repeat(["a", "b", "c"], 20)
-    label[group == "c"] = 0
-    found = sites.heterogeneity(label, score, group)
-    assert found["df"] == 1 and 0 < found["p"] < 1
+def test_no_interaction_in_one_group_or_a_separated_one():
+    label, score = np.tile([0, 1], 20), np.arange(40.0)
+    assert sites.interaction(label, score, np.zeros(40)) == (None, None)
+    assert sites.interaction(label, score + 100 * label, np.arange(40) // 20) == (None, None)
 
 
 def test_holm_of_statsmodels():

@@ -7,7 +7,6 @@ from typing import TypedDict
 import numpy as np
 from scipy import stats
 
-from promet.evaluation.stats import auc, meta
 from promet.evaluation.stats.updating import fitted
 
 
@@ -18,16 +17,6 @@ class SiteEffect(TypedDict):
     df: int  # sites - 1
     p: float  # by permutation within the outcome
     permutations: int
-
-
-class Heterogeneity(TypedDict):
-    """Two tests of whether groups differ in how a score does."""
-
-    q: float | None  # Cochran's Q of the groups' logit AUCs
-    df: int
-    p: float | None
-    interaction: float | None  # likelihood ratio of score x group in a logistic model
-    interaction_p: float | None
 
 
 def site_effect(
@@ -71,38 +60,22 @@ def site_effect(
     }
 
 
-def heterogeneity(label: np.ndarray, score: np.ndarray, group: np.ndarray) -> Heterogeneity:
-    """Do the groups differ? ``label`` (n,) 0 or 1, ``score`` (n,) finite, ``group`` (n,) any values.
+def interaction(label: np.ndarray, score: np.ndarray, group: np.ndarray) -> tuple[float | None, float | None]:
+    """Likelihood ratio of score x group in a logistic model with score and group, and its p (chi-square, groups - 1).
 
-    Q needs an AUC strictly between 0 and 1 in at least two groups; the interaction a logistic model that exists.
+    ``label`` (n,) 0 or 1, ``score`` (n,) finite, ``group`` (n,) any values. None with one group, or where no maximum exists.
     """
-    label, score = np.asarray(label, float), np.asarray(score, float)
     names, group = np.unique(np.asarray(group), return_inverse=True)
-    result: Heterogeneity = {
-        "q": None,
-        "df": len(names) - 1,
-        "p": None,
-        "interaction": None,
-        "interaction_p": None,
-    }
-    values, errors = [], []
-    for one in range(len(names)):
-        mine = group == one
-        area, error = _area(label[mine], score[mine])
-        if area is not None and 0 < area < 1 and error:
-            values.append(np.log(area / (1 - area)))
-            errors.append(error / (area * (1 - area)))
-    if len(values) > 1:
-        result["q"], result["df"], result["p"] = meta.heterogeneity(np.array(values), np.array(errors))
+    label, score = np.asarray(label, float), np.asarray(score, float)
     dummies = np.eye(len(names))[group]
-    plain, crossed = np.column_stack([score, dummies]), np.column_stack([dummies * score[:, None], dummies])
-    zero, one_each = np.zeros(len(label)), np.ones(len(label))
-    fits = [(x, fitted(label, x, zero, one_each)) for x in (plain, crossed)]
-    if len(names) > 1 and all(beta is not None for _, beta in fits):
-        less, more = (float(np.sum(label * (x @ b) - np.logaddexp(0, x @ b))) for x, b in fits)
-        result["interaction"] = 2 * (more - less)
-        result["interaction_p"] = float(stats.chi2.sf(2 * (more - less), len(names) - 1))
-    return result
+    best = []
+    for x in (np.column_stack([score, dummies]), np.column_stack([dummies * score[:, None], dummies])):
+        beta = fitted(label, x, np.zeros(len(label)), np.ones(len(label)))
+        if beta is None or len(names) < 2:
+            return None, None
+        best.append(float(np.sum(label * (x @ beta) - np.logaddexp(0, x @ beta))))
+    ratio = 2 * (best[1] - best[0])
+    return ratio, float(stats.chi2.sf(ratio, len(names) - 1))
 
 
 def holm(values: list[float]) -> list[float]:
@@ -112,10 +85,3 @@ def holm(values: list[float]) -> list[float]:
     result = np.empty(len(values))
     result[order] = np.minimum(raised, 1.0)
     return result.tolist()
-
-
-def _area(label: np.ndarray, score: np.ndarray) -> tuple[float | None, float | None]:
-    if min(label.sum(), len(label) - label.sum()) < 2:
-        return None, None
-    areas, covariance = auc.delong_covariance(label, score[None])
-    return float(areas[0]), float(np.sqrt(covariance[0, 0]))
