@@ -35,12 +35,18 @@ class NaiveBayes:
     together and not the one within the classes, since the latter is next to nothing where both
     classes are narrow; it is the larger of the two, so the floor errs towards saying less.
 
+    Under censoring each patient has a weight (``study.follow_up.known``): the prior is then the risk by
+    Kaplan-Meier (Aalen-Johansen), means and variances are weighted, and who is unknown has weight 0 and takes
+    no part. Weights of one change no bit. Source: Wolfson et al., Stat Med 2015;34:2941.
+
     Attributes:
         features: names, the columns of every matrix given to ``fit`` and ``log_odds``.
         prior: probability of class 0 and 1.
         mean, variance: shape (features, 2); NaN rows for dropped features. Variance includes ``epsilon``.
         seen: shape (features, 2), known values each density was fitted on.
         floored: shape (features, 2), True where the floor gave the variance.
+        effective: shape (features, 2), as many patients of equal weight would know as much (Kish): (sum w)² / sum w²;
+            ``seen`` without weights, empty in a model that has none.
         dropped: feature -> sentence, why it has no densities.
         epsilon: what was added to each variance.
         warnings: sentences for the report.
@@ -53,16 +59,24 @@ class NaiveBayes:
     variance: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     seen: np.ndarray = field(default_factory=lambda: np.empty((0, 2), int))
     floored: np.ndarray = field(default_factory=lambda: np.empty((0, 2), bool))
+    effective: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     dropped: dict[str, str] = field(default_factory=dict)
     epsilon: float = 0.0
     warnings: list[str] = field(default_factory=list)
 
-    def fit(self, values: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None) -> NaiveBayes:
+    def fit(
+        self,
+        values: np.ndarray,
+        labels: np.ndarray,
+        rows: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> NaiveBayes:
         """Fit on ``values`` (patients, features), NaN = missing, and ``labels`` (patients,), 0 or 1.
 
         Args:
             rows: boolean, shape of ``values``: which rows each feature's densities may see
                 (default: all). The priors always come from all labels.
+            weights: (patients,), 0 = takes no part, whatever the label (default: one for everybody).
 
         Raises:
             UsageError: a class without patients, other labels than 0 and 1, infinite values.
@@ -70,41 +84,48 @@ class NaiveBayes:
         values, labels = self._matrix(values), np.asarray(labels, float)
         if labels.shape != values.shape[:1]:
             raise ValueError("one label per row is needed")
-        if not np.isin(labels, (0, 1)).all():
+        w = np.ones(len(labels)) if weights is None else np.asarray(weights, float)
+        takes_part = w > 0
+        if not np.isin(labels[takes_part], (0, 1)).all():
             raise UsageError(
                 "E_FUSION_LABEL", "A label is neither 0 nor 1", "0 or 1 for every fitted patient"
             )
-        counts = np.array([(labels == c).sum() for c in (0, 1)])
-        if (counts == 0).any():
+        mine = [takes_part & (labels == c) for c in (0, 1)]
+        if not (mine[0].any() and mine[1].any()):
             raise UsageError(
                 "E_FUSION_ONE_CLASS",
-                f"The fit set has {count(int(counts[1]), 'patient')} with and {counts[0]} without the outcome",
+                f"The fit set has {count(int(mine[1].sum()), 'patient')} with and {mine[0].sum()} without the outcome",
                 "at least one of each",
                 "Add patients or use another split",
             )
         usable = ~np.isnan(values) & (True if rows is None else np.asarray(rows, bool))
-        self.prior = counts / counts.sum()
+        totals = np.array([w[m].sum() for m in mine])
+        self.prior = totals / totals.sum()
         p = len(self.features)
         self.mean, self.variance = np.full((p, 2), np.nan), np.full((p, 2), np.nan)
         self.seen, self.floored = np.zeros((p, 2), int), np.zeros((p, 2), bool)
+        self.effective = np.zeros((0 if weights is None else p, 2))
         self.dropped, self.warnings, spread = {}, [], [0.0]
         for j, name in enumerate(self.features):
-            known = [values[usable[:, j] & (labels == c), j] for c in (0, 1)]
-            self.seen[j] = [len(k) for k in known]
+            here = [usable[:, j] & m for m in mine]
+            known = [(values[h, j], w[h]) for h in here]
+            self.seen[j] = [len(k) for k, _ in known]
+            if weights is not None:
+                self.effective[j] = [v.sum() ** 2 / (v**2).sum() if len(v) else 0.0 for _, v in known]
             if min(self.seen[j]) < MINIMUM_SEEN:
                 self.dropped[name] = (
                     f"{name} is known in {self.seen[j, 1]} patients with and {self.seen[j, 0]} without the outcome "
                     f"among those its densities may see; {MINIMUM_SEEN} of each are needed, so it is left out"
                 )
                 continue
-            self.mean[j] = [k.mean() for k in known]
-            together = np.concatenate(known).var()
+            self.mean[j] = [_moments(*k)[0] for k in known]
+            together = _moments(*(np.concatenate(both) for both in zip(*known, strict=True)))[1]
             if together == 0:
                 self.dropped[name] = f"{name} does not vary at all, so it is left out"
                 self.mean[j] = np.nan
                 continue
-            for c, k in enumerate(known):
-                own = 0.0 if k.min() == k.max() else k.var()
+            for c, (k, v) in enumerate(known):
+                own = 0.0 if k.min() == k.max() else _moments(k, v)[1]
                 narrow = own < NARROW**2 * together
                 self.floored[j, c] = own < together and (len(k) < OWN_SPREAD or narrow)
                 self.variance[j, c] = together if self.floored[j, c] else own
@@ -146,6 +167,7 @@ class NaiveBayes:
                     "dropped": self.dropped.get(name, ""),
                     # Only where it acted: a model without a floored density keeps its bytes.
                     **({"floored": self.floored[j].tolist()} if self.floored[j].any() else {}),
+                    **({"effective": self.effective[j].tolist()} if len(self.effective) else {}),
                 }
                 for j, name in enumerate(self.features)
             },
@@ -168,6 +190,9 @@ class NaiveBayes:
             floored=np.array([features[name].get("floored", [False, False]) for name in order], bool).reshape(
                 -1, 2
             ),
+            effective=np.array(
+                [features[name]["effective"] for name in order if "effective" in features[name]], float
+            ).reshape(-1, 2),
             dropped={name: features[name]["dropped"] for name in order if features[name]["dropped"]},
             epsilon=record["epsilon"],
             warnings=list(record["warnings"]),
@@ -183,6 +208,13 @@ class NaiveBayes:
                 "E_FUSION_INFINITE", f"{name} holds an infinite value", "finite numbers or a missing value"
             )
         return values
+
+
+def _moments(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and variance (ddof 0); with weights of one the very bits of numpy's."""
+    total = weights.sum()
+    mean = (weights * values).sum() / total
+    return mean, (weights * (values - mean) ** 2).sum() / total
 
 
 def _floor(name: str, label: int, seen: int, flat: bool, narrow: bool) -> str:
