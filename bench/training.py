@@ -140,11 +140,13 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
 
 
 def _ours() -> Any:
+    from promet.network.objective import Label
     from promet.network.settings import Variant
     from promet.network.train import Trainer, prepare_torch
 
     device = prepare_torch()
-    trainer = Trainer(Variant(), 0, *_data(), device)
+    volumes, labels = _data()
+    trainer = Trainer(Variant(), 0, volumes, Label(labels, device), device)
 
     def epochs(count: int) -> None:
         for _ in range(count):

@@ -10,6 +10,7 @@ from promet.network import train as training
 from promet.network.architecture import build
 from promet.network.augment.batched import Batched
 from promet.network.augment.settings import TRANSFORMS, Augmentation
+from promet.network.objective import Label
 from promet.network.settings import Architecture, Variant
 from promet.network.train import Trainer
 
@@ -59,7 +60,7 @@ def trainer(device: str, autocast: bool = False, architecture: str = "squeezenet
             "augmentation": {"count": 2},
         }
     )
-    return Trainer(settings, 0, volumes, labels, torch.device(device))
+    return Trainer(settings, 0, volumes, Label(labels, torch.device(device)), torch.device(device))
 
 
 def test_autocast_is_for_a_gpu_alone() -> None:

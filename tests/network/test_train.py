@@ -12,6 +12,7 @@ from promet.core.files import write_json
 from promet.network import train
 from promet.network.augment import loops
 from promet.network.data import Member, fit_digest, read_members, write_members
+from promet.network.objective import Label
 from promet.network.settings import Variant
 from promet.network.train import Trainer, prepare_torch
 
@@ -89,11 +90,12 @@ def trainer(settings: Variant, training: int = 5, validation: int = 4) -> Traine
     sizes = {"training": training, "validation": validation}
     tensors = {part: rng.random((n, 2, 8, 16, 16), dtype=np.float32) for part, n in sizes.items()}
     labels = {part: np.r_[np.ones(1, int), np.zeros(n - 1, int)] for part, n in sizes.items()}
-    return Trainer(settings, 0, tensors, labels, torch.device("cpu"))
+    device = torch.device("cpu")
+    return Trainer(settings, 0, tensors, Label(labels, device), device)
 
 
 def test_loss_weighs_the_rare_label() -> None:
-    assert trainer(variant()).criterion.pos_weight.item() == 4.0  # four without, one with
+    assert trainer(variant()).objective.criterion.pos_weight.item() == 4.0  # four without, one with
 
 
 def scripted(monkeypatch, settings: Variant, areas: list[float], losses: list[float]) -> Trainer:
@@ -110,8 +112,8 @@ def scripted(monkeypatch, settings: Variant, areas: list[float], losses: list[fl
         return np.zeros(4)
 
     monkeypatch.setattr("promet.network.train.logits", scores)
-    monkeypatch.setattr("promet.network.train.auc", lambda *_: current[0][0])
-    run.criterion = lambda *_: torch.tensor(current[0][1])
+    monkeypatch.setattr(run.objective, "judged", lambda _: current[0][0])
+    monkeypatch.setattr(run.objective, "loss", lambda *_: torch.tensor(current[0][1]))
     while not run.finished:
         run.run_epoch()
     return run

@@ -34,9 +34,24 @@ class Member:
     first: str = ""
 
     @property
-    def place(self) -> tuple[str, str, int, str]:
+    def place(self) -> tuple[str | int | float, ...]:
         """What the digest and the order of the fit set are made of: a new name changes neither."""
         return self.first or self.patient, self.part, self.label, self.tensor_digest
+
+
+@dataclass(frozen=True, order=True)
+class Followed(Member):
+    """A member of whom a time to an event is learnt: months, and 0 = left without, 1 = the event, 2 = a competing one.
+
+    The label is the status at the horizon: 1 with, 0 known without, -1 unknown.
+    """
+
+    time: float = 0.0
+    event: int = 0
+
+    @property
+    def place(self) -> tuple[str | int | float, ...]:
+        return *super().place, self.time, self.event
 
 
 def fit_digest(members: list[Member]) -> str:
@@ -80,12 +95,15 @@ def read_table(path: Path, columns: list[str] | None = None) -> dict[str, list[A
 
 
 MEMBER_TYPES = {"patient": "string", "part": "string", "label": "int64", "tensor_digest": "string"}
+FOLLOWED_TYPES = MEMBER_TYPES | {"time": "float64", "event": "int64"}
 
 
 def write_members(path: Path, members: list[Member]) -> Path:
-    """Write members.parquet, sorted by the names of the assignment; column ``first`` only when somebody was renamed."""
+    """Write members.parquet, sorted by the names of the assignment; column ``first`` only when somebody was renamed, ``time`` and
+    ``event`` only where they are learnt."""
     rows = [asdict(member) for member in sorted(members, key=lambda member: member.place)]
-    types = MEMBER_TYPES | ({"first": "string"} if any(member.first for member in members) else {})
+    known = FOLLOWED_TYPES if isinstance(members[0], Followed) else MEMBER_TYPES
+    types = known | ({"first": "string"} if any(member.first for member in members) else {})
     return write_table(path, {name: [row[name] for row in rows] for name in types}, types)
 
 
@@ -100,7 +118,8 @@ def read_members(fit: Path) -> tuple[str, list[Member]]:
     """
     digest = read_json(fit)["digest"]
     columns = read_table(Path(fit).with_name("members.parquet"))
-    members = [Member(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    kind = Followed if "event" in columns else Member
+    members = [kind(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
     if fit_digest(members) != digest:
         raise IntegrityError(
             "E_FIT_DIGEST",

@@ -88,6 +88,10 @@ def cox_loss(eta: Tensor, time: Tensor, event: Tensor) -> Tensor:
     return (torch.log((weight * torch.exp(logs - top[:, None])).sum(1)) + top - eta[event]).sum()
 
 
-def settled_pairs(time: np.ndarray, event: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Time and event as ``cox_loss`` takes them."""
-    return torch.from_numpy(settled(time)[0]), torch.from_numpy(np.asarray(event) == 1)
+def up_to(time: np.ndarray, event: np.ndarray, at: float | None = None) -> tuple[Tensor, Tensor]:
+    """Time and event as ``cox_loss`` takes them; with a horizon nobody is followed beyond it, and an event after it is none."""
+    when, end = settled(time, at)
+    happened = np.asarray(event) == 1
+    if end is not None:
+        happened, when = happened & (when <= end), np.minimum(when, end)
+    return torch.from_numpy(when), torch.from_numpy(happened)

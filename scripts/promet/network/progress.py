@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from promet.study.chosen import KEYS, WORDS, metric_of
+
 log = logging.getLogger("promet")
 LOG_EVERY = 10  # epochs
 BOARD = "PROMET_TENSORBOARD"  # a variable and no setting: watching is no reason to train again
@@ -18,9 +20,11 @@ BOARD = "PROMET_TENSORBOARD"  # a variable and no setting: watching is no reason
 def line(row: dict[str, Any], best: dict[str, Any], seconds_left: float) -> str:
     """One epoch in words; the time left is to the last epoch, early stopping only shortens it."""
     minutes, seconds = divmod(round(seconds_left), 60)
+    metric = metric_of(row)
+    key = KEYS[metric]
     return (
         f"epoch {row['epoch']}, loss {row['training_loss']:.4f}, validation loss {row['validation_loss']:.4f},"
-        f" AUC {row['validation_auc']:.3f} (best {best['validation_auc']:.3f} in epoch {best['epoch']}),"
+        f" {WORDS[metric]} {row[key]:.3f} (best {best[key]:.3f} in epoch {best['epoch']}),"
         f" at most {minutes} min {seconds:02d} s left"
     )
 

@@ -16,13 +16,15 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.data import write_table
 from promet.network.settings import Select
+from promet.study.chosen import KEYS, WORDS, metric_of
 
+ALPHA = "alpha"  # of a hazard, as train.json names it
 log = logging.getLogger("promet")
 CANDIDATES = {
     "variant": "string",
     "split": "string",
     "seed": "int64",
-    "validation_auc": "float64",
+    "validation_auc": "float64",  # or validation_concordance
     "validation_loss": "float64",
     "best_epoch": "int64",
     "epochs": "int64",
@@ -36,7 +38,8 @@ def _candidate(path: Path) -> dict[str, Any]:
     sidecar = Sidecar.read(record)
     values, where = sidecar.values, record.absolute().parents  # .../VARIANT/split-00/seed-07/train.json
     return {
-        **{name: values[name] for name in CANDIDATES if name in values},
+        **{name: values[name] for name in (*CANDIDATES, *KEYS.values()) if name in values},
+        "metric": metric_of(values),
         "variant": where[2].name,
         "split": where[1].name.removeprefix("split-"),
         "epochs": values["epochs_run"],
@@ -45,34 +48,36 @@ def _candidate(path: Path) -> dict[str, Any]:
         "device": sidecar.notes.get("device"),
         "fit": values["fit"],
         "architecture": values["architecture"],
+        ALPHA: values.get(ALPHA),
         "weights": record.with_name("model.safetensors"),
         "digest": sidecar.products["model.safetensors"],
     }
 
 
 def read_candidates(paths: list[Path]) -> list[dict[str, Any]]:
-    """Trained networks, best first: by validation AUC, ties by validation loss, then by variant and seed.
+    """Trained networks, best first: by the validation metric, ties by validation loss, then by variant and seed.
 
     Args:
         paths: train.json files or their folders.
     """
     return sorted(
         map(_candidate, paths),
-        key=lambda run: (-run["validation_auc"], run["validation_loss"], run["variant"], run["seed"]),
+        key=lambda run: (-run[KEYS[run["metric"]]], run["validation_loss"], run["variant"], run["seed"]),
     )
 
 
 def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     weights = Path(os.path.relpath(run["weights"].absolute(), folder.absolute())).as_posix()
-    return {**{name: run[name] for name in ("variant", "seed", "architecture", "digest")}, "weights": weights}
+    names = ("variant", "seed", "architecture", "digest", *([ALPHA] if run[ALPHA] else []))
+    return {**{name: run[name] for name in names}, "weights": weights}
 
 
 def run(inputs: Sequence[Path], settings: Select, out: Path, pin: str) -> Sidecar:
-    """Rank by validation AUC, ties by validation loss, then by variant and seed; choose the first, the first k, or all.
+    """Rank by the validation metric, ties by validation loss, then by variant and seed; choose the first, the first k, or all.
 
     Writes candidates.parquet (every run, best first; how long each took is in the record's notes, since it differs from
     run to run) and model.json (path of the weights relative to it, their digest,
-    architecture) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
+    architecture, and alpha where a hazard was learnt) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
     same byte for byte while the choice does.
 
     Args:
@@ -107,31 +112,29 @@ def run(inputs: Sequence[Path], settings: Select, out: Path, pin: str) -> Sideca
                     "model.safetensors as the training wrote it",
                     "Delete that train.json and train again",
                 )
-        columns = {
-            name: [run.get(name, number < count) for number, run in enumerate(runs)] for name in CANDIDATES
-        }
-        table = write_table(folder / "candidates.parquet", columns, CANDIDATES)
+        key = KEYS[best["metric"]]
+        types = {key if name == KEYS["auc"] else name: kind for name, kind in CANDIDATES.items()}
+        columns = {name: [run.get(name, number < count) for number, run in enumerate(runs)] for name in types}
+        table = write_table(folder / "candidates.parquet", columns, types)
         model = folder / "model.json"
         chosen = [_entry(run, folder) for run in members]
         content = chosen[0] if settings.rule == "best" else {"members": chosen, "digest": make_pin(chosen)}
         write_json(model, content)
-        areas = [run["validation_auc"] for run in runs]
+        values_of = [run[key] for run in runs]
         log.info(
-            "select: %s, %d of %d; best is seed %d of %s, validation AUC %.3f",
-            *(settings.rule, len(members), len(runs), best["seed"], best["variant"], areas[0]),
+            "select: %s, %d of %d; best is seed %d of %s, validation %s %.3f",
+            *(settings.rule, len(members), len(runs), best["seed"], best["variant"]),
+            *(WORDS[best["metric"]], values_of[0]),
         )
         values = {
             "candidates": len(runs),
-            "metric": settings.metric,
+            "metric": best["metric"],
             "rule": settings.rule,
             "members": len(members),
-            **{
-                name: best[name]
-                for name in ("variant", "seed", "validation_auc", "validation_loss", "best_epoch")
-            },
-            "median_validation_auc": statistics.median(areas),
-            "lowest_validation_auc": areas[-1],
-            "tied": sum(area == areas[0] for area in areas),
+            **{name: best[name] for name in ("variant", "seed", key, "validation_loss", "best_epoch")},
+            f"median_{key}": statistics.median(values_of),
+            f"lowest_{key}": values_of[-1],
+            "tied": sum(value == values_of[0] for value in values_of),
         }
         durations = [
             {name: run[name] for name in ("variant", "seed", "seconds", "seconds_per_epoch")} for run in runs

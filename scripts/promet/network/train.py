@@ -32,20 +32,14 @@ from promet.network.data import (
     require_both_labels,
     write_table,
 )
+from promet.network.objective import Objective, of_members
 from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
 from promet.network.score import logits
 from promet.network.settings import Variant
-from promet.study.auc import auc
+from promet.study.chosen import KEYS
 
 log = logging.getLogger("promet")
 
-HISTORY = {
-    "epoch": "int64",
-    "training_loss": "float64",
-    "validation_loss": "float64",
-    "validation_auc": "float64",
-    "learning_rate": "float64",
-}
 PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit": "float64"}
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what it remembers of each parameter
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
@@ -63,7 +57,7 @@ class Trainer:
         settings: architecture, training, augmentation.
         seed: fixes initialisation, order, dropout and augmentation.
         volumes: part -> float32 (n, 2, z, y, x).
-        labels: part -> (n,) of 0 and 1.
+        objective: what is learnt of whom: the loss, and the metric that chooses the epoch.
         device: where to compute.
     """
 
@@ -72,20 +66,19 @@ class Trainer:
         settings: Variant,
         seed: int,
         volumes: dict[str, np.ndarray],
-        labels: dict[str, np.ndarray],
+        objective: Objective,
         device: torch.device,
     ) -> None:
-        self.settings, self.seed, self.device, self.labels = settings, seed, device, labels
+        self.settings, self.seed, self.device, self.objective = settings, seed, device, objective
+        self.metric = KEYS[objective.metric]
+        self.columns = ("epoch", "training_loss", "validation_loss", self.metric, "learning_rate")
         torch.manual_seed(derive(seed, INITIALISATION))
         self.model = require_shape(settings.architecture, volumes[TRAINING].shape[1:]).to(device)
         self.volumes = {part: torch.from_numpy(array).to(device) for part, array in volumes.items()}
-        self.targets = {part: torch.from_numpy(array).float().to(device) for part, array in labels.items()}
         self.augment = augmenter(settings.augmentation, seed, volumes[TRAINING].shape[2:])
-        positive = labels[TRAINING].sum()
-        weight = torch.tensor((len(labels[TRAINING]) - positive) / positive, dtype=torch.float32)
-        self.criterion = nn.BCEWithLogitsLoss(pos_weight=weight).to(device)
         options = settings.training
         self.learnt = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.learnt += objective.parameters.values()
         # The same memory without gaps: the fused step copies gradients that are channels-last, and mistakes one layout for another.
         views = [nn.Parameter(_channels_last(parameter.detach())) for parameter in self.learnt]
         self.optimizer = torch.optim.Adam(
@@ -98,7 +91,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
         self.best_row: dict[str, Any] = {}
-        self.better_auc_epoch = 0
+        self.better_epoch = 0
         self.seconds = 0.0
         self.resumed = 0
 
@@ -109,9 +102,9 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """All epochs done, or none with a better validation AUC for too long."""
+        """All epochs done, or none with a better validation metric for too long."""
         options = self.settings.training
-        return self.epoch >= options.epochs or self.epoch - self.better_auc_epoch >= options.patience
+        return self.epoch >= options.epochs or self.epoch - self.better_epoch >= options.patience
 
     def run_epoch(self) -> None:
         """Train one epoch, validate, keep the best weights."""
@@ -120,7 +113,8 @@ class Trainer:
         rate = self.optimizer.param_groups[0]["lr"]
         training_loss = self._fit(epoch)
         scores = logits(self.model, self.volumes[VALIDATION], batch=VALIDATION_BATCH, device=self.device)
-        loss = float(self.criterion(torch.from_numpy(scores).to(self.device), self.targets[VALIDATION]))
+        with torch.no_grad():
+            loss = float(self.objective.loss(torch.from_numpy(scores).to(self.device), VALIDATION))
         if not np.isfinite([training_loss, loss]).all():
             raise IntegrityError(
                 "E_TRAIN_DIVERGED",
@@ -129,24 +123,24 @@ class Trainer:
                 "Lower network.training.learning_rate",
             )
         self.scheduler.step(loss)
-        area = auc(self.labels[VALIDATION], scores)
-        row = dict(zip(HISTORY, (epoch, training_loss, loss, area, rate), strict=True))
+        value = self.objective.judged(scores)
+        row = dict(zip(self.columns, (epoch, training_loss, loss, value, rate), strict=True))
         self.history.append(row)
-        best_auc, best_loss = (
-            self.best_row.get("validation_auc", -1.0),
+        best, best_loss = (
+            self.best_row.get(self.metric, -1.0),
             self.best_row.get("validation_loss", np.inf),
         )
         early = epoch <= self.settings.training.earliest_epoch  # each takes the place of the one before
-        if early or area > best_auc:
-            self.better_auc_epoch = epoch
-        if early or (area, -loss) > (best_auc, -best_loss):
+        if early or value > best:
+            self.better_epoch = epoch
+        if early or (value, -loss) > (best, -best_loss):
             self.best_row = row
-            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self.best = {name: tensor.detach().clone() for name, tensor in self.state().items()}
         self.seconds += time.perf_counter() - start
 
     def _fit(self, epoch: int) -> float:
         self.model.train()
-        count = len(self.labels[TRAINING])
+        count = len(self.volumes[TRAINING])
         order = np.random.default_rng(derive(self.seed, ORDER, epoch)).permutation(count)
         torch.manual_seed(derive(self.seed, DROPOUT, epoch))
         losses: list[Tensor] = []
@@ -156,7 +150,7 @@ class Trainer:
             rows = torch.from_numpy(batch).to(self.device)
             volumes = everything[rows].contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-                loss = self.criterion(self.model(volumes), self.targets[TRAINING][rows])
+                loss = self.objective.loss(self.model(volumes), TRAINING, rows)
             loss.backward()
             for view, parameter in zip(self.optimizer.param_groups[0]["params"], self.learnt, strict=True):
                 view.grad, parameter.grad = _channels_last(parameter.grad), None
@@ -164,14 +158,18 @@ class Trainer:
             losses.append(loss.detach() * len(batch))
         return float(torch.stack(losses).double().sum()) / count
 
+    def state(self) -> dict[str, Tensor]:
+        """What is learnt, now: the network's state and the objective's parameters."""
+        return self.model.state_dict() | dict(self.objective.parameters)
+
     def tensors(self) -> dict[str, Tensor]:
-        """Weights now, weights of the best epoch, Adam's moments."""
+        """What is learnt now, that of the best epoch, Adam's moments."""
         adam = {
             f"adam.{number}.{name}": tensor
             for number, parameter in enumerate(self.optimizer.param_groups[0]["params"])
             for name, tensor in self.optimizer.state[parameter].items()
         }
-        now = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        now = {f"model.{name}": tensor for name, tensor in self.state().items()}
         return now | {f"best.{name}": tensor for name, tensor in self.best.items()} | adam
 
     def progress(self) -> dict[str, Any]:
@@ -179,7 +177,7 @@ class Trainer:
         return {
             "history": self.history,
             "best_row": self.best_row,
-            "better_auc_epoch": self.better_auc_epoch,
+            "better_auc_epoch": self.better_epoch,  # by its first name, which saved states have
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "plateau": {name: getattr(self.scheduler, name) for name in PLATEAU},
             "seconds": self.seconds,
@@ -188,9 +186,10 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Take up a saved state."""
-        names = list(self.model.state_dict())
-        self.model.load_state_dict({name: tensors[f"model.{name}"] for name in names})
-        self.best = {name: tensors[f"best.{name}"] for name in names}
+        self.best = {name: tensors[f"best.{name}"] for name in self.state()}
+        self.model.load_state_dict({name: tensors[f"model.{name}"] for name in self.model.state_dict()})
+        for name, parameter in self.objective.parameters.items():
+            parameter.data.copy_(tensors[f"model.{name}"])
         for number, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
             self.optimizer.state[parameter] = {
                 name: tensors[f"adam.{number}.{name}"].to(self.device) for name in ADAM
@@ -199,7 +198,7 @@ class Trainer:
         for name in PLATEAU:
             setattr(self.scheduler, name, progress["plateau"][name])
         self.history, self.best_row = progress["history"], progress["best_row"]
-        self.better_auc_epoch, self.seconds = progress["better_auc_epoch"], progress["seconds"]
+        self.better_epoch, self.seconds = progress["better_auc_epoch"], progress["seconds"]
         self.resumed = progress["resumed"] + 1
 
 
@@ -216,6 +215,7 @@ class Inputs:
     patients: Path  # results folder with one folder per patient
     seed: int  # number of the run
     save_every: int = SAVE_EVERY  # does not change the result
+    learn: Any = None
 
 
 def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:
@@ -267,8 +267,7 @@ def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[
         part: load_tensors(inputs.patients, ((m.patient, m.tensor_digest) for m in those))
         for part, those in parts.items()
     }
-    labels = {part: np.array([member.label for member in those]) for part, those in parts.items()}
-    trainer = Trainer(settings, inputs.seed, volumes, labels, device)
+    trainer = Trainer(settings, inputs.seed, volumes, of_members(parts, inputs.learn, device), device)
     identity = {
         "pin": pin,
         "fit": digest,
@@ -351,15 +350,17 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
     from safetensors.torch import save as to_bytes
 
     settings, row = trainer.settings, trainer.best_row
+    beside = {name: trainer.best.pop(name).tolist() for name in trainer.objective.parameters}
     trainer.model.load_state_dict(trainer.best)
     architecture = settings.architecture.model_dump(mode="json")
     about = canonical(
-        {"architecture": architecture, "fit": digest, "seed": trainer.seed, "epoch": row["epoch"]}
+        {"architecture": architecture, "fit": digest, "seed": trainer.seed, "epoch": row["epoch"], **beside}
     )
     weights = folder / "model.safetensors"
     with atomic(weights) as temporary:
         temporary.write_bytes(to_bytes(resume.pack(trainer.best), metadata={"promet": about}))
-    history = {name: [line[name] for line in trainer.history] for name in HISTORY}
+    types = {name: "int64" if name == "epoch" else "float64" for name in trainer.columns}
+    history = {name: [line[name] for line in trainer.history] for name in types}
     predictions = {
         "patient": [member.patient for member in validation],
         "part": [member.part for member in validation],
@@ -368,7 +369,7 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
     }
     products = {
         "model": weights,
-        "history": write_table(folder / "history.parquet", history, HISTORY),
+        "history": write_table(folder / "history.parquet", history, types),
         "predictions": write_table(folder / "predictions.parquet", predictions, PREDICTIONS),
     }
     values = {
@@ -377,11 +378,12 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
         "architecture": architecture,
         "best_epoch": row["epoch"],
         "epochs_run": trainer.epoch,
-        "validation_auc": row["validation_auc"],
+        trainer.metric: row[trainer.metric],
         "validation_loss": row["validation_loss"],
-        "training": len(trainer.labels[TRAINING]),
+        "training": len(trainer.volumes[TRAINING]),
         "validation": len(validation),
         "parameters": parameters(trainer.model),
+        **beside,
     }
     notes = {
         "seconds": round(trainer.seconds, 1),
