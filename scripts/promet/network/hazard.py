@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from promet.study.follow_up import by_then, settled, until
 
+ALPHA = "alpha"  # of a model, in train.json, model.json and the header of the weights; null under Cox
+
 
 class Intervals(NamedTuple):
     """Of patients and intervals (n, k): who was at risk in it to its end or to the event, and who had the event in it."""

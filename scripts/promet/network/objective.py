@@ -18,7 +18,6 @@ from promet.network.data import TRAINING, VALIDATION, Followed, Member
 from promet.study.auc import auc
 from promet.study.concordance import harrell
 
-ALPHA = "alpha"  # of the hazard: in train.json and in the header of the weights
 EVERYONE = slice(None)
 Pair = tuple[
     np.ndarray, np.ndarray
@@ -97,7 +96,7 @@ class Hazard(_Followed):
             for part, cut in cuts.items()
         }
         self.alpha = nn.Parameter(torch.from_numpy(hazard.start(cuts[TRAINING])).float().to(device))
-        self.parameters = {ALPHA: self.alpha}
+        self.parameters = {hazard.ALPHA: self.alpha}
 
     def loss(self, eta: Tensor, part: str, rows: Tensor | slice = EVERYONE) -> Tensor:
         at_risk, event = (table[rows] for table in self.cuts[part])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.architecture import build
 from promet.network.data import load_tensors, read_table, write_table
+from promet.network.hazard import ALPHA, risk
 from promet.network.settings import Architecture
 
 log = logging.getLogger("promet")
@@ -103,6 +105,17 @@ def score_tensor(model: Path, tensor: np.ndarray) -> float:
     return float(logits(load_model(model), torch.from_numpy(tensor[None]))[0])
 
 
+def probabilities(chosen: dict[str, Any], values: list[float]) -> list[float]:
+    """Of logits, by the model.json they come from: of the label, or the risk by the last edge of a hazard; NaN under Cox, which
+    gives none. Of an ensemble by the mean intercepts, as the logit is the mean."""
+    members = chosen.get("members", [chosen])
+    if ALPHA not in members[0]:
+        return [1 / (1 + np.exp(-value)) for value in values]
+    if members[0][ALPHA] is None:
+        return [math.nan] * len(values)
+    return risk(np.array(values), np.mean([member[ALPHA] for member in members], axis=0)).tolist()
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What this stage reads."""
@@ -132,7 +145,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
             "patient": [patient for patient, _ in rows],
             "tensor_digest": [digest for _, digest in rows],
             "cnn_score": values,
-            "probability": [1 / (1 + np.exp(-value)) for value in values],
+            "probability": probabilities(read_json(inputs.model), values),
         }
         path = write_table(out.with_name("scores.parquet"), columns, SCORES)
         log.info("score: %d patients", len(rows))

@@ -18,7 +18,7 @@ from promet.network.data import write_table
 from promet.network.settings import Select
 from promet.study.chosen import KEYS, WORDS, metric_of
 
-ALPHA = "alpha"  # of a hazard, as train.json names it
+ALPHA = "alpha"  # promet.network.hazard, which loads torch
 log = logging.getLogger("promet")
 CANDIDATES = {
     "variant": "string",
@@ -48,7 +48,7 @@ def _candidate(path: Path) -> dict[str, Any]:
         "device": sidecar.notes.get("device"),
         "fit": values["fit"],
         "architecture": values["architecture"],
-        ALPHA: values.get(ALPHA),
+        **({ALPHA: values[ALPHA]} if ALPHA in values else {}),
         "weights": record.with_name("model.safetensors"),
         "digest": sidecar.products["model.safetensors"],
     }
@@ -68,7 +68,7 @@ def read_candidates(paths: list[Path]) -> list[dict[str, Any]]:
 
 def _entry(run: dict[str, Any], folder: Path) -> dict[str, Any]:
     weights = Path(os.path.relpath(run["weights"].absolute(), folder.absolute())).as_posix()
-    names = ("variant", "seed", "architecture", "digest", *([ALPHA] if run[ALPHA] else []))
+    names = ("variant", "seed", "architecture", "digest", *([ALPHA] if ALPHA in run else []))
     return {**{name: run[name] for name in names}, "weights": weights}
 
 
@@ -77,7 +77,7 @@ def run(inputs: Sequence[Path], settings: Select, out: Path, pin: str) -> Sideca
 
     Writes candidates.parquet (every run, best first; how long each took is in the record's notes, since it differs from
     run to run) and model.json (path of the weights relative to it, their digest,
-    architecture, and alpha where a hazard was learnt) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
+    architecture, and alpha where a time to an event was learnt: of the hazard, null under Cox) beside ``out``; of an ensemble model.json lists these per member, best first, under ``members``. model.json stays the
     same byte for byte while the choice does.
 
     Args:

@@ -32,7 +32,8 @@ from promet.network.data import (
     require_both_labels,
     write_table,
 )
-from promet.network.objective import Objective, of_members
+from promet.network.hazard import ALPHA
+from promet.network.objective import Cox, Objective, of_members
 from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
 from promet.network.score import logits
 from promet.network.settings import Variant
@@ -350,7 +351,8 @@ def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: s
     from safetensors.torch import save as to_bytes
 
     settings, row = trainer.settings, trainer.best_row
-    beside = {name: trainer.best.pop(name).tolist() for name in trainer.objective.parameters}
+    beside: dict[str, Any] = {ALPHA: None} if isinstance(trainer.objective, Cox) else {}
+    beside |= {name: trainer.best.pop(name).tolist() for name in trainer.objective.parameters}
     trainer.model.load_state_dict(trainer.best)
     architecture = settings.architecture.model_dump(mode="json")
     about = canonical(

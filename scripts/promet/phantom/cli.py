@@ -32,6 +32,13 @@ def phantom(
     prefix: Annotated[
         str, typer.Option(help="begins every pseudonym, so that two phantom cohorts fit into one table")
     ] = "",
+    follow_up: Annotated[
+        bool,
+        typer.Option(
+            "--follow-up",
+            help="development patients are followed too; patients leave, the study ends and some die of another cause (column died)",
+        ),
+    ] = False,
 ) -> None:
     """Write a synthetic cohort: PET/CT as DICOM, masks in four forms, clinical table, and the truth apart from them.
 
@@ -42,5 +49,5 @@ def phantom(
     """
     from promet.phantom.cohort import write_cohort
 
-    truths = write_cohort(out, development, metachronous, prospective, seed, effect, small, prefix)
+    truths = write_cohort(out, development, metachronous, prospective, seed, effect, small, prefix, follow_up)
     typer.echo(f"{count(len(truths), 'patient')} written; the table is {out / 'cohort.tsv'}")

@@ -13,8 +13,8 @@ import numpy as np
 
 from promet.core.errors import UsageError
 from promet.core.files import write_text
-from promet.phantom import body, masks, series
-from promet.phantom.truth import Truth, patient_truth
+from promet.phantom import body, follow_up, masks, series
+from promet.phantom.truth import HORIZON_MONTHS, Truth, patient_truth
 
 COLUMNS = [
     "patient",
@@ -51,6 +51,7 @@ def write_cohort(
     effect: float = 1.0,
     small: bool = False,
     prefix: str = "",
+    followed: bool = False,
 ) -> list[Truth]:
     """Write cohort.tsv, dicom/<patient>/ and truth.tsv below ``out``; give back the truth.
 
@@ -62,6 +63,7 @@ def write_cohort(
         seed: seed of the cohort.
         effect: strength of the signal; 0 = a null cohort.
         small: tiny volumes (PET 14 x 24 x 24) around the prostate, for tests of the plan.
+        followed: follow-up of development patients too, with random and administrative censoring and competing death (column died).
         prefix: begins every pseudonym, so that two phantom cohorts can stand in one table.
 
     Raises:
@@ -85,7 +87,9 @@ def write_cohort(
         )
     counts = {"development": development, "metachronous": metachronous, "": prospective}
     truths = [
-        patient_truth(seed, index, role, effect) for role, count in counts.items() for index in range(count)
+        patient_truth(seed, index, role, effect, followed)
+        for role, count in counts.items()
+        for index in range(count)
     ]
     rows, answers = [], []
     # Before any patient, so that a phantom which was interrupted is known as one and may be written again.
@@ -96,8 +100,11 @@ def write_cohort(
         sources = {name: path.relative_to(out).as_posix() for name, path in paths.items()}
         rows.append({**truth.row(), **sources, "patient": patient})
         answers.append({**_answer(truth, measured), "patient": patient})
-    write_text(out / "cohort.tsv", _table(rows, COLUMNS))
-    write_text(out / "truth.tsv", _table(answers, list(answers[0]) if answers else ["patient"]))
+    write_text(out / "cohort.tsv", _table(rows, [*COLUMNS, *(["died"] if followed else [])]))
+    write_text(
+        out / "truth.tsv",
+        _table(answers, list(dict.fromkeys(name for row in answers for name in row)) or ["patient"]),
+    )
     return truths
 
 
@@ -163,6 +170,14 @@ def _answer(truth: Truth, measured: dict[str, float]) -> dict[str, object]:
         "prostate_form": truth.prostate_form,
         "lesion_form": truth.lesion_form,
     }
+    if seen := truth.follow_up:
+        values |= {
+            "death_months": seen.death,
+            "leaving_months": seen.leaving,
+            "study_end_months": seen.study_end,
+            "died": seen.died,
+            "true_risk_48": follow_up.risk(truth.effect, truth.aggressiveness, HORIZON_MONTHS),
+        }
     values |= {f"true_{name}": value for name, value in truth.clinic.items()}
     return {name: _text(value) for name, value in values.items()}
 

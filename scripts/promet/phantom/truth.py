@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from promet.phantom.follow_up import FollowUp, draw
+
 ROLES = {"development": "dev", "metachronous": "met", "": "pro"}  # role -> prefix of the pseudonym
 TRACER, HALF_LIFE_S = "18F-DCFPyL", 6586.2
 HORIZON_MONTHS = 48.0  # progression counts within four years
@@ -37,6 +39,7 @@ _STREAMS = (
     "missing",
     "texture",
     "files",
+    "follow-up",
 )
 
 Vector = tuple[float, float, float]  # mm, (z, y, x) as the arrays; +z head, +y back, +x left
@@ -114,6 +117,7 @@ class Truth:
     acquisition: Acquisition
     prostate_form: str
     lesion_form: str = field(default="")  # "" = left to the watershed
+    follow_up: FollowUp | None = None
 
     @property
     def patient(self) -> str:
@@ -145,11 +149,12 @@ class Truth:
             "synchronous_metastasis": _cell(self.synchronous),
             "progression": _cell(self.progression),
             "months": _cell(self.months),
+            **({"died": _cell(self.follow_up.died)} if self.follow_up else {}),
             **cells,
         }
 
 
-def patient_truth(seed: int, index: int, role: str, effect: float) -> Truth:
+def patient_truth(seed: int, index: int, role: str, effect: float, followed: bool = False) -> Truth:
     """Draw one patient.
 
     Args:
@@ -157,6 +162,8 @@ def patient_truth(seed: int, index: int, role: str, effect: float) -> Truth:
         index: number within the role, from 0.
         role: ``development``, ``metachronous`` or '' (prospective).
         effect: 0 = nothing depends on the aggressiveness (null cohort), 1 = a clear signal.
+        followed: development patients are followed as well, and follow-up is what comes first of progression, death, leaving and
+            the end of the study (``phantom.follow_up``); the images stay as they are.
 
     Development patients are sampled as in a case-control study: the class follows ``_class``, the aggressiveness
     a ~ N(0, 1) is drawn again until Bernoulli(logistic(3 effect a - 0.1)) gives that class. Metachronous patients
@@ -181,6 +188,12 @@ def patient_truth(seed: int, index: int, role: str, effect: float) -> Truth:
         months, event = round(float(event if progression else follow_up), 1), float(event)
     else:
         a = rng.standard_normal()
+    seen = None
+    if followed and role:
+        own = _stream(seed, role, index, "follow-up")
+        a = own.standard_normal() if role == "metachronous" else a  # not chosen by what will happen
+        seen = draw(own, effect, a)
+        progression, months, event = seen.progressed, seen.months, seen.progression
 
     drive = float(np.clip(effect * a, -3, 3))
     visible = not (role == "development" and index % 18 == 7)
@@ -211,6 +224,7 @@ def patient_truth(seed: int, index: int, role: str, effect: float) -> Truth:
         acquisition=_acquisition(_stream(seed, role, index, "acquisition"), index),
         prostate_form=form,
         lesion_form=form if visible and index % 3 != 2 else "",
+        follow_up=seen,
     )
 
 
