@@ -1,7 +1,7 @@
 """What a large cohort costs before any job starts: CPU time and memory as ratios to an empty Snakemake call.
 
 Per cohort size: the no-op check ("is anything stale?", a dry run with everything fresh), the plan after one patient was
-added (a dry run too; that it holds his jobs and no other is checked), and ``promet status``. Table, registry, ledger
+added (a dry run too; that it holds this patient's jobs and no other is checked), and ``promet status``. Table, registry, ledger
 and records are synthetic, the Snakefile is the real one. Interleaved, medians. Writes bench/results/scale.json.
 """
 
@@ -194,10 +194,8 @@ def apart(function: Callable[..., Any], *given: Any) -> Any:
 
 
 def check_plan(jobs: dict[str, int], shared: bool) -> None:
-    """One prospective patient more: his images, what follows, and no training."""
-    own = (
-        {"bucket": 2} if shared else dict.fromkeys(PATIENT_STAGES, 1)
-    )  # his tensor, his measures and picture
+    """One prospective patient more: images, what follows, and no training."""
+    own = {"bucket": 2} if shared else dict.fromkeys(PATIENT_STAGES, 1)  # tensor, measures and picture
     rest = {name: count for name, count in jobs.items() if name not in own}
     right = all(jobs.get(name) == count for name, count in own.items()) and set(rest.values()) == {1}
     if not right or {"dataset", "train", "select"} & set(jobs):

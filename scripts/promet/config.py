@@ -44,7 +44,7 @@ class Config(Settings):
     logs: str = Field("logs", description="folder of the logs")
     buckets: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto",
-        description="in a large cohort patients share image jobs: a hash deals them to so many jobs for the tensors of those a "
+        description="in a large cohort patients share image jobs: a hash assigns them to so many jobs for the tensors of those a "
         "network is fitted on, as many for the others', as many for measures and pictures; 0 = one job per patient and "
         "stage; auto = 0 up to 1000 patients, else 128, and it stays so. After a change every such job looks at its "
         "patients and computes none; make it with promet run, since snakemake alone trains again",

@@ -72,7 +72,7 @@ def test_cox_equals_statsmodels() -> None:
 
 
 def test_concordance_by_pairs() -> None:
-    """Without tied times: of two patients of whom the earlier has the event, his score should be the higher."""
+    """Without tied times: of two patients of whom the earlier has the event, that one's score should be the higher."""
     time, event, score = random_cohort(2, 30)
     time, score = time + np.arange(30) / 100, np.round(score, 0)
     found, _ = survive.concordance(time, event, score)

@@ -84,12 +84,14 @@ def test_groups_medians_and_counts() -> None:
 def test_patients_in_no_part_are_prospective_whatever_their_role(tmp_path) -> None:
     rows, measures = cohort()
     ledger = tmp_path / "ledger.tsv"
-    dealt = {
+    assigned = {
         p: row["role"].replace("development", "test")
         for p, row in rows.items()
         if row["role"] and p != "P000"
     }
-    append(ledger, [Entry(split, p, part, "", "", "") for split in ("00", "01") for p, part in dealt.items()])
+    append(
+        ledger, [Entry(split, p, part, "", "", "") for split in ("00", "01") for p, part in assigned.items()]
+    )
     measures["status"] = "ok"
     measures.loc[2, "status"] = "quarantined"
 
@@ -100,7 +102,7 @@ def test_patients_in_no_part_are_prospective_whatever_their_role(tmp_path) -> No
         return by["Development, no metastasis"], by["Prospective"]
 
     assert counts() == (19, 6)  # P000 came after the freeze
-    # P002 is still quarantined and keeps his part; P004 was cured after the freeze, which left both out
+    # P002 is still quarantined and keeps the part; P004 was mended after the freeze, which left both out
     ledger.with_name("freeze.json").write_text(json.dumps({"name": "v1", "excluded": ["P002", "P004"]}))
     assert counts() == (18, 7)
 

@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 
 from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation import evaluate, pool
-from promet.evaluation.checklists import tripod
+from promet.evaluation import evaluate, pool, tripod
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
 from promet.study.metrics import Metrics

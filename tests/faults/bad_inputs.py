@@ -10,7 +10,7 @@ from dicom_series import CT_CLASS, circle, make, pixels, save, write, write_rtst
 from promet.core.sidecar import NO_LESION
 from promet.imaging.settings import Crop
 
-BOX = Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))
+CUBOID = Crop(shape=(4, 6, 6), spacing_mm=(5.0, 4.0, 4.0))
 MARK = "ZQXMARK"  # in names of files, folders and people: no sentence may show it
 
 
@@ -51,7 +51,7 @@ def contours(radius=9.0, shift=0.0):
 
 @dataclass
 class Case:
-    """A patient: how his data are made, and where, why and with which words he is taken out."""
+    """A patient: how the data are made, and where, why and with which words they are taken out."""
 
     make: object
     code: str = ""

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from bad_inputs import BOX, CASES, MARK, organ, series, volume
+from bad_inputs import CASES, CUBOID, MARK, organ, series, volume
 
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
@@ -30,7 +30,7 @@ def chain(name, case, registry, folder):
 
     convert.run(convert.Inputs(name, registry), Convert(), out("convert"), "p")
     segment.run(segment.Inputs(out("segment").parent, name, registry), Segment(), out("segment"), "p")
-    crop.run(out("crop").parent, BOX.model_copy(update=case.extra), out("crop"), "p")
+    crop.run(out("crop").parent, CUBOID.model_copy(update=case.extra), out("crop"), "p")
     normalise.run(out("normalise").parent, Normalise(), out("normalise"), "p")
     measure.run(out("measure").parent, Measure(), out("measure"), "p")
 

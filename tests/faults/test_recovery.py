@@ -379,7 +379,7 @@ def test_registry_cut_in_half(copy, at_a_line):
 
 @pytest.mark.parametrize("at_a_line", [False, True])
 def test_ledger_cut_in_half(copy, at_a_line):
-    """Nobody may be dealt a second time: it would carry a trained-on patient into the test part."""
+    """Nobody may be assigned a second time: it would carry a trained-on patient into the test part."""
     study = copy("study")
     study.ran()
     path = study.folder / "registry/tiny/ledger.tsv"

@@ -155,7 +155,7 @@ def test_readers_suv_peak_goes_first_and_is_recorded(study) -> None:
 
 
 def test_biopsy_missing_only_in_the_metastatic_does_not_separate_them(study) -> None:
-    """A clinical model of two inputs that exist in no metastatic man is the prior for everyone."""
+    """A clinical model of two inputs that exist in no patient with metastases is the prior for everyone."""
     for row in study.cohort:
         if row["synchronous_metastasis"] == "1":
             row.update(grade_group="", positive_cores_percent=" ")
@@ -217,7 +217,7 @@ def test_ledger_is_read_by_split(study) -> None:
     patient = study.of("training")[0]
     study.ledger.append({"split": "1", "patient": patient, "part": "test", "freeze": "one"})
     inputs, _ = study.write()
-    found = ledger.dealt(ledger.read(inputs.ledger))
+    found = ledger.assigned(ledger.read(inputs.ledger))
     assert found[0][patient] == "training" and found[1] == {patient: "test"}
     study.ledger.append({"split": "0", "patient": patient, "part": "test", "freeze": "two"})
     with pytest.raises(IntegrityError, match="two parts"):

@@ -15,7 +15,7 @@ from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
 from promet.study import news, registry
 from promet.study.table import SOURCES
-from promet.workflow.buckets import ImagePins, deal, with_tracers
+from promet.workflow.buckets import ImagePins, divide, with_tracers
 from promet.workflow.planned import sources
 from promet.workflow.stages import PATIENT_STAGES
 
@@ -91,7 +91,7 @@ def alone(root):
 
 
 def shared(root, number=2):
-    for name in deal([], set(), number):
+    for name in divide([], set(), number):
         words = ["bucket", "--bucket", name, "--number", number, "--patients", root / "shared"]
         words += ["--cohort", root / "cohort.tsv", "--registry", root / "registry/images.tsv"]
         words += ["--ledger", root / "ledger.tsv", "--settings", canonical(IMAGING)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from promet.core.errors import DataError
 from promet.core.sidecar import NO_LESION, Sidecar
-from promet.imaging.crop import box_grid, centroid_mm, crop, inside_fraction, outside_image_fraction, run
+from promet.imaging.crop import centroid_mm, crop, cuboid_grid, inside_fraction, outside_image_fraction, run
 from promet.imaging.geometry import canonical, to_grid
 from promet.imaging.settings import Crop
 
@@ -116,7 +116,7 @@ def test_axes_point_to_head_back_and_left():
 
 
 def test_the_centroid_lies_between_the_two_middle_voxels():
-    grid = box_grid(np.array([10.0, -20.0, 30.0]), PLAIN)
+    grid = cuboid_grid(np.array([10.0, -20.0, 30.0]), PLAIN)
     middle = grid.TransformContinuousIndexToPhysicalPoint([26.5, 26.5, 6.5])
     np.testing.assert_allclose(middle, (10, -20, 30), atol=1e-9)
 
@@ -149,16 +149,16 @@ def test_organ_larger_than_the_box_is_warned_about():
     grid = Grid((2, 2, 2), 200)
     organ = grid.ellipsoid(np.zeros(3), (50, 20, 20))
     _, values, warnings = crop(organ, organ, organ, Crop())
-    half = 54 * 1.37 / 2 / 50  # the box holds |x| < half of the ellipsoid's half axis
+    half = 54 * 1.37 / 2 / 50  # the cuboid holds |x| < half of the ellipsoid's half axis
     assert values["inside_fraction"] == pytest.approx(1.5 * half - 0.5 * half**3, abs=0.02)
     assert values["box_mm"] == pytest.approx([70, 73.98, 73.98])
-    assert any("inside the box" in sentence for sentence in warnings)
+    assert any("inside the cuboid" in sentence for sentence in warnings)
 
 
 def test_box_beyond_the_image_is_zero_and_warned_about():
     grid = Grid((2, 2, 2), 80)  # 80 mm cube
     pet = grid.image(np.full(grid.size[::-1], 3.0))
-    organ = grid.ellipsoid(np.array([0, 0, 30.0]), (8, 8, 8))  # its box reaches 25 mm above the image
+    organ = grid.ellipsoid(np.array([0, 0, 30.0]), (8, 8, 8))  # its cuboid reaches 25 mm above the image
     cuboid, values, warnings = crop(pet, organ, organ, PLAIN)
     assert values["outside_image_fraction"] == pytest.approx(5 / 14, abs=0.001)
     assert (cuboid[0] == 0).mean() == pytest.approx(values["outside_image_fraction"])
@@ -178,12 +178,12 @@ def test_fractions_follow_an_oblique_grid():
     grid = Grid((2, 2, 2), 200, angles=(0, 0, np.pi / 2))
     organ = grid.ellipsoid(np.zeros(3), (50, 20, 20))
     straight = Grid((2, 2, 2), 200).ellipsoid(np.zeros(3), (50, 20, 20))
-    box = box_grid(np.zeros(3), Crop())
-    assert inside_fraction(organ, box) == pytest.approx(inside_fraction(straight, box), abs=1e-3)
+    cuboid = cuboid_grid(np.zeros(3), Crop())
+    assert inside_fraction(organ, cuboid) == pytest.approx(inside_fraction(straight, cuboid), abs=1e-3)
     narrow = Grid((2, 2, 2), 200, angles=(0, 0, np.pi / 2))
     narrow.size = np.array([60, 100, 100])  # its first axis is the patient's y: from -100 to 20 mm
     expected = (54 * 1.37 / 2 - 20) / (54 * 1.37)
-    assert outside_image_fraction(narrow.image(np.zeros(narrow.size[::-1])), box) == pytest.approx(
+    assert outside_image_fraction(narrow.image(np.zeros(narrow.size[::-1])), cuboid) == pytest.approx(
         expected, abs=0.02
     )
 
@@ -261,8 +261,8 @@ def test_masks_by_the_nearest_voxel_if_asked():
         grid.ellipsoid(np.zeros(3), (22, 20, 21)),
         grid.ellipsoid(np.array([5.0, 3, -4]), (6, 5, 7)),
     )
-    box = box_grid(centroid_mm(organ), Crop())
-    expected = sitk.Resample(lesions, box, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    cuboid = cuboid_grid(centroid_mm(organ), Crop())
+    expected = sitk.Resample(lesions, cuboid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
     nearest, _, _ = crop(organ, organ, lesions, Crop(masks="nearest"))
     np.testing.assert_array_equal(nearest[1], sitk.GetArrayFromImage(expected))
     kept, _, _ = crop(organ, organ, lesions, Crop())

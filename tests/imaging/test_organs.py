@@ -87,7 +87,7 @@ def uptake(index):
 
 
 def patient(tmp_path, **masks):
-    """A man with PET and CT; returns the registry and his folder."""
+    """A patient with PET and CT; returns the registry and the patient's folder."""
     source = tmp_path / "data"
     pet = {"ImagePositionPatient": lambda i: [-21.0, -31.0, 88.0 + 5.0 * i], "PixelSpacing": [3.0, 3.0]}
     write(source / "pet", {**pet, "Units": "GML", "RescaleSlope": 0.0008}, slices=14, values=uptake)
@@ -396,7 +396,7 @@ def test_the_region_has_to_hold_the_box():
 
 
 def test_the_pipeline_calls_it_where_a_mask_is_missing(tmp_path):
-    """The real Snakefile, asked what it would do: one job for the man without a mask, none for the other or when off."""
+    """The real Snakefile, asked what it would do: one job for the patient without a mask, none for the other or when off."""
     root = Path(__file__).parents[2]
     rows = []
     for name, mask in (("A", ""), ("B", "images/B/prostate")):

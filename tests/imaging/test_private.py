@@ -28,7 +28,7 @@ KINDS = {
     "AS": "091Y", "DA": DATE, "DT": f"{DATE}{CLOCK}", "TM": CLOCK, "UI": f"{UID}.5",
 }  # fmt: skip
 MARKED = re.compile(rb"ZQX|1933|091Y|1\.2\.777|PHANTOM|031415|926535|03:14")
-# Elements that decide how a file is read: planting there makes another file of it, not the same file of a named man.
+# Elements that decide how a file is read: planting there makes another file of it, not the same file of a named patient.
 KEEP = {"SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesDate", "AcquisitionDate", "AcquisitionDateTime",
         "SeriesTime", "AcquisitionTime", "FrameOfReferenceUID", "DecayCorrectionDateTime", "FrameAcquisitionDateTime",
         "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "ReferencedFrameOfReferenceUID",
@@ -80,7 +80,7 @@ def uptake(index):
 
 @pytest.fixture
 def source(tmp_path):
-    """A PET, a CT, an RTSTRUCT and a SEG of one man, in folders named after him."""
+    """A PET, a CT, an RTSTRUCT and a SEG of one patient, in folders named after them."""
     folder = tmp_path / f"{MARK} {DATE}"
     # Dates of the series and the injection are marks too: only their difference may come out.
     times = {"SeriesDate": DATE, "AcquisitionDate": DATE, "FrameOfReferenceUID": f"{UID}.4"}

@@ -38,7 +38,7 @@ class Study:
         return {name: float(row[name]) if row[name] else None for name in names}
 
     def scored(self, patient: str) -> dict:
-        """What the pipeline's own fusion says of him."""
+        """What the pipeline's own fusion says of the patient."""
         import pandas as pd
 
         table = pd.read_parquet(self.inputs.fuse.with_name("predictions.parquet"))

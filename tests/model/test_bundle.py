@@ -63,7 +63,7 @@ def test_no_patient_in_any_byte(model, study):
 
 
 def test_no_row_of_a_patient(model, study):
-    """Of all scores and clinical values of single men only a cut may be one."""
+    """Of all scores and clinical values of single patients only a cut may be one."""
     table = pd.read_parquet(study.inputs.fuse.with_name("predictions.parquet"))
     values = table.select_dtypes("float64").drop(columns="label").to_numpy().ravel().tolist()
     single = {repr(value) for value in values if len(repr(value)) > 12}

@@ -114,7 +114,7 @@ def test_nothing_missing_gives_the_group_of_the_score(model, study):
 
 
 def test_the_patient_who_moved_to_high(edited, study):
-    """Low by hundreds with all inputs; without one of them he was high, though nothing about him had changed."""
+    """Low by hundreds with all inputs; without one of them the patient was high, though nothing about them had changed."""
 
     def spread(fitted):
         entry = fitted["models"]["multimodal"]["features"]["positive_cores_percent"]

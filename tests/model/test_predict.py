@@ -333,7 +333,7 @@ def test_the_tensor_is_read_as_it_was_written(model, study):
 
 
 def test_a_mask_of_another_patient_on_a_grid_like_this_one(model, study):
-    """dev001's PET has the voxels of pro001's, at another place: his masks cannot be pro001's."""
+    """dev001's PET has the voxels of pro001's, at another place: its masks cannot be pro001's."""
     for name in ("prostate", "lesions"):
         files = study.files("pro001") | {name: study.files("dev001")[name]}
         with pytest.raises(DataError) as error:

@@ -37,7 +37,7 @@ COLUMNS = (
 
 @pytest.fixture
 def place(model, study, tmp_path, monkeypatch):
-    """A clinic's folder: the model, the images of three men, and a table without the columns it does not have."""
+    """A clinic's folder: the model, the images of three patients, and a table without the columns it does not have."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(model, "the model")
     for name in ("pro001", "pro002", "met001"):

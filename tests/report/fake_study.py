@@ -11,13 +11,12 @@ import pandas as pd
 
 from promet.core.files import digest_file, write_json
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
-from promet.evaluation import evaluate, survive, table1
-from promet.evaluation.checklists import tripod
+from promet.evaluation import evaluate, survive, table1, tripod
 from promet.evaluation.settings import Evaluation
 from promet.fusion import explain, fuse, permute
 from promet.fusion.settings import Fusion
 from promet.imaging import gather
-from promet.report.build import Inputs
+from promet.report.report import Inputs
 from promet.report.settings import Report
 
 COLUMNS = (

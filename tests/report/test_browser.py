@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from promet.report.build import run
+from promet.report.report import run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [

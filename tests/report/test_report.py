@@ -12,10 +12,9 @@ from fake_study import configuration
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.report import calibrated, read
-from promet.report.build import Inputs, run
-from promet.report.cli import build
 from promet.report.draw import draw
 from promet.report.page import context, render
+from promet.report.report import Inputs, run
 from promet.report.sections.flow import tables as flow
 from promet.report.sections.provenance import tables as provenance
 from promet.report.sections.survival import tables as survival
@@ -367,7 +366,7 @@ def test_bad_configuration_is_refused(full, tmp_path):
     paths = full.study, full.cohort, full.ledger
     for told, word in (("{", "no JSON"), ("[]", "no JSON"), ('{"report": {"colour": 1}}', "colour")):
         with pytest.raises(UsageError, match=word):
-            build(
+            report(
                 study=paths[0], cohort=paths[1], ledger=paths[2], config=told, out=tmp_path / "r.json", pin=""
             )
 
@@ -414,6 +413,9 @@ def test_command(full, tmp_path):
         "--out": tmp_path / "report.json",
         "--pin": "abc",
     }
-    result = CliRunner().invoke(app, ["build", *(str(part) for pair in options.items() for part in pair)])
-    assert result.exit_code == 0, result.output
+    words = [str(part) for pair in options.items() for part in pair]
+    for name in ("build", "report"):  # its name before works for one more version, with a notice
+        result = CliRunner().invoke(app, [name, *words])
+        assert result.exit_code == 0, result.output
+        assert ("deprecated" in result.output) is (name == "build")
     assert Sidecar.read(tmp_path / "report.json").pin == "abc"

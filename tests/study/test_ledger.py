@@ -1,13 +1,13 @@
-"""The ledger deals exactly, keeps everyone in place, and lets nobody leak."""
+"""The ledger assigns exactly, keeps everyone in place, and lets nobody leak."""
 
 from collections import Counter
 
 import pytest
 
 from promet.core.errors import UsageError
-from promet.study.assign import deal, extend, next_generation
+from promet.study.assign import assign, extend, next_generation
 from promet.study.freezing import close, freeze_name, waive, waivers
-from promet.study.ledger import DEALT, Entry, append, ledger_path, mend, read
+from promet.study.ledger import ASSIGNED, Entry, append, ledger_path, mend, read
 
 RATIOS = (0.5, 0.2, 0.3)
 
@@ -33,15 +33,15 @@ def grow(entries, rows, freeze="", repeats=1):
 @pytest.mark.parametrize("salt", [str(number) for number in range(25)])
 def test_the_papers_split(salt):
     strata = {row["patient"]: row["synchronous_metastasis"] for row in patients(94, 45)}
-    dealt = deal(strata, [], RATIOS, 0, salt)
-    assert Counter(dealt.values()) == {"training": 47, "validation": 19, "test": 28}
+    assigned = assign(strata, [], RATIOS, 0, salt)
+    assert Counter(assigned.values()) == {"training": 47, "validation": 19, "test": 28}
     for label, total in (("1", 45), ("0", 49)):
-        for part, ratio in zip(DEALT, RATIOS, strict=True):
-            count = sum(dealt[name] == part for name in strata if strata[name] == label)
+        for part, ratio in zip(ASSIGNED, RATIOS, strict=True):
+            count = sum(assigned[name] == part for name in strata if strata[name] == label)
             assert abs(count - ratio * total) < 1
 
 
-def test_different_splits_deal_differently():
+def test_different_splits_assign_differently():
     entries = grow([], patients(40, 20), repeats=2)
     parts = [{e.patient: e.part for e in entries if e.split == split} for split in ("00", "01")]
     assert parts[0] != parts[1]
@@ -56,8 +56,8 @@ def test_growth_moves_nobody_and_keeps_the_shares():
         assert entries[: len(before)] == before
     count = Counter((entry.part, entry.stratum) for entry in entries)
     for label in "01":
-        total = sum(count[part, label] for part in DEALT)
-        for part, ratio in zip(DEALT, RATIOS, strict=True):
+        total = sum(count[part, label] for part in ASSIGNED)
+        for part, ratio in zip(ASSIGNED, RATIOS, strict=True):
             assert abs(count[part, label] - ratio * total) <= 2
 
 
@@ -66,9 +66,11 @@ def test_order_of_rows_does_not_matter():
 
 
 def test_chance_of_each_part_is_its_ratio():
-    counts = Counter(deal({f"P{i}": "x" for i in range(10)}, [], RATIOS, 0, str(s))["P0"] for s in range(600))
+    counts = Counter(
+        assign({f"P{i}": "x" for i in range(10)}, [], RATIOS, 0, str(s))["P0"] for s in range(600)
+    )
     # 3 standard errors of a proportion at n = 600 is at most 0.061
-    for part, ratio in zip(DEALT, RATIOS, strict=True):
+    for part, ratio in zip(ASSIGNED, RATIOS, strict=True):
         assert abs(counts[part] / 600 - ratio) < 0.065
 
 
@@ -135,7 +137,7 @@ def test_lost_rows_are_noticed_and_come_back(tmp_path, end):
     assert not mend(path)
 
 
-def test_a_second_freeze_keeps_everyone_in_place_and_deals_the_prospective(tmp_path):
+def test_a_second_freeze_keeps_everyone_in_place_and_assigns_the_prospective(tmp_path):
     first = grow([], patients(40, 20))
     later = grow(first, patients(60, 30), freeze="v1")
     assert Counter(entry.part for entry in later)["prospective"] == 20
@@ -143,9 +145,9 @@ def test_a_second_freeze_keeps_everyone_in_place_and_deals_the_prospective(tmp_p
     second = next_generation(later, here, RATIOS, ["synchronous_metastasis"], 1, "s")
     parts = {entry.patient: entry.part for entry in second}
     assert {e.patient: e.part for e in first[1:]}.items() <= parts.items()
-    assert set(parts) == {row["patient"] for row in here} and set(parts.values()) == set(DEALT)
+    assert set(parts) == {row["patient"] for row in here} and set(parts.values()) == set(ASSIGNED)
     count = Counter(parts.values())
-    assert all(abs(count[part] - ratio * 59) <= 1 for part, ratio in zip(DEALT, RATIOS, strict=True))
+    assert all(abs(count[part] - ratio * 59) <= 1 for part, ratio in zip(ASSIGNED, RATIOS, strict=True))
 
 
 def test_a_waiver_is_for_a_fitted_patient_of_a_frozen_study_who_is_gone(tmp_path):

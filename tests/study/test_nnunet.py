@@ -1,4 +1,4 @@
-"""The public nnU-Net layout: one study per man, weak labels as planted, neither id nor date in a pseudonym."""
+"""The public nnU-Net layout: one study per patient, weak labels as planted, neither id nor date in a pseudonym."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def layout(tmp_path):
     source, organs = tmp_path / "nn", tmp_path / "ts"
     studies = {
         ("00aa00aa00aa00aa", "2019-03-04"): (IN, ORGAN),
-        ("00aa00aa00aa00aa", "2020-01-01"): (IN | FAR, ORGAN),  # the same man, later
+        ("00aa00aa00aa00aa", "2020-01-01"): (IN | FAR, ORGAN),  # the same patient, later
         ("11bb11bb11bb11bb", "2018-05-06"): (IN | FAR, ORGAN),
         ("22cc22cc22cc22cc", "2018-07-08"): (IN | ACROSS, ORGAN),
         ("33dd33dd33dd33dd", "2018-09-10"): (FAR, ORGAN),  # nothing in the prostate

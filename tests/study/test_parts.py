@@ -267,7 +267,7 @@ def test_labels_that_cannot_train_are_said_by_check_and_intake(paper, capsys, la
     intake(paper.configfiles, False, False)
     assert "warning: With these labels no network can be trained (split 00, " in capsys.readouterr().out
     check(paper.configfiles, False)
-    assert "E_FIT_LABELS" in capsys.readouterr().out  # also when all is dealt
+    assert "E_FIT_LABELS" in capsys.readouterr().out  # also when all is assigned
 
 
 def test_labels_that_can_train_and_nobody_to_train_on_are_not_warned_of(paper, capsys):

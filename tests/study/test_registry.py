@@ -278,11 +278,11 @@ def test_an_error_of_the_disk_is_no_fault_of_the_patient(cohort, tmp_path, monke
     assert record.ok and record.inputs == {"pet": rows["pet"]["digest"]}
 
 
-def test_twins_are_found_under_other_names(cohort):
+def test_the_same_images_are_found_under_other_names(cohort):
     shutil.rmtree("B")
     shutil.copytree("A", "B")
     os.rename("B/deep/0.dcm", "B/deep/other")
-    assert cohort().twins == [["A", "B"]]
+    assert cohort().alike == [["A", "B"]]
 
 
 def test_link_loop_does_not_hang(cohort):

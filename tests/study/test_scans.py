@@ -149,12 +149,12 @@ def refused(study):
 
 
 @pytest.mark.parametrize("role", ["development", "metachronous", ""])
-@pytest.mark.parametrize("twin", ["D0", "P0"])
-def test_a_patient_exported_again_under_another_name(study, role, twin):
-    series(study.folder / "again", list(study.rows).index(twin), "other", ImplicitVRLittleEndian)
+@pytest.mark.parametrize("old", ["D0", "P0"])
+def test_a_patient_exported_again_under_another_name(study, role, old):
+    series(study.folder / "again", list(study.rows).index(old), "other", ImplicitVRLittleEndian)
     study.put("N0", pet="again", role=role, synchronous_metastasis="0")
     error = refused(study)
-    assert error.code == "E_SAME_IMAGES" and f"{min('N0', twin)}={max('N0', twin)}" in str(error)
+    assert error.code == "E_SAME_IMAGES" and f"{min('N0', old)}={max('N0', old)}" in str(error)
 
 
 def test_the_scan_of_somebody_who_left_the_table(study):

@@ -111,12 +111,12 @@ def seen(project: Path, table: Path) -> dict[str, object]:
     """What every room makes of a table."""
     rows = by_patient(table)
     book = project / "registry" / "ledger.tsv"
-    dealt = extend(
+    assigned = extend(
         [], list(rows.values()), (0.5, 0.25, 0.25), ["site", "grade_group"], 1, "s", today="2026-01-01"
     )
     book.unlink(missing_ok=True)
     book.with_name("ledger.copy.tsv").unlink(missing_ok=True)
-    append(book, dealt)
+    append(book, assigned)
     parts = of_study(book, rows)[0]
     dataset.run(
         dataset.Inputs(project / "patients", book, table, 0), Dataset(), project / "out/dataset.json", ""
@@ -138,7 +138,7 @@ def seen(project: Path, table: Path) -> dict[str, object]:
     told = study(project / "none", table, project / "no ledger", {})
     return {
         "check": sorted((f.patient, f.column, f.expected) for f in check(table)),
-        "ledger": dealt,
+        "ledger": assigned,
         "pins": [
             table_uses(stage, rows, {name: parts.get(name, "prospective") for name in rows})
             for stage in STAGES

@@ -68,13 +68,13 @@ def remove(part: str) -> Callable[[Study], object]:
 
 
 def constant(study: Study) -> None:
-    """The PET of a training patient changes, but his tensor and measures do not."""
+    """The PET of a training patient changes, but tensor and measures do not."""
     byte("pet", "training")(study)
     study.environment["CONSTANT"] = "convert"
 
 
 def fitted(study: Study) -> set[str]:
-    """Whether D8 was dealt to a part that is fitted decides about training."""
+    """Whether D8 was assigned to a part that is fitted decides about training."""
     return {"dataset", *TRAINED} if study.ledger()["D8"] in ("training", "validation") else set()
 
 
@@ -160,7 +160,7 @@ def raise_version(study: Study) -> None:
 
 
 def waive(study: Study) -> None:
-    """A man whom the locked model was fitted on withdraws, and the model stays by a waiver."""
+    """A patient whom the locked model was fitted on withdraws, and the model stays by a waiver."""
     freeze_and_run(study)
     gone = study.part("training")
     remove("training")(study)
@@ -168,7 +168,7 @@ def waive(study: Study) -> None:
 
 
 def second_freeze(study: Study) -> None:
-    """The men who came after the first freeze are dealt to a new study."""
+    """The patients who came after the first freeze are assigned to a new study."""
     freeze_and_run(study)
     study.add("D8", role="development", synchronous_metastasis="1")
     study.intake()

@@ -43,7 +43,7 @@ from promet_plan_study import IMAGES, Study
 
 @dataclass
 class Edit:
-    """An edit and the jobs it should run; ``jobs`` gets the study, since parts are dealt."""
+    """An edit and the jobs it should run; ``jobs`` gets the study, since parts are assigned."""
 
     name: str
     change: Callable[[Study], object]
@@ -279,7 +279,7 @@ EDITS = [
     ),
     # the configuration
     Edit(
-        "shape of the box",
+        "shape of the cuboid",
         lambda s: s.configure(imaging={"crop": {"shape": [16, 54, 54]}}),
         lambda s: (
             images(*ALL, stages=("crop", "normalise", "picture"))

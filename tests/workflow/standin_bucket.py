@@ -15,7 +15,7 @@ def maker(inputs, settings, _):
     imaging = settings.model_dump(mode="json")
 
     def make(stage, patient, out, pin):
-        out.parent.mkdir(parents=True, exist_ok=True)  # Snakemake does it for a job of his own
+        out.parent.mkdir(parents=True, exist_ok=True)  # Snakemake does it for a job of its own
         words = {"patient": patient, "registry": inputs.registry, "out": out, "pin": pin}
         if stage in imaging:
             words["settings"] = canonical(imaging[stage])

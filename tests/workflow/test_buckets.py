@@ -70,8 +70,8 @@ def bucket_jobs(study: Study, patients: set[str]) -> set[str]:
         line.split("\t") for line in (study.folder / "registry/tiny/ledger.tsv").read_text().splitlines()[1:]
     ]
     fitted = {line[1] for line in lines if line[2] in ("training", "validation")}
-    dealt = buckets.deal(sorted(patients), fitted, NUMBER)
-    return {f"bucket {name}" for name, members in dealt.items() if members}
+    divided = buckets.divide(sorted(patients), fitted, NUMBER)
+    return {f"bucket {name}" for name, members in divided.items() if members}
 
 
 def test_a_change_to_buckets_computes_nobody(shared, finished):
@@ -112,7 +112,7 @@ def test_an_edit_runs_what_it_runs_with_a_job_per_patient(bucketed, name, how):
     done = study.promet("run", "--cores", "2") if how == "run" else study.snakemake()
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     if edit.name == "a deleted intermediate record" and how == "run":
-        # His cuboid comes out as it was, so his tensor is not made again.
+        # The cuboid comes out as it was, so the tensor is not made again.
         expected -= {job for job in expected if job.startswith("normalise")}
     assert study.ran() == expected | bucket_jobs(study, touched)
 
@@ -181,8 +181,8 @@ def test_buckets_stay_when_the_cohort_shrinks(bucketed, monkeypatch):
 def test_nobody_moves_when_others_come_and_go():
     names = [f"P{i}" for i in range(500)]
     fitted = set(names[::3])
-    whole = buckets.deal(names, fitted, 8)
-    fewer = buckets.deal(names[::-1][100:], fitted, 8)
+    whole = buckets.divide(names, fitted, 8)
+    fewer = buckets.divide(names[::-1][100:], fitted, 8)
     assert all(set(members) <= set(whole[at]) for at, members in fewer.items())
     for groups in (("fit", "rest"), ("view",)):
         members = [name for at in whole if at.startswith(groups) for name in whole[at]]
@@ -194,12 +194,12 @@ def test_nobody_moves_when_others_come_and_go():
 
 
 def test_buckets_are_filled_evenly():
-    dealt = buckets.deal([f"site-{i:05d}" for i in range(20_000)], set(), 64)
-    sizes = [len(members) for name, members in dealt.items() if name.startswith("rest")]
+    divided = buckets.divide([f"site-{i:05d}" for i in range(20_000)], set(), 64)
+    sizes = [len(members) for name, members in divided.items() if name.startswith("rest")]
     mean = 20_000 / 64
     chi2 = sum((size - mean) ** 2 / mean for size in sizes)
     assert 30 < chi2 < 110  # 63 degrees of freedom: 0.01 % on either side
-    assert not any(members for name, members in dealt.items() if name.startswith("fit"))
+    assert not any(members for name, members in divided.items() if name.startswith("fit"))
 
 
 # The job --------------------------------------------------------------------------------------------------

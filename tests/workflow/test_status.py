@@ -15,7 +15,7 @@ from promet.core.errors import UsageError
 from promet.core.files import digest_file
 from promet.core.sidecar import Sidecar
 from promet.study import looks, news
-from promet.study.ledger import DEALT as PARTS
+from promet.study.ledger import ASSIGNED as PARTS
 from promet.workflow import reasons as words
 from promet.workflow.run import print_plan
 from promet.workflow.status import inspect, stale_records
@@ -232,7 +232,7 @@ def test_a_source_that_is_not_where_the_table_says(paper):
 def test_a_mended_folder_is_noticed_before_an_intake(paper, monkeypatch):
     paper.finish(D1="E_PET_NAN", D2="E_PET_NAN")
     assert "look again" not in status(paper)
-    (paper.folder / "D0/pet/1").write_text("of a man who is not quarantined")
+    (paper.folder / "D0/pet/1").write_text("of a patient who is not quarantined")
     assert "look again" not in status(paper)
     (paper.folder / "D1/prostate/1").write_text("a better one")
     said = status(paper)

@@ -30,7 +30,7 @@ rule bucket:
         " > {log:q} 2>&1"
 
 
-# The waist: from here on only digests and one table are read, never N records.
+# The narrow place: from here on only digests and one table are read, never N records.
 rule gather:
     input:
         plan.images_of("gather"),

@@ -57,5 +57,5 @@ rule report:
         study=lambda wc, output: Path(output.record).parents[1],
         planned=lambda wc: of_table(plan, "report"),
     shell:
-        "PROMET_PLANNED={params.planned:q} promet report build --study {params.study:q} --cohort {input.cohort:q} --ledger {input.ledger:q}"
+        "PROMET_PLANNED={params.planned:q} promet report report --study {params.study:q} --cohort {input.cohort:q} --ledger {input.ledger:q}"
         " --config {params.config:q} --out {output.record:q} --pin {params.pin} >> {log:q} 2>&1"

@@ -132,8 +132,8 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
                     "Bring them back; or train without: promet freeze NAME --into NEWSTUDY",
                 )
             )
-        if with_images and (twins := news.twins(rows, Path(config.cohort).parent, config.registry)):
-            found.append(same_images(twins))
+        if with_images and (alike := news.alike(rows, Path(config.cohort).parent, config.registry)):
+            found.append(same_images(alike))
     except UsageError as error:
         found.append(error)
     refusals = [Refusal(error.code, error.sentence()) for error in found]
@@ -153,12 +153,12 @@ def _cannot_train(config: Config, rows: list[table.Row], lost: set[str]) -> str:
     return cannot_train([*entries, *added], rows, out | lost)
 
 
-def same_images(twins: list[list[str]]) -> UsageError:
+def same_images(alike: list[list[str]]) -> UsageError:
     """Two pseudonyms, one PET."""
     return UsageError(
         "E_SAME_IMAGES",
-        f"{count(len(twins), 'group')} of patients with identical PET images: "
-        f"{', '.join('='.join(group) for group in twins)}",
+        f"{count(len(alike), 'group')} of patients with identical PET images: "
+        f"{', '.join('='.join(group) for group in alike)}",
         "one pseudonym per patient: one patient in training and in test would leak",
         "Delete the doubled row, or correct the folder of one of them; nothing was registered",
     )

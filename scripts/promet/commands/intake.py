@@ -55,8 +55,8 @@ def intake(
     )
     base = Path(config.cohort).parent
     found = news.intake(rows, base, config.registry, deep, exchanged=exchanged, shorter=shorter)
-    if found.twins:
-        raise same_images(found.twins)
+    if found.alike:
+        raise same_images(found.alike)
     if found.returned:
         raise likeness.come_back(found.returned, waived, "nothing was registered")
     if found.exchanged:
@@ -72,8 +72,8 @@ def intake(
     plan = Plan(config, lenient=True)
     reasons.remember(plan, inspect(plan))
     parts = _assigned(found.new, added, entries)
-    if as_json:
-        print(jsonlib.dumps({**asdict(found), "dealt": parts}, indent=2))
+    if as_json:  # dealt: its name before, for one more version
+        print(jsonlib.dumps({**asdict(found), "assigned": parts, "dealt": parts}, indent=2))
     else:
         _print_intake(found, parts, _late(added, frozen), _missing(found.missing, config, rows))
         if lacking := cannot_train(
@@ -90,7 +90,9 @@ def _assigned(new: list[str], added: list[ledger.Entry], before: list[ledger.Ent
     held = {entry.patient for entry in (*added, *before)}
     parts[ledger.PROSPECTIVE] += sum(name not in held for name in new)
     return {
-        part: parts[part] for part in (*ledger.DEALT, ledger.METACHRONOUS, ledger.PROSPECTIVE) if parts[part]
+        part: parts[part]
+        for part in (*ledger.ASSIGNED, ledger.METACHRONOUS, ledger.PROSPECTIVE)
+        if parts[part]
     }
 
 

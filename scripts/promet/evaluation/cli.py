@@ -367,6 +367,6 @@ def tripod(
 
     Example: promet evaluation tripod --study results/main --out results/main/evaluation/tripod.json
     """
-    from promet.evaluation.checklists.tripod import Inputs, run
+    from promet.evaluation.tripod import Inputs, run
 
     run(Inputs(study, whole(config)), None, out, pin)

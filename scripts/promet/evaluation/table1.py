@@ -35,7 +35,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats.labels import outcome
-from promet.study.ledger import DEALT as DEVELOPMENT
+from promet.study.ledger import ASSIGNED as DEVELOPMENT
 from promet.study.parts import of_study
 from promet.study.table import by_patient, number
 

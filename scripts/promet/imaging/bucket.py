@@ -22,7 +22,7 @@ from promet.study import registry
 from promet.study.ledger import FIT
 from promet.study.parts import of_study
 from promet.study.table import Row, by_patient
-from promet.workflow.buckets import ImagePins, deal, with_tracers
+from promet.workflow.buckets import ImagePins, divide, with_tracers
 from promet.workflow.buckets import settings as used
 from promet.workflow.planned import sources
 from promet.workflow.stages import STAGES
@@ -138,7 +138,7 @@ def bring_up_to_date(folder: Path, pins: dict[str, str], make: Maker) -> tuple[d
 
 
 def members(inputs: Inputs, rows: dict[str, Row]) -> list[str]:
-    """The patients of a bucket, as the plan deals them; ``rows``: patient -> row of the table.
+    """The patients of a bucket, as the plan divides them; ``rows``: patient -> row of the table.
 
     Raises:
         UsageError: there is no such bucket.
@@ -149,10 +149,10 @@ def members(inputs: Inputs, rows: dict[str, Row]) -> list[str]:
         for name, part in parts.items()
         if split < inputs.splits and part in FIT
     }
-    dealt = deal(list(rows), fitted, inputs.number)
-    if inputs.bucket not in dealt:
-        raise UsageError("E_BUCKET", f"There is no bucket {inputs.bucket}", f"{min(dealt)} to {max(dealt)}")
-    return dealt[inputs.bucket]
+    there = divide(list(rows), fitted, inputs.number)
+    if inputs.bucket not in there:
+        raise UsageError("E_BUCKET", f"There is no bucket {inputs.bucket}", f"{min(there)} to {max(there)}")
+    return there[inputs.bucket]
 
 
 def run(inputs: Inputs, settings: Imaging, out: Path, pin: str) -> Sidecar:

@@ -23,10 +23,10 @@ def centroid_mm(mask: sitk.Image) -> np.ndarray:
     return np.array(mask.TransformContinuousIndexToPhysicalPoint(place.tolist()))
 
 
-def box_grid(centre_mm: np.ndarray, settings: Crop) -> sitk.Image:
+def cuboid_grid(centre_mm: np.ndarray, settings: Crop) -> sitk.Image:
     """An empty image whose voxels are those of the cuboid, its axes along those of the patient (LPS).
 
-    The middle of the box, not a voxel, lies on the centre: with an even number of voxels the centre falls on the
+    The middle of the cuboid, not a voxel, lies on the centre: with an even number of voxels the centre falls on the
     face between the two middle ones.
 
     Args:
@@ -40,7 +40,7 @@ def box_grid(centre_mm: np.ndarray, settings: Crop) -> sitk.Image:
 
 
 def inside_fraction(mask: sitk.Image, grid: sitk.Image) -> float:
-    """Share of the mask's voxel centres that lie in the box of ``grid`` (axes along the patient's)."""
+    """Share of the mask's voxel centres that lie in the cuboid of ``grid`` (axes along the patient's)."""
     places = np.argwhere(sitk.GetArrayViewFromImage(mask))[:, ::-1] * mask.GetSpacing()
     points = places @ np.array(mask.GetDirection()).reshape(3, 3).T + mask.GetOrigin()
     steps = (points - grid.GetOrigin()) / grid.GetSpacing()
@@ -80,7 +80,7 @@ def crop(
 
     Returns:
         float32 (2, z, y, x): [0] SUVbw, [1] lesions 0/1; z towards the head, y to the back, x to the patient's left.
-        Values: ``inside_fraction`` of the organ's volume in the box, ``outside_image_fraction`` of the box,
+        Values: ``inside_fraction`` of the organ's volume in the cuboid, ``outside_image_fraction`` of the cuboid,
         ``box_mm`` (z, y, x), ``lesion_voxels``, ``lesion_masked_fraction`` (lesion voxels whose PET was set to 0
         since they lie outside the organ). Warnings.
 
@@ -91,7 +91,7 @@ def crop(
         raise DataError(
             "E_MASK_EMPTY", "The prostate mask is empty", "some voxels", "Check the mask against the PET"
         )
-    grid = box_grid(centroid_mm(organ), settings)
+    grid = cuboid_grid(centroid_mm(organ), settings)
 
     def onto(image: sitk.Image, interpolator: int) -> np.ndarray:
         return sitk.GetArrayFromImage(
@@ -118,13 +118,13 @@ def crop(
     }
     warnings = []
     if values["inside_fraction"] < 1:
-        warnings.append(f"Only {values['inside_fraction']:.1%} of the prostate lie inside the box.")
+        warnings.append(f"Only {values['inside_fraction']:.1%} of the prostate lie inside the cuboid.")
     if values["outside_image_fraction"] > 0:
         warnings.append(
-            f"{values['outside_image_fraction']:.1%} of the box lie outside the PET and were set to 0."
+            f"{values['outside_image_fraction']:.1%} of the cuboid lie outside the PET and were set to 0."
         )
     if not marked.any():
-        warnings.append("No lesion voxel lies inside the box; the network sees an empty lesion map.")
+        warnings.append("No lesion voxel lies inside the cuboid; the network sees an empty lesion map.")
     return np.stack([suv, marked]).astype(np.float32), values, warnings
 
 

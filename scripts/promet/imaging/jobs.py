@@ -85,9 +85,9 @@ def picture(out: Path, pin: str = "", settings: str = "{}", crop: str = "{}") ->
     from promet.imaging.picture import Inputs, run
     from promet.imaging.settings import Crop, Picture
 
-    chosen, box = from_json(Picture, settings), from_json(Crop, crop)
+    chosen, cuboid = from_json(Picture, settings), from_json(Crop, crop)
     one_thread()
-    run(Inputs(out.parent, box), chosen, out, pin)
+    run(Inputs(out.parent, cuboid), chosen, out, pin)
 
 
 def bucket(

@@ -39,7 +39,7 @@ def normalise(cuboid: np.ndarray) -> tuple[np.ndarray, float, float]:
     if not np.isfinite(suv).all():
         raise DataError(
             "E_PET_NAN",
-            "The PET holds values that are no numbers, in the box around the prostate",
+            "The PET holds values that are no numbers, in the cuboid around the prostate",
             "finite SUV",
             "Export the PET series again",
         )
@@ -47,7 +47,7 @@ def normalise(cuboid: np.ndarray) -> tuple[np.ndarray, float, float]:
     if low == high:
         raise DataError(
             "E_PET_CONSTANT",
-            f"The PET has the same value ({low:g}) everywhere in the box around the prostate",
+            f"The PET has the same value ({low:g}) everywhere in the cuboid around the prostate",
             "uptake in the prostate",
             "Check that mask and PET are of the same examination",
         )

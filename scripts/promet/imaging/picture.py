@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from promet.core.files import atomic
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.crop import box_grid, centroid_mm
+from promet.imaging.crop import centroid_mm, cuboid_grid
 from promet.imaging.geometry import read_masks, read_pet, write_plain
 from promet.imaging.settings import Crop, Picture
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 PRODUCT = "picture.png"
 EXCERPT = ("excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
-EXCERPT_MM = 10.0  # kept around the organ and the box
+EXCERPT_MM = 10.0  # kept around the organ and the cuboid
 SLOPE = 112  # offset of scl_slope, scl_inter in a NIfTI-1 header: two float32
-AROUND_MM = 30.0  # shown around the organ and the box
+AROUND_MM = 30.0  # shown around the organ and the cuboid
 STEP_MM = 0.5  # pixel of the drawn planes
 DPI = 110
-ORGAN, LESION, BOX = (
+ORGAN, LESION, CUBOID = (
     "#0072b2",
     "#d55e00",
     "#009e73",
@@ -115,7 +115,7 @@ def neighbourhood(image: sitk.Image, view: View) -> sitk.Image:
 
 
 def draw(
-    pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, title: str, settings: Picture, box: Crop
+    pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, title: str, settings: Picture, cuboid: Crop
 ) -> Figure:
     """The picture as a matplotlib figure: three planes and the maximum intensity projection of the whole scan.
 
@@ -123,13 +123,13 @@ def draw(
         pet: SUVbw; organ, lesions: uint8 0/1 on its grid, the lesions may be empty; the planes follow the patient's
             axes whatever the grid's direction.
         title: the pseudonym.
-        box: settings of the cuboid whose box is drawn.
+        cuboid: settings of the cuboid that is drawn.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     view = view_of(pet, organ, lesions)
-    grid = box_grid(centroid_mm(organ), box)
+    grid = cuboid_grid(centroid_mm(organ), cuboid)
     half = np.array(grid.GetSpacing()) / 2
     corner = np.array(grid.GetOrigin()) - half
     sides = np.array(grid.GetSize()) * grid.GetSpacing()
@@ -174,15 +174,15 @@ def draw(
 
 
 def excerpt(
-    pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, box: Crop, top: float
+    pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, cuboid: Crop, top: float
 ) -> tuple[sitk.Image, sitk.Image, float]:
-    """What a viewer needs: PET and labels (1 organ, 2 lesion) around the organ and the box, uint8, on the PET's grid.
+    """What a viewer needs: PET and labels (1 organ, 2 lesion) around the organ and the cuboid, uint8, on the PET's grid.
 
     Returns:
         PET, labels, and the SUV per step of the PET: from 0 to the highest SUV in organ and lesions, at least ``top``; above it is cut.
     """
     low, high = extent(organ)
-    grid = box_grid(centroid_mm(organ), box)
+    grid = cuboid_grid(centroid_mm(organ), cuboid)
     corner = np.array(grid.GetOrigin())
     far = corner + np.array(grid.GetSize()) * grid.GetSpacing()
     view = View(low, np.minimum(low, corner) - EXCERPT_MM, np.maximum(high, far) + EXCERPT_MM)
@@ -211,7 +211,9 @@ def write_excerpt(image: sitk.Image, path: Path, step: float = 1.0) -> Path:
 def _box(ax: Axes, corner: np.ndarray, sides: np.ndarray) -> None:
     from matplotlib.patches import Rectangle
 
-    ax.add_patch(Rectangle(tuple(corner), *sides, fill=False, edgecolor=BOX, linewidth=1.2, linestyle="--"))
+    ax.add_patch(
+        Rectangle(tuple(corner), *sides, fill=False, edgecolor=CUBOID, linewidth=1.2, linestyle="--")
+    )
 
 
 def _furnish(ax: Axes, name: str, ends: str, bar: float, width: float) -> None:
@@ -233,7 +235,7 @@ def _legend(figure: Figure, lesions: sitk.Image) -> None:
     entries = [Line2D([], [], color=ORGAN, label="prostate")]
     if found:
         entries.append(Line2D([], [], color=LESION, label="lesion"))
-    entries.append(Line2D([], [], color=BOX, linestyle="--", label="box of the network"))
+    entries.append(Line2D([], [], color=CUBOID, linestyle="--", label="box of the network"))
     figure.legend(handles=entries, loc="upper right", ncols=3, fontsize=9, frameon=False)
 
 
@@ -252,7 +254,7 @@ class Inputs:
     """The patient's folder, and the cuboid that is drawn."""
 
     folder: Path
-    box: Crop
+    cuboid: Crop
 
 
 def run(inputs: Inputs, settings: Picture, out: Path, pin: str) -> Sidecar:
@@ -266,12 +268,12 @@ def run(inputs: Inputs, settings: Picture, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         pet = read_pet(folder)
         organ, lesions = read_masks(folder)
-        figure = draw(pet, organ, lesions, folder.name, settings, inputs.box)
+        figure = draw(pet, organ, lesions, folder.name, settings, inputs.cuboid)
         with atomic(product) as temporary:
             figure.canvas.print_png(temporary, metadata={"Software": None})  # savefig draws it twice
         paths = [out.with_name(name) for name in EXCERPT] if settings.volumes else []
         if paths:
-            *volumes, step = excerpt(pet, organ, lesions, inputs.box, settings.suv_max)
+            *volumes, step = excerpt(pet, organ, lesions, inputs.cuboid, settings.suv_max)
             for volume, path, unit in zip(volumes, paths, (step, 1.0), strict=True):
                 write_excerpt(volume, path, unit)
         else:

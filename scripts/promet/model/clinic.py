@@ -191,10 +191,10 @@ def _registered_and_scored(
 ) -> int:
     """Snakemake's exit code."""
     found = news.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
-    if found.twins:
+    if found.alike:
         raise UsageError(
             "E_SAME_IMAGES",
-            f"Patients of the table have identical PET images: {', '.join('='.join(group) for group in found.twins)}",
+            f"Patients of the table have identical PET images: {', '.join('='.join(group) for group in found.alike)}",
             "one row per patient, each with images of their own",
             "Delete the doubled row, or correct the folder of one of them; nobody was scored",
         )

@@ -64,12 +64,12 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         rows = by_patient(inputs.cohort)
         entries, left_out = book.read(ledger), freezing.excluded(ledger)
-        dealt, fit = (
+        assigned, fit = (
             {name: part for name, part in found.get(split, {}).items() if part in PARTS}
-            for found in (book.dealt(entries), parts.current(entries, rows, left_out))
+            for found in (book.assigned(entries), parts.current(entries, rows, left_out))
         )
-        excluded = left_out & dealt.keys() & rows.keys()
-        emptied = (dealt.keys() & rows.keys()) - fit.keys() - excluded
+        excluded = left_out & assigned.keys() & rows.keys()
+        emptied = (assigned.keys() & rows.keys()) - fit.keys() - excluded
         if emptied and freezing.frozen(ledger):
             raise _emptied(min(emptied))
         found = {name: likeness.of_record(inputs.patients, name) for name in fit}
@@ -106,15 +106,15 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
         write_json(product, {"digest": digest, **sizes})
         log.info("dataset: %s", ", ".join(f"{count} {part}" for part, count in sizes.items()))
         warnings = [
-            f"{patient} ({dealt[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
+            f"{patient} ({assigned[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
         ]
         warnings += [
-            f"{patient} ({dealt[patient]}) is only scored: role or {LABEL} is empty"
+            f"{patient} ({assigned[patient]}) is only scored: role or {LABEL} is empty"
             for patient in sorted(emptied)
         ]
         warnings += [
-            f"{patient} ({dealt[patient]}) is in the ledger but no longer in the cohort table"
-            for patient in sorted(dealt.keys() - rows.keys())
+            f"{patient} ({assigned[patient]}) is in the ledger but no longer in the cohort table"
+            for patient in sorted(assigned.keys() - rows.keys())
         ]
         positive = {f"{part}_positive": sum(m.label for m in members if m.part == part) for part in PARTS}
         values = {"fit": digest, **sizes, **positive, "lost": len(lost), "quarantined": len(bad)}
@@ -139,7 +139,7 @@ def _refuse_losses(bad: set[str], fit: dict[str, str], ledger: Path, settings: D
             "E_FROZEN_MEMBER",
             f"Quarantined: {count(len(bad), 'member')} of the frozen fit set, the first is {min(bad)}",
             "a frozen fit set as it was",
-            "Cure their images (promet status says why), or begin a new study",
+            "Mend their images (promet status says why), or begin a new study",
         )
     for part in PARTS:
         whole = [patient for patient in fit if fit[patient] == part]

@@ -11,13 +11,9 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _report() -> None:
-    """Keep ``build`` a command of its own although it is the only one."""
-
-
 @app.command()
-def build(
+@app.command("build", hidden=True, deprecated=True)  # its name before, for one more version
+def report(
     *,
     study: Path = typer.Option(..., help="results folder of the study"),
     cohort: Path = typer.Option(..., help="cohort table (TSV)"),
@@ -30,11 +26,11 @@ def build(
 
     What is missing is said on the page: a report can be made of a study that is not finished.
 
-    Example: promet report build --study results/paper --cohort config/cohort.tsv
+    Example: promet report report --study results/paper --cohort config/cohort.tsv
     --ledger registry/paper/ledger.tsv --out results/paper/report/report.json
     """
     from promet.core.settings import from_json, whole
-    from promet.report.build import Inputs, run
+    from promet.report.report import Inputs, run
     from promet.report.settings import Report
 
     told = whole(config)

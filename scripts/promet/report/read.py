@@ -204,7 +204,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> S
     known = by_patient(cohort)
     if not known:
         raise UsageError("E_TABLE_EMPTY", "The cohort table has no patient")
-    numbers = [f"{number:02d}" for number in sorted(book.dealt(book.read(ledger)))] or ["00"]
+    numbers = [f"{number:02d}" for number in sorted(book.assigned(book.read(ledger)))] or ["00"]
     if repeats := (config.get("split") or {}).get("repeats"):
         numbers = [n for n in numbers if int(n) < repeats] or ["00"]
     found = Study(str(config.get("study") or folder.name), config, list(known.values()), [])

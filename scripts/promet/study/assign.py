@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from itertools import product
 
-from promet.study.ledger import DEALT, METACHRONOUS, PROSPECTIVE, Entry
+from promet.study.ledger import ASSIGNED, METACHRONOUS, PROSPECTIVE, Entry
 from promet.study.parts import require_roles
 from promet.study.table import Row
 
@@ -28,21 +28,21 @@ def _largest_remainder(total: int, ratios: tuple[float, ...]) -> list[int]:
     return counts
 
 
-def deal(
+def assign(
     newcomers: dict[str, str],
     present: list[tuple[str, str]],
     ratios: tuple[float, ...],
     split: int,
     salt: str,
 ) -> dict[str, str]:
-    """Deal new patients to training, validation and test, nobody who is there ever moves.
+    """Assign new patients to training, validation and test, nobody who is there ever moves.
 
     Args:
         newcomers: patient -> stratum.
-        present: (part, stratum) of each patient already dealt in this split.
+        present: (part, stratum) of each patient already assigned in this split.
         ratios: shares of the parts; they add up to 1.
         split: number of the split.
-        salt: seed of the order in which patients are dealt.
+        salt: seed of the order in which patients are assigned.
 
     Returns:
         patient -> part. Part sizes follow the largest remainder of the whole (94 -> 47/19/28), each stratum is
@@ -56,22 +56,22 @@ def deal(
         waiting[newcomers[patient]].append(patient)
 
     # Room left in each part, and in each stratum of each part (real-valued share minus who is there).
-    size = dict(zip(DEALT, _largest_remainder(total, ratios), strict=True))
-    room = {part: size[part] - sum(count[part, s] for s in strata) for part in DEALT}
+    size = dict(zip(ASSIGNED, _largest_remainder(total, ratios), strict=True))
+    room = {part: size[part] - sum(count[part, s] for s in strata) for part in ASSIGNED}
     share = {
-        (part, s): ratio * (sum(count[p, s] for p in DEALT) + len(waiting[s]))
-        for (part, ratio), s in product(zip(DEALT, ratios, strict=True), strata)
+        (part, s): ratio * (sum(count[p, s] for p in ASSIGNED) + len(waiting[s]))
+        for (part, ratio), s in product(zip(ASSIGNED, ratios, strict=True), strata)
     }
-    dealt: dict[str, str] = {}
+    assigned: dict[str, str] = {}
 
     def give(stratum: str, part: str) -> None:
-        dealt[waiting[stratum].pop(0)] = part
+        assigned[waiting[stratum].pop(0)] = part
         count[part, stratum] += 1
         room[part] -= 1
 
     # Whole shares first, so that only the remainders are left to compete for the last places.
     for stratum in strata:
-        for part in DEALT:
+        for part in ASSIGNED:
             while (
                 waiting[stratum]
                 and room[part] > 0
@@ -79,15 +79,15 @@ def deal(
             ):
                 give(stratum, part)
     while any(waiting.values()):
-        options = [(s, part) for s in strata if waiting[s] for part in DEALT if room[part] > 0]
+        options = [(s, part) for s in strata if waiting[s] for part in ASSIGNED if room[part] > 0]
         if not options:  # earlier rows overfill some part: fall back on the stratum's own deficit
-            options = [(s, part) for s in strata if waiting[s] for part in DEALT]
+            options = [(s, part) for s in strata if waiting[s] for part in ASSIGNED]
         best = max(
             options,
             key=lambda option: (round(share[option[1], option[0]] - count[option[1], option[0]], 9), option),
         )
         give(*best)
-    return dealt
+    return assigned
 
 
 def stratum(row: Row, columns: list[str]) -> str:
@@ -107,7 +107,7 @@ def extend(
 ) -> list[Entry]:
     """The entries to append for patients of the table that the ledger does not hold.
 
-    Development patients with a label are dealt (``prospective`` once the study is frozen); metachronous ones
+    Development patients with a label are assigned (``prospective`` once the study is frozen); metachronous ones
     are recorded as such, so that nobody can later be trained on; prospective ones are not recorded.
 
     Raises:
@@ -129,8 +129,8 @@ def extend(
         if freeze:
             parts = dict.fromkeys(labelled, PROSPECTIVE)
         else:
-            parts = deal(
-                labelled, [(e.part, e.stratum) for e in here if e.part in DEALT], ratios, split, salt
+            parts = assign(
+                labelled, [(e.part, e.stratum) for e in here if e.part in ASSIGNED], ratios, split, salt
             )
         added += [
             Entry(number, name, parts[name], labelled[name], freeze, today) for name in sorted(labelled)
@@ -151,7 +151,7 @@ def next_generation(
     repeats: int,
     salt: str,
 ) -> list[Entry]:
-    """The ledger of a new study: everyone stays in their part, prospective patients are dealt, withdrawn ones are left out."""
+    """The ledger of a new study: everyone stays in their part, prospective patients are assigned, withdrawn ones are left out."""
     here = {row["patient"] for row in rows}
     kept = [entry for entry in entries if entry.patient in here and entry.part != PROSPECTIVE]
     return kept + extend(kept, rows, ratios, stratify, repeats, salt)

@@ -17,7 +17,7 @@ from promet.core.files import write_text
 from promet.core.reads import content
 
 FIT = ("training", "validation")  # networks and fusion are fitted on
-DEALT = (*FIT, "test")
+ASSIGNED = (*FIT, "test")
 METACHRONOUS, PROSPECTIVE = "metachronous", "prospective"
 
 
@@ -91,7 +91,7 @@ def read(path: str | Path) -> list[Entry]:
     return [Entry(*row) for row in rows[1:]]
 
 
-def dealt(entries: Iterable[Entry]) -> dict[int, dict[str, str]]:
+def assigned(entries: Iterable[Entry]) -> dict[int, dict[str, str]]:
     """Split -> patient -> part, as the ledger says.
 
     Raises:

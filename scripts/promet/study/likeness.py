@@ -81,7 +81,7 @@ def require_nobody_former(
         UsageError: ``E_RENAMED``, ``E_WITHDRAWN_RETURNS``.
     """
     order: dict[str, int] = {}
-    for of_split in ledger.dealt(ledger.read(book)).values():
+    for of_split in ledger.assigned(ledger.read(book)).values():
         for name in of_split:
             order.setdefault(name, len(order))
     withdrawn, kept = freezing.withdrawn(book.parents[1]), read(book)

@@ -48,7 +48,7 @@ class Intake:
     missing: list[tuple[str, str]] = field(default_factory=list)  # (patient, source)
     away: list[tuple[str, str]] = field(default_factory=list)  # registered, and not there now
     gone: list[str] = field(default_factory=list)
-    twins: list[list[str]] = field(default_factory=list)  # patients with one PET scan
+    alike: list[list[str]] = field(default_factory=list)  # patients with one PET scan
     returned: list[tuple[str, str]] = field(
         default_factory=list
     )  # (new name, who left the table with that scan)
@@ -82,7 +82,7 @@ def intake(
         shorter: patients whose sources may hold less than was registered.
 
     Returns:
-        What was found. With ``twins``, ``returned``, ``exchanged`` or ``shorter`` it is for the caller to refuse: nothing is
+        What was found. With ``alike``, ``returned``, ``exchanged`` or ``shorter`` it is for the caller to refuse: nothing is
         registered.
     """
     registry = Path(registry)
@@ -143,7 +143,7 @@ def intake(
     if exchanged:
         result.exchanged = []
     result.shorter = [one for one in _shorter(before, lines) if one.patient not in shorter]
-    if result.twins or result.returned or result.exchanged or result.shorter:
+    if result.alike or result.returned or result.exchanged or result.shorter:
         return result
     scans.write(registry, {**kept, **{patient: there[patient] for patient in pets if patient in there}})
     text = io.StringIO()
@@ -205,18 +205,18 @@ def scans_of(pets: dict[str, Path]) -> dict[str, scans.Scan]:
     )
 
 
-def twins(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
+def alike(rows: list[Row], base: Path, registry: str | Path) -> list[list[str]]:
     """Patients whose PET bytes are the same, before an intake. Only PETs of the same size are read, and none that is known."""
     pets = {row["patient"]: str(located(base, row["pet"])) for row in rows if row["pet"]}
     cache = _cache(registry)
     with ThreadPoolExecutor(THREADS) as pool:
         looks = dict(zip(pets, pool.map(look_at, pets.values()), strict=True))
-        alike: dict[tuple[int, int], list[str]] = defaultdict(list)
+        sizes: dict[tuple[int, int], list[str]] = defaultdict(list)
         for patient, look in looks.items():
-            alike[look.files, look.bytes].append(patient)
+            sizes[look.files, look.bytes].append(patient)
         asked = [
             patient
-            for (files, _), patients in alike.items()
+            for (files, _), patients in sizes.items()
             if files and len(patients) > 1
             for patient in patients
         ]
@@ -279,7 +279,7 @@ def _recognise(
     result: Intake,
 ) -> None:
     """Who has the scan or the PatientID of somebody else, of those in the table and, of the news, those who left it."""
-    result.twins = scans.alike(there)
+    result.alike = scans.alike(there)
     left = {name: scan for name, scan in kept.items() if name not in named} if recall else {}
     news = {
         name: scan

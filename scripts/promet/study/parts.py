@@ -1,6 +1,6 @@
-"""The part that a patient was dealt, as it counts now: one rule for the plan, every stage and every command.
+"""The part that a patient was assigned, as it counts now: one rule for the plan, every stage and every command.
 
-Whoever was dealt to training, validation or test is only scored while role or label is empty; the ledger keeps the place.
+Whoever was assigned to training, validation or test is only scored while role or label is empty; the ledger keeps the place.
 Whoever could not be fitted on when the study was frozen is only scored from then on, in every split.
 """
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from promet.core.errors import UsageError
 from promet.study import freezing, ledger
-from promet.study.ledger import DEALT, FIT, METACHRONOUS, PROSPECTIVE, Entry
+from promet.study.ledger import ASSIGNED, FIT, METACHRONOUS, PROSPECTIVE, Entry
 from promet.study.table import Row
 
 
 def holds(part: str, row: Row) -> bool:
     """Are role and label there, without which nobody is in training, validation or test?"""
-    return part not in DEALT or bool(row["role"] and row["synchronous_metastasis"])
+    return part not in ASSIGNED or bool(row["role"] and row["synchronous_metastasis"])
 
 
 def current(
@@ -36,7 +36,7 @@ def current(
             for name, part in parts.items()
             if name in rows
         }
-        for split, parts in ledger.dealt(entries).items()
+        for split, parts in ledger.assigned(entries).items()
     }
 
 
@@ -54,10 +54,12 @@ def of_study(
 
 
 def left_fit(entries: Iterable[Entry], rows: list[Row]) -> list[str]:
-    """Who was dealt to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
+    """Who was assigned to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
     known = {row["patient"]: row for row in rows}
-    dealt = {entry.patient: entry.part for entry in entries if entry.part in FIT}
-    return sorted(name for name, part in dealt.items() if name not in known or not holds(part, known[name]))
+    assigned = {entry.patient: entry.part for entry in entries if entry.part in FIT}
+    return sorted(
+        name for name, part in assigned.items() if name not in known or not holds(part, known[name])
+    )
 
 
 def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = ()) -> str:
@@ -68,7 +70,7 @@ def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[
     known = {row["patient"]: row for row in rows}
     lacking = []
     for split, parts in sorted(current(entries, known, excluded).items()):
-        for part in FIT if set(DEALT) & set(parts.values()) else ():
+        for part in FIT if set(ASSIGNED) & set(parts.values()) else ():
             found = [known[name]["synchronous_metastasis"] for name in parts if parts[name] == part]
             if set(found) != {"0", "1"}:
                 with_it, without = found.count("1"), found.count("0")

@@ -21,7 +21,7 @@ GROUPS = {"fit": TENSOR, "rest": TENSOR, "view": VIEW}  # view: measures and pic
 ABOVE, NUMBER = 1000, 128  # what "auto" means: buckets in cohorts above 1000 patients, 128 per group
 
 
-def deal(patients: list[str], fitted: set[str], number: int) -> dict[str, list[str]]:
+def divide(patients: list[str], fitted: set[str], number: int) -> dict[str, list[str]]:
     """Bucket -> its patients in the order given; empty buckets are there too, so that the jobs are always the same."""
     width = len(str(number - 1))
     found: dict[str, list[str]] = {f"{group}-{i:0{width}d}": [] for group in GROUPS for i in range(number)}

@@ -37,10 +37,9 @@ class Stage:
         columns: of the table.
         rows: whose, "all" or "fit" (training and validation).
         uses: what else its pin holds, by the names of ``Plan.listed``.
-        dealt: the split whose parts it uses, for a stage of the whole study.
+        split: the split whose parts it uses, for a stage of the whole study.
         phase: in which it runs first.
         bucket: the buckets that make it in a large cohort, "tensor" or "view"; '' for what not every patient has.
-        module: its module in the room, where that is not its name.
         group: of profiles/slurm; '' goes alone.
         mem_mb, minutes: of the first attempt and at most; no minutes: the rule says.
     """
@@ -58,10 +57,9 @@ class Stage:
     columns: tuple[str, ...] = ()
     rows: str = "all"
     uses: tuple[str, ...] = ()
-    dealt: str = ""
+    split: str = ""
     phase: str = "all"
     bucket: str = ""
-    module: str = ""
     group: str = ""
     mem_mb: tuple[int, int] = (2000, 8000)
     minutes: tuple[int, int] = (10, 60)
@@ -74,7 +72,7 @@ class Stage:
     @property
     def entry(self) -> str:
         """The module that makes it."""
-        return f"promet.{self.room}.{self.module or self.name}"
+        return f"promet.{self.room}.{self.name}"
 
     @property
     def before(self) -> tuple[str, ...]:

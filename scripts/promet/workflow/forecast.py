@@ -121,8 +121,10 @@ def then_perhaps(plan: Plan, jobs: list[Job]) -> Iterator[str]:
     if plan.model_locked:
         return
     stale = [job for job in jobs if job.state != "fresh"]
-    dealt = bool(plan.unregistered) and not plan.frozen
-    unsure = {split for split in plan.splits if dealt or _unsure(stale, split, set(plan.fit_members(split)))}
+    assigned = bool(plan.unregistered) and not plan.frozen
+    unsure = {
+        split for split in plan.splits if assigned or _unsure(stale, split, set(plan.fit_members(split)))
+    }
     number = sum(job.stage == "train" and job.state == "fresh" and job.at["split"] in unsure for job in jobs)
     if number:
         yield (

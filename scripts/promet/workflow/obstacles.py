@@ -63,7 +63,7 @@ def nobody_to_train(plan: Plan) -> UsageError | None:
         return None
     return UsageError(
         "E_NOBODY_TO_TRAIN",
-        "There is nobody to train a network on: no patient has been dealt to training or validation",
+        "There is nobody to train a network on: no patient has been assigned to training or validation",
         "patients of role development, with and without synchronous metastasis",
         "Fill in role and synchronous_metastasis, then promet intake; to score patients with a model that there is: "
         "promet predict MODEL_DIR --cohort TABLE",

@@ -92,7 +92,7 @@ class Plan(Cohort):
         if not self.bucket_number:
             return {}
         fitted = {name for split in self.splits for name in self.fit_members(split)}
-        return buckets.deal(self.patients, fitted, self.bucket_number)
+        return buckets.divide(self.patients, fitted, self.bucket_number)
 
     @property
     def shared(self) -> list[str]:
@@ -208,13 +208,13 @@ class Plan(Cohort):
 
     def table_uses(self, stage: str, split: str = "") -> dict[str, str]:
         """What a stage uses of the table and the ledger, by name."""
-        dealt = self.dealt_in(stage, split)
-        parts = {name: self.part(dealt, name) for name in self.rows} if dealt else {}
+        number = self.split_of(stage, split)
+        parts = {name: self.part(number, name) for name in self.rows} if number else {}
         return table_uses(stage, self.rows, parts, self._column)
 
-    def dealt_in(self, stage: str, split: str = "") -> str:
+    def split_of(self, stage: str, split: str = "") -> str:
         """The split whose parts a stage uses, '' for none."""
-        return split or STAGES[stage].dealt
+        return split or STAGES[stage].split
 
     def _column(self, name: str, patients: list[str]) -> str:
         # Several stages use a column of everyone.

@@ -33,8 +33,8 @@ VARIABLE = "PROMET_PLANNED"
 def of_table(plan: Plan, stage: str, split: str = "") -> str:
     """What a job uses of the table and the ledger, for its rule."""
     used = digest_of(plan.table_uses(stage, split))
-    told = {"stage": stage, "split": plan.dealt_in(stage, split), "table": plan.cohort, "digest": used}
-    return json.dumps(told | {"ledger": plan.ledger, "dealt": _dealt(plan.rows, plan.entries)})
+    told = {"stage": stage, "split": plan.split_of(stage, split), "table": plan.cohort, "digest": used}
+    return json.dumps(told | {"ledger": plan.ledger, "assigned": _assigned(plan.rows, plan.entries)})
 
 
 def of_sources(plan: Plan, stage: str, patient: str) -> str:
@@ -84,7 +84,7 @@ def begin(text: str) -> reads.Reads:
     return Tables(**told)
 
 
-def _dealt(patients: Iterable[str], entries: list[ledger.Entry]) -> str:
+def _assigned(patients: Iterable[str], entries: list[ledger.Entry]) -> str:
     known = set(patients)
     return digest_of(sorted([e.split, e.patient, e.part] for e in entries if e.patient in known))
 
@@ -98,7 +98,7 @@ class Tables:
     table: str
     digest: str
     ledger: str
-    dealt: str
+    assigned: str
 
     def __post_init__(self) -> None:
         """Hold both files."""
@@ -108,7 +108,7 @@ class Tables:
 
     def digests(self) -> dict[str, str]:
         """What the job uses of both."""
-        return {"table": self.digest, "ledger": self.dealt}
+        return {"table": self.digest, "ledger": self.assigned}
 
     def check(self, thorough: bool = False) -> None:
         """Once is enough: nothing is read again."""
@@ -116,11 +116,11 @@ class Tables:
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
         if self.split:
-            dealt = study_parts.current(entries, rows, freezing.excluded(self.ledger))
-            parts |= dealt.get(int(self.split), {})
+            assigned = study_parts.current(entries, rows, freezing.excluded(self.ledger))
+            parts |= assigned.get(int(self.split), {})
         for what, planned, found in (
             ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
-            ("split ledger", self.dealt, _dealt(rows, entries)),
+            ("split ledger", self.assigned, _assigned(rows, entries)),
         ):
             if planned != found:
                 raise IntegrityError(

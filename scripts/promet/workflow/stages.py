@@ -301,7 +301,7 @@ STAGES: dict[str, Stage] = {
             after=("gather",),
             settings={"horizon_months": "evaluation.horizon_months"},
             columns=("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
-            dealt="00",
+            split="00",
             group="report",
         ),
         Stage(
@@ -310,7 +310,6 @@ STAGES: dict[str, Stage] = {
             version=2,
             per="study",
             folder="evaluation",
-            module="checklists.tripod",
             after=("gather", "fuse", *_TOLD),
             settings={
                 "split.ratios": "split.ratios",
@@ -326,7 +325,6 @@ STAGES: dict[str, Stage] = {
             version=2,
             per="study",
             folder="report",
-            module="build",
             after=(
                 "gather",
                 "picture",

@@ -134,7 +134,7 @@ def test_exact_p_without_ties() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_exact_p_with_ties_counts_every_deal(seed: int) -> None:
+def test_exact_p_with_ties_counts_every_assignment(seed: int) -> None:
     random = np.random.default_rng(seed)
     cases, controls = random.integers(1, 5, 4).astype(float), random.integers(0, 4, 6).astype(float)
     everyone = np.r_[cases, controls]
@@ -158,7 +158,7 @@ def test_exact_p_without_ties_is_scipys(m: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_exact_p_of_unequal_classes_is_that_of_all_deals_and_scipys(seed: int) -> None:
+def test_exact_p_of_unequal_classes_is_that_of_all_assignments_and_scipys(seed: int) -> None:
     """Any sizes, either class the smaller one; ranks in steps of a half with ties, whole without."""
     random = np.random.default_rng(seed)
     m, n = int(random.integers(1, 5)), int(random.integers(1, 9))
@@ -201,7 +201,7 @@ def test_exact_p_is_bounded_whatever_the_sizes(m: int, n: int, digits: int) -> N
         assert found["p_exact"] == pytest.approx(np.mean(np.abs(ranks - 1001) >= abs(mine - 1001)), rel=1e-12)
 
 
-def test_exact_p_of_a_perfect_separation_is_two_deals_of_all() -> None:
+def test_exact_p_of_a_perfect_separation_is_two_assignments_of_all() -> None:
     assert auc.exact_p(np.arange(60) + 100.0, np.arange(60.0)) == pytest.approx(
         2 / math.comb(120, 60), rel=1e-12
     )

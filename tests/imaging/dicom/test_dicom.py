@@ -252,7 +252,7 @@ def test_real_refusals(name, code):
 
 
 def test_a_strange_patients_slice_among_the_files_is_refused(tmp_path):
-    """One file of another man, from a series of his own: not to be passed over in silence."""
+    """One file of another patient, from another series: not to be passed over in silence."""
     write(tmp_path / "pet", {"PatientID": "ONE"})
     write(tmp_path / "pet/copied", {"PatientID": "TWO", "SeriesInstanceUID": "1.2.9"}, slices=1)
     with pytest.raises(DataError, match="2 patients, by PatientID") as caught:

@@ -135,7 +135,7 @@ def test_the_table_must_not_contradict_the_header(names, life, table, refused):
 
 @pytest.fixture
 def images(tmp_path):
-    """A registered patient whose header says DCFPyL, and a table of him with a tracer."""
+    """A registered patient whose header says DCFPyL, and a table of this patient with a tracer."""
     paths = reference.write(tmp_path / "A", "18F-DCFPyL")
     row = {
         "patient": "A",

@@ -20,8 +20,8 @@ from promet.imaging.geometry import canonical, to_grid
 from promet.imaging.masks.read import read_mask
 from promet.imaging.settings import Crop
 
-BOX = Crop()  # 14 x 54 x 54 voxels of 5 x 1.37 x 1.37 mm
-STEP = np.array(BOX.spacing_mm[::-1])  # (x, y, z)
+CUBOID = Crop()  # 14 x 54 x 54 voxels of 5 x 1.37 x 1.37 mm
+STEP = np.array(CUBOID.spacing_mm[::-1])  # (x, y, z)
 RADII = np.array([24.0, 20.0, 22.0])  # of the organ
 sizes = st.tuples(*[st.floats(9, 14)] * 3)
 shifts = st.tuples(*[st.floats(-8, 8)] * 3)
@@ -101,7 +101,7 @@ def test_from_the_ct_grid(ct, pet, ct_turn, pet_turn, ct_sign, pet_sign, place, 
         (9 * np.exp(-((points(reference) - centre) ** 2).sum(-1) / 128)).astype(np.float32)
     )
     suv.CopyInformation(reference)
-    cuboid, values, _ = crop(suv, organ, lesions, BOX)
+    cuboid, values, _ = crop(suv, organ, lesions, CUBOID)
     check(cuboid, organ, centre, radii)
     hot = np.clip(cuboid[0] - 5, 0, None)  # the core of the uptake, which the organ's rim does not cut
     index = np.stack(np.indices(hot.shape)[::-1], -1) - (np.array(hot.shape[::-1]) - 1) / 2
@@ -125,7 +125,7 @@ def test_a_small_lesion_keeps_its_voxels_volume(spacing, turn, sign, place, shif
     organ = ellipsoid(reference, place, RADII)
     lesions = ellipsoid(reference, np.array(place) + shift, radii)
     native = sitk.GetArrayViewFromImage(lesions).sum() * np.prod(spacing)
-    cuboid, _, _ = crop(organ, organ, lesions, BOX)
+    cuboid, _, _ = crop(organ, organ, lesions, CUBOID)
     found, volume = where(cuboid[1] > 0)
     assert abs(volume - native) <= STEP.prod() / 2 + 1e-6
     assert np.abs(found - (centroid_mm(lesions) - centroid_mm(organ)) / STEP).max() < 0.5

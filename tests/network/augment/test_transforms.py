@@ -99,11 +99,14 @@ def parameters(name: str, inner: Any) -> dict[str, torch.Tensor]:  # noqa: PLR09
             "points": torch.tensor([len(points)]),
         }
     if name == "coarse_shuffle":
-        boxes = SETTINGS.coarse_shuffle.holes[1]
-        corner, size = torch.zeros(1, boxes, 3, dtype=torch.long), torch.ones(1, boxes, 3, dtype=torch.long)
-        for number, box in enumerate(inner.hole_coords):
-            corner[0, number] = torch.tensor([part.start for part in box[1:]])
-            size[0, number] = torch.tensor([part.stop - part.start for part in box[1:]])
+        patches = SETTINGS.coarse_shuffle.holes[1]
+        corner, size = (
+            torch.zeros(1, patches, 3, dtype=torch.long),
+            torch.ones(1, patches, 3, dtype=torch.long),
+        )
+        for number, patch in enumerate(inner.hole_coords):
+            corner[0, number] = torch.tensor([part.start for part in patch[1:]])
+            size[0, number] = torch.tensor([part.stop - part.start for part in patch[1:]])
         return {"corner": corner, "size": size, "count": torch.tensor([len(inner.hole_coords)])}
     if name == "elastic":
         return {"sigma": one(inner.sigma), "magnitude": one(inner.magnitude)}
@@ -261,7 +264,7 @@ def test_curves_as_torch_bends() -> None:
     assert torch.equal(ours[3], volumes[3])
 
 
-def test_boxes_shuffled_as_torch_sorts() -> None:
+def test_patches_shuffled_as_torch_sorts() -> None:
     rng = torch.Generator().manual_seed(0)
     volumes = torch.randn(6, 5, 9, 7, generator=rng)
     size = torch.randint(1, 5, (6, 4, 3), generator=rng)
@@ -487,15 +490,15 @@ def test_same_distribution_of_parameters(name: str) -> None:
         assert table == {}  # no parameter: monai always flips too
         return
     ours = columns([{key: value[row] for key, value in table.items()} for row in range(DRAWS)])
-    if name == "coarse_shuffle":  # boxes that do not exist have no size
+    if name == "coarse_shuffle":  # patches that do not exist have no size
         exists = np.arange(12) < theirs["count[0]"][:, None], np.arange(12) < ours["count[0]"][:, None]
     assert ours.keys() == theirs.keys()
     worst = 1.0
     for key in ours:
         a, b = ours[key], theirs[key]
         if name == "coarse_shuffle" and key != "count[0]":
-            box = int(key.split("[")[1][:-1]) // 3
-            a, b = a[exists[1][:, box]], b[exists[0][:, box]]
+            patch = int(key.split("[")[1][:-1]) // 3
+            a, b = a[exists[1][:, patch]], b[exists[0][:, patch]]
         values = np.unique(np.r_[a, b])
         if len(values) == 1:
             continue

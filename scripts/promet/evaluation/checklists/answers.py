@@ -99,7 +99,7 @@ def _left_out(known: Facts) -> str:
 
 def _preparation(known: Facts) -> str:
     crop = known.told("imaging", "crop")
-    box = (
+    cuboid = (
         f" A cuboid of {' × '.join(map(str, crop['shape']))} voxels of {' × '.join(f'{x:g}' for x in crop['spacing_mm'])} mm (z, y, x) "
         "around the prostate was cut out."
         if crop
@@ -107,7 +107,7 @@ def _preparation(known: Facts) -> str:
     )
     return (
         "PET was converted to SUV by body weight from its DICOM header, and a header that does not allow it quarantines the patient."
-        f"{box} {_left_out(known)}"
+        f"{cuboid} {_left_out(known)}"
     ).strip()
 
 

@@ -205,10 +205,10 @@ def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> dict[str, floa
 
 
 def exact_p(positives: np.ndarray, negatives: np.ndarray) -> float | None:
-    """Two-sided p of U among all ways to deal the scores, ties included, to the two classes.
+    """Two-sided p of U among all ways to assign the scores, ties included, to the two classes.
 
-    Share of the C(n1 + n0, n1) deals whose rank sum lies at least as far from its mean as the observed one; counted by
-    the shift algorithm on midranks (Streitberg & Roehmel, Stat Software Newsl 1986;12:10). The smaller class is dealt:
+    Share of the C(n1 + n0, n1) assignments whose rank sum lies at least as far from its mean as the observed one; counted by
+    the shift algorithm on midranks (Streitberg & Roehmel, Stat Software Newsl 1986;12:10). The smaller class is assigned:
     its size times the number of possible sums times all patients is the work. ``None`` where that exceeds ``EXACT_WORK``.
     """
     n = len(positives) + len(negatives)
@@ -224,14 +224,14 @@ def exact_p(positives: np.ndarray, negatives: np.ndarray) -> float | None:
     elif smaller * (highest + 1) * n > EXACT_WORK:
         return None
     else:
-        law = _deals(ranks, smaller, highest)
+        law = _sums(ranks, smaller, highest)
     # n times the sums, so that their mean is a whole number
     observed, mean = n * int(((mine - doubled.min()) // unit).sum()), smaller * int(ranks.sum())
     far = np.abs(n * np.arange(len(law)) - mean) >= abs(observed - mean)
     return float(min(law[far].sum() / law.sum(), 1.0))
 
 
-def _deals(ranks: np.ndarray, size: int, highest: int) -> np.ndarray:
+def _sums(ranks: np.ndarray, size: int, highest: int) -> np.ndarray:
     """How many ways to choose ``size`` of the rising whole ``ranks`` give each sum from 0 to ``highest``."""
     ways, top = np.zeros((size + 1, highest + 1)), 0
     ways[0, 0] = 1.0

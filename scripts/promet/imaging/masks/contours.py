@@ -132,11 +132,11 @@ def _distinct(contours: list[np.ndarray], shape: tuple[int, int], step: float) -
     kept.sort(key=lambda outline: (-outline.area, int(outline.raster.argmax())))
     distinct: list[_Outline] = []
     for outline in kept:
-        twin = next((k for k in distinct if _same(k, outline, step)), None)
-        if twin is None:
+        same = next((k for k in distinct if _same(k, outline, step)), None)
+        if same is None:
             distinct.append(outline)
         else:
-            twin.raster = twin.raster | outline.raster
+            same.raster = same.raster | outline.raster
     return distinct, len(kept) - len(distinct)
 
 

@@ -53,7 +53,7 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
         [[sharpen.second_sigma_z, sharpen.second_sigma, sharpen.second_sigma]], dtype=torch.float64
     )
     spike = [math.log(amplitude * math.prod(shape)) for amplitude in s.kspace_spike.amplitude]
-    boxes, terms = shuffle.holes[1], len(t.bias_orders(s.bias_field.degree))
+    most, terms = shuffle.holes[1], len(t.bias_orders(s.bias_field.degree))
     dims, reach = torch.tensor(shape), torch.tensor(s.affine.translate, dtype=torch.float64)
 
     def curve(u: Tensor) -> Parameters:
@@ -68,10 +68,10 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
     def patches(u: Tensor) -> Parameters:
         size, largest = torch.tensor(shuffle.size).expand(len(u), 3), torch.tensor(shuffle.max_size)
         sizes, corners = [], []
-        for box in u[:, 1:].view(len(u), boxes, 2, 3).unbind(1):
-            size = _whole(box[:, 0], size, largest)  # never smaller than the box before: so does monai
+        for patch in u[:, 1:].view(len(u), most, 2, 3).unbind(1):
+            size = _whole(patch[:, 0], size, largest)  # never smaller than the patch before: so does monai
             sizes.append(torch.minimum(size, dims))
-            corners.append(_whole(box[:, 1], 0, dims - sizes[-1]))
+            corners.append(_whole(patch[:, 1], 0, dims - sizes[-1]))
         return {
             "corner": torch.stack(corners, dim=1),
             "size": torch.stack(sizes, dim=1),
@@ -97,7 +97,7 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
             },
         ),
         "histogram_shift": (most, curve),
-        "coarse_shuffle": (1 + boxes * 6, patches),
+        "coarse_shuffle": (1 + most * 6, patches),
         "elastic": (
             2,
             lambda u: {

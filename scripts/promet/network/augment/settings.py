@@ -114,16 +114,17 @@ class HistogramShift(Settings):
 
 
 class CoarseShuffle(Settings):
-    """Intensity: voxels of small boxes change places (PatchShuffle)."""
+    """Intensity: voxels of small patches change places (PatchShuffle)."""
 
     holes: tuple[Count, Count] = Field(
-        (6, 12), description="number of boxes; with fewer, all of them often lie outside the organ"
+        (6, 12), description="number of patches; with fewer, all of them often lie outside the organ"
     )
     size: tuple[Count, Count, Count] = Field(
-        (1, 4, 4), description="smallest box (z, y, x), voxels: 5 x 5.5 x 5.5 mm, about the PET's resolution"
+        (1, 4, 4),
+        description="smallest patch (z, y, x), voxels: 5 x 5.5 x 5.5 mm, about the PET's resolution",
     )
     max_size: tuple[Count, Count, Count] = Field(
-        (3, 8, 8), description="largest box (z, y, x), voxels: 15 x 11 x 11 mm, a small lesion"
+        (3, 8, 8), description="largest patch (z, y, x), voxels: 15 x 11 x 11 mm, a small lesion"
     )
 
 

@@ -292,13 +292,13 @@ def _bend(volumes: Tensor, low: Tensor, span: Tensor, floating: Tensor, points: 
 
 
 def coarse_shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor, keys: Tensor) -> Tensor:
-    """RandCoarseShuffle: in one box after the other the voxels change places.
+    """RandCoarseShuffle: in one patch after the other the voxels change places.
 
     Args:
         volumes: (n, z, y, x).
-        corner, size: (n, boxes, 3) voxels.
-        count: (n,) how many of the boxes exist.
-        keys: (n, boxes, voxels of the largest box) random; their order is the permutation.
+        corner, size: (n, patches, 3) voxels.
+        count: (n,) how many of the patches exist.
+        keys: (n, patches, voxels of the largest patch) random; their order is the permutation.
     """
     if loops := _loops(volumes):
         return _compiled(loops.shuffle, volumes, corner, size, count, keys)
@@ -315,12 +315,12 @@ def _shuffle(volumes: Tensor, corner: Tensor, size: Tensor, count: Tensor, keys:
     places = (
         ((corner[..., 0, None] + z) * rows + corner[..., 1, None] + y) * columns + corner[..., 2, None] + x
     )
-    flat = functional.pad(volumes.flatten(1), (0, 1))  # what is in no box goes to a place of its own
+    flat = functional.pad(volumes.flatten(1), (0, 1))  # what is in no patch goes to a place of its own
     places = torch.where(inside, places, flat.shape[1] - 1)
     order = torch.where(inside, keys, 2.0).argsort(dim=2, stable=True)
     sources = places.gather(2, order)
-    for box in range(keys.shape[1]):  # one after the other, since boxes may overlap
-        flat.scatter_(1, places[:, box], flat.gather(1, sources[:, box]))
+    for patch in range(keys.shape[1]):  # one after the other, since patches may overlap
+        flat.scatter_(1, places[:, patch], flat.gather(1, sources[:, patch]))
     return flat[:, :-1].view_as(volumes)
 
 

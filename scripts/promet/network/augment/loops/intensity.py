@@ -1,4 +1,4 @@
-"""Changes of intensity on CPU: curves, powers, waves, shuffled boxes, noise.
+"""Changes of intensity on CPU: curves, powers, waves, shuffled patches, noise.
 
 Arrays are C-contiguous; volumes (n, z, y, x) or (n, 2, z, y, x) with PET and lesion map, float32; what is made takes their place unless it is returned.
 """
@@ -98,20 +98,20 @@ def shift(volumes: Array, factor: Array) -> None:
 
 @compiled
 def shuffle(volumes: Array, corner: Array, size: Array, count: Array, keys: Array) -> None:
-    """In one box after the other the voxels change places.
+    """In one patch after the other the voxels change places.
 
     Args:
         volumes: (n, z, y, x).
-        corner, size: (n, boxes, 3) voxels.
-        count: (n,) how many of the boxes exist.
-        keys: (n, boxes, voxels of the largest box); their order is the permutation.
+        corner, size: (n, patches, 3) voxels.
+        count: (n,) how many of the patches exist.
+        keys: (n, patches, voxels of the largest patch); their order is the permutation.
     """
     for i in range(len(volumes)):
-        for box in range(count[i]):
-            (z, y, x), (depth, high, wide) = corner[i, box], size[i, box]
+        for patch in range(count[i]):
+            (z, y, x), (depth, high, wide) = corner[i, patch], size[i, patch]
             part = volumes[i, z : z + depth, y : y + high, x : x + wide]
             values = part.copy().ravel()
-            order = np.argsort(keys[i, box, : values.size], kind="mergesort")  # stable
+            order = np.argsort(keys[i, patch, : values.size], kind="mergesort")  # stable
             part[:] = values[order].reshape(part.shape)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from promet.core.words import count
 from promet.report import style
 from promet.report.words import latecomers
-from promet.study.ledger import DEALT as DEVELOPMENT
+from promet.study.ledger import ASSIGNED as DEVELOPMENT
 from promet.study.ledger import METACHRONOUS, PROSPECTIVE
 
 if TYPE_CHECKING:
