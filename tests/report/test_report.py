@@ -12,6 +12,7 @@ from fake_study import configuration
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.report import calibrated, read
+from promet.report.cli import app, report
 from promet.report.draw import draw
 from promet.report.page import context, render
 from promet.report.report import Inputs, run
@@ -402,8 +403,6 @@ def test_configuration_shows_every_key():
 
 def test_command(full, tmp_path):
     from typer.testing import CliRunner
-
-    from promet.report.cli import app
 
     options = {
         "--study": tmp_path / "new",

@@ -54,7 +54,7 @@ def test_rule_is_pinned_shell_logged_and_named_like_its_module(room, rule, text)
     assert "log:" in text and "conda:" in text
     assert not re.search(r"^ +(run|script|notebook|retries):", text, re.MULTILINE)
     assert (ROOT / "scripts" / STAGES[rule].entry.replace(".", "/")).with_suffix(".py").is_file()
-    assert f"promet {room} {'build' if rule == 'report' else rule} " in text
+    assert f"promet {room} {rule} " in text
     assert f"logs}}/{room}/" in text
 
 
