@@ -6,7 +6,7 @@ BIN := .venv/bin
 TARGET ?= training
 JOBS ?= $(shell nproc)
 
-.PHONY: env demo test quick coverage test-slurm lint docs bench clean
+.PHONY: env demo test quick coverage test-slurm test-hospital lint docs bench clean
 
 env: .venv/ready
 
@@ -40,6 +40,12 @@ coverage: env
 # what is missing of SLURM; says so and skips where there is neither.
 test-slurm: env
 	PROMET_TEST_SLURM=1 $(BIN)/python -m pytest tests/slurm -n 0 -rs --durations 5
+
+# A real Orthanc, dciodvfy, dcmqi and roc-validator, below build/hospital: nothing is installed. What cannot be had is named, and its tests skip.
+test-hospital: env
+	@begin=$$SECONDS; bash tests/hospital/real/tools.sh build/hospital; \
+	PROMET_TEST_HOSPITAL=build/hospital $(BIN)/python -m pytest tests/hospital/real -n 0 -rs --durations 5; \
+	echo "test-hospital: $$(( (SECONDS - begin + 59) / 60 )) minutes"
 
 lint: env
 	$(BIN)/ruff check .
