@@ -211,7 +211,9 @@ def retry(
 
 @app.command()
 def verify(
-    model_dir: Annotated[Path | None, typer.Argument(help="A locked model instead of the study.")] = None,
+    model_dir: Annotated[
+        Path | None, typer.Argument(help="A locked model, or a crate, instead of the study.")
+    ] = None,
     configfile: ConfigFiles = None,
     digest: Annotated[
         str | None, typer.Option(help="Of a locked model: its digest, as it was received separately.")
@@ -223,10 +225,16 @@ def verify(
         ),
     ] = False,
 ) -> None:
-    """Compare every product with the digest in its record, or a locked model with its checksums.
+    """Compare every product with the digest in its record, or a locked model or a crate with its checksums.
 
     Example: promet verify results/paper/model
     """
+    if model_dir is not None and digest is None and not score:
+        from promet.hospital.crate import is_crate
+        from promet.hospital.crate import verify as compare_crate
+
+        if is_crate(model_dir):
+            raise typer.Exit(compare_crate(model_dir))
     if model_dir is not None:
         from promet.model.clinic import verify as compare
 
@@ -308,3 +316,20 @@ def prune(
     from promet.commands.prune import prune as start
 
     raise typer.Exit(start(configfile or [], yes))
+
+
+@app.command()
+def crate(
+    out: Annotated[Path, typer.Argument(help="Folder to make.", show_default=False)],
+    configfile: ConfigFiles = None,
+    date: Annotated[
+        str, typer.Option(help="Of publication, YYYY-MM-DD; without it that of the freeze, or today.")
+    ] = "",
+) -> None:
+    """The study without its patients as a Workflow Run RO-Crate: workflow, configuration, report, results, locked model.
+
+    Example: promet crate crate --date 2026-01-31
+    """
+    from promet.hospital.crate import crate as write
+
+    raise typer.Exit(write(configfile or [], out, date))

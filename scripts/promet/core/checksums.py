@@ -16,7 +16,7 @@ _LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 
 def write(folder: Path, names: list[str]) -> Path:
     """Write SHA256SUMS over ``names``, relative to ``folder``; an equal file keeps its time."""
-    write_text_if_changed(folder / NAME, _text({name: digest_file(folder / name) for name in names}))
+    write_text_if_changed(folder / NAME, text({name: digest_file(folder / name) for name in names}))
     return folder / NAME
 
 
@@ -51,10 +51,11 @@ def identity(folder: Path) -> str:
     Raises:
         IntegrityError: as ``read``.
     """
-    return hashlib.sha256(_text(read(folder)).encode()).hexdigest()
+    return hashlib.sha256(text(read(folder)).encode()).hexdigest()
 
 
-def _text(digests: dict[str, str]) -> str:
+def text(digests: dict[str, str]) -> str:
+    """What ``write`` writes for these names and digests."""
     return "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
 
 

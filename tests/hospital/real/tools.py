@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = os.environ.get("PROMET_TEST_HOSPITAL", "")
+FOLDER = os.environ.get("PROMET_TEST_HOSPITAL", "") and os.path.abspath(os.environ["PROMET_TEST_HOSPITAL"])
 
 
 def find(name: str) -> Path:
@@ -29,7 +29,7 @@ def find(name: str) -> Path:
         "unpacked/usr/share/orthanc/plugins",
         "python/bin",
     ):
-        path = Path(FOLDER, place, name).absolute()
+        path = Path(FOLDER, place, name)
         if path.exists():
             return path
     pytest.skip(f"no {name}: tests/hospital/real/tools.sh could not get it")
@@ -37,7 +37,7 @@ def find(name: str) -> Path:
 
 def variables() -> dict[str, str]:
     """What Debian's programs need to run where they were unpacked."""
-    root = Path(FOLDER, "unpacked/usr").absolute()
+    root = Path(FOLDER, "unpacked/usr")
     libraries = ":".join(sorted({str(path.parent) for path in (root / "lib").rglob("*.so*")}))
     words = ":".join(str(path) for path in sorted((root / "share").glob("*dcmtk*/*.dic")))
     return {**os.environ, "LD_LIBRARY_PATH": libraries, "DCMDICTPATH": words, "LC_ALL": "C"}
