@@ -23,6 +23,7 @@ from promet.imaging.settings import Imaging
 from promet.model.settings import Model
 from promet.network.settings import Network
 from promet.report.settings import Report
+from promet.study.outcome import Outcome
 from promet.study.settings import Split
 
 DEFAULTS = Path(__file__).parents[2] / "config" / "config.yaml"
@@ -50,6 +51,7 @@ class Config(Settings):
         "patients and computes none; make it with promet run, since snakemake alone trains again",
     )
     split: Split = Split()
+    outcome: Outcome = Outcome()
     imaging: Imaging = Imaging()
     network: Network = Network()
     fusion: Fusion = Fusion()

@@ -81,8 +81,9 @@ def cohort_schema() -> str:
         "title": "A row of config/cohort.tsv (all cells are text; promet check tests their values)",
         "type": "object",
         "properties": properties,
-        "required": list(COLUMNS),
-        "additionalProperties": False,
+        "required": [name for name, column in COLUMNS.items() if not column.optional],
+        # Of the outcomes that the configuration names, and of nothing else.
+        "additionalProperties": {"type": "string"},
     }
     return json.dumps(schema, indent=2) + "\n"
 
@@ -108,7 +109,8 @@ def readme() -> str:
         "switched off with `null`. Unknown keys are refused. This page is generated from the code.\n\n"
         "## The cohort table\n\n"
         "Tab-separated UTF-8, one row per patient. Every column must be there; only `patient` and `pet` need a value (an empty `role` means\n"
-        "prospective); an empty cell means missing. Paths start at the table's own folder.\n\n"
+        "prospective); an empty cell means missing. Paths start at the table's own folder. Columns of your own are allowed, and demanded, where\n"
+        "`outcome` names them: 0 or 1 for what happened, months (0 to 600) for when.\n\n"
         "Every command reads every table in one way, and what it cannot read without a guess it refuses with file, line and column:\n\n"
         "- text with tabs (a `.csv` of the evaluation commands: commas) between the columns, never a workbook (`.xlsx`, `.ods`); UTF-8, or\n"
         "  UTF-16 as Excel's *Unicode Text* writes it; line ends of any system; blank lines are skipped;\n"

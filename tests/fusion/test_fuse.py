@@ -242,7 +242,9 @@ def test_unusable_models_are_refused(models: dict) -> None:
 
 def test_command(study) -> None:
     inputs, out = study.write("with space")
-    told = {name: value for name, value in asdict(inputs).items() if value is not None} | {"out": out}
+    told = {
+        name: value for name, value in asdict(inputs).items() if value is not None and name != "outcome"
+    } | {"out": out}
     arguments = [f"--{name}={value}" for name, value in told.items()]
     result = CliRunner().invoke(app, ["fuse", *arguments, "--pin", "abc", "--settings", '{"log": ["psa"]}'])
     assert result.exit_code == 0, result.output

@@ -192,7 +192,7 @@ def test_one_label_only_is_refused(make_fit, tmp_path) -> None:
     members = [Member(m.patient, m.part, 1, m.tensor_digest) for m in read_members(fit)[1]]
     write_members(fit.with_name("members.parquet"), members)
     write_json(fit, {"digest": fit_digest(members)})
-    with pytest.raises(UsageError, match="0 without metastasis"):
+    with pytest.raises(UsageError, match="0 without the outcome"):
         train.run(train.Inputs(fit, patients, 1), variant(), tmp_path / "run/train.json", "pin")
     assert not (tmp_path / "run/train.json").exists()
 

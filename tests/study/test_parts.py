@@ -165,7 +165,7 @@ def as_the_stages_count(split, names, tmp_path):
 @pytest.mark.parametrize("seed", range(9))
 def test_the_stages_count_as_the_plan_does(study, tmp_path, monkeypatch, seed):
     """Roles and labels emptied, rows gone, a freeze, exclusions at it, waivers: one rule for plan and stages."""
-    monkeypatch.setattr("promet.network.dataset.require_both_labels", lambda members: None)
+    monkeypatch.setattr("promet.network.dataset.require_both_labels", lambda members, outcome: None)
     draw = random.Random(seed)
     study.config["split"] = {"repeats": 2}
     study.save()

@@ -23,10 +23,11 @@ rule bucket:
         patients=lambda wc: plan.patients_dir,
         number=lambda wc: plan.bucket_number,
         splits=lambda wc: len(plan.splits),
+        outcome=lambda wc: plan.told_outcome,
     shell:
         "promet imaging bucket --bucket {wildcards.bucket} --number {params.number} --splits {params.splits}"
         " --patients {params.patients:q} --cohort {input.cohort:q} --registry {input.registry:q}"
-        " --ledger {input.ledger:q} --out {output.record:q} --pin {params.pin} --settings {params.settings:q}"
+        " --ledger {input.ledger:q} --out {output.record:q} {params.outcome:q} --pin {params.pin} --settings {params.settings:q}"
         " > {log:q} 2>&1"
 
 

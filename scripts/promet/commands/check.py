@@ -22,8 +22,8 @@ from promet.workflow.plan import Plan
 from promet.workflow.reasons import named
 
 TOO_FEW = (
-    "With these labels no network can be trained ({}). Expected: at least one patient with and one without metastasis in training "
-    "and in validation. promet run would work on the images and stop there; add patients first"
+    "With these labels no network can be trained ({}). Expected: at least one patient with and one without in training and in "
+    "validation, of an outcome over time two known to be with and two without. promet run would work on the images and stop there; add patients first"
 )
 
 
@@ -47,7 +47,7 @@ def check(
         look: what looks into the images (``imaging.check.check_images``); without it only the table is checked.
     """
     config = load(configfiles)
-    faults = table_faults(config.cohort)
+    faults = table_faults(config.cohort, config.outcome)
     away = _away(config, faults)
     faults = [_only_away(fault) if (fault.patient, fault.column) in away else fault for fault in faults]
     number = Counter(fault.severity for fault in faults)
@@ -114,7 +114,7 @@ def _refusals(config: Config, lost: set[str], with_images: bool) -> list[Refusal
 
     ``lost``: who will be quarantined.
     """
-    rows = table.read(config.cohort)
+    rows = table.read(config.cohort, config.outcome.extra)
     found: list[UsageError] = []
     try:
         require_roles(ledger.read(ledger.ledger_path(config.registry, config.study)), rows)
@@ -147,10 +147,17 @@ def _cannot_train(config: Config, rows: list[table.Row], lost: set[str]) -> str:
     split, entries = config.split, ledger.read(ledger.ledger_path(config.registry, config.study))
     frozen = freezing.freeze_name(config.registry, config.study)
     added = assign.extend(
-        entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
+        entries,
+        rows,
+        split.ratios,
+        list(split.stratify),
+        split.repeats,
+        split.salt,
+        frozen,
+        outcome=config.outcome,
     )
     out = freezing.excluded(ledger.ledger_path(config.registry, config.study))
-    return cannot_train([*entries, *added], rows, out | lost)
+    return cannot_train([*entries, *added], rows, out | lost, config.outcome)
 
 
 def same_images(alike: list[list[str]]) -> UsageError:
@@ -170,7 +177,7 @@ def require_sound_table(config: Config) -> None:
     Raises:
         UsageError: E_COHORT_FAULTS.
     """
-    faults = [fault for fault in table_faults(config.cohort) if fault.severity == "error"]
+    faults = [fault for fault in table_faults(config.cohort, config.outcome) if fault.severity == "error"]
     if faults:
         first = faults[0]
         raise UsageError(

@@ -25,7 +25,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     if not into:
         plan = Plan(config, lenient=True)
         unused = _quarantined(plan, {patient for split in plan.splits for patient in plan.fit_members(split)})
-        left = left_fit(plan.entries, table.read(config.cohort))
+        left = left_fit(plan.entries, table.read(config.cohort, config.outcome.extra), config.outcome)
         freezing.close(config.registry, config.study, name, {*unused, *left})
         say(f"study {config.study} is frozen as {name}: new patients will be scored, never trained on")
         if unused:
@@ -43,7 +43,7 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
     path = ledger.ledger_path(config.registry, into)
     if ledger.read(path):
         raise UsageError("E_STUDY_EXISTS", f"There is a study {into} already", "the name of a new study")
-    split, rows = config.split, table.read(config.cohort)
+    split, rows = config.split, table.read(config.cohort, config.outcome.extra)
     entries = assign.next_generation(
         ledger.read(ledger.ledger_path(config.registry, config.study)),
         rows,
@@ -51,11 +51,12 @@ def freeze(configfiles: list[Path], name: str, into: str) -> int:
         list(split.stratify),
         split.repeats,
         split.salt,
+        config.outcome,
     )
     ledger.append(path, entries)
     fitted = {entry.patient for entry in entries if entry.part in FIT}
     unused = _quarantined(Plan(config, lenient=True), fitted)
-    freezing.close(config.registry, into, name, {*unused, *left_fit(entries, rows)})
+    freezing.close(config.registry, into, name, {*unused, *left_fit(entries, rows, config.outcome)})
     parts = Counter(entry.part for entry in entries if entry.split == "00")
     say(f"study {into} is frozen as {name}: " + ", ".join(f"{n} {part}" for part, n in parts.items()))
     more = f"{typed('promet run')} -c {into}.yaml"

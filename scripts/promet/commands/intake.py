@@ -35,7 +35,7 @@ def intake(
     """Bring registry and ledger up to date; a faulty table or two patients with the same PET are refused."""
     config = load(configfiles)
     require_sound_table(config)
-    rows = table.read(config.cohort)
+    rows = table.read(config.cohort, config.outcome.extra)
     path = ledger.ledger_path(config.registry, config.study)
     at = renames.Folders(Path(config.cohort).parent, Path(config.registry), Path(config.results))
     renames.finish(at)
@@ -51,7 +51,14 @@ def intake(
     frozen = freezing.freeze_name(config.registry, config.study)
     entries = ledger.read(path)
     added = assign.extend(
-        entries, rows, split.ratios, list(split.stratify), split.repeats, split.salt, frozen
+        entries,
+        rows,
+        split.ratios,
+        list(split.stratify),
+        split.repeats,
+        split.salt,
+        frozen,
+        outcome=config.outcome,
     )
     base = Path(config.cohort).parent
     found = news.intake(rows, base, config.registry, deep, exchanged=exchanged, shorter=shorter)
@@ -77,7 +84,10 @@ def intake(
     else:
         _print_intake(found, parts, _late(added, frozen), _missing(found.missing, config, rows))
         if lacking := cannot_train(
-            [*entries, *added], rows, freezing.excluded(ledger.ledger_path(config.registry, config.study))
+            [*entries, *added],
+            rows,
+            freezing.excluded(ledger.ledger_path(config.registry, config.study)),
+            config.outcome,
         ):
             say(f"warning: {TOO_FEW.format(lacking)}")
         say("Next: promet run" if rows else empty(config.cohort))

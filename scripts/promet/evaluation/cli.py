@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from promet.core.settings import from_json, whole
+from promet.study.outcome import apart
 
 app = typer.Typer(
     no_args_is_help=True, help="ROC and DeLong, calibration, survival, CAPRA: in the pipeline and by hand."
@@ -50,7 +51,8 @@ def evaluate(
     from promet.evaluation.evaluate import Inputs, run
     from promet.evaluation.settings import Evaluation
 
-    run(Inputs(cohort, predictions, measures), from_json(Evaluation, settings), out, pin)
+    settings, outcome = apart(settings)
+    run(Inputs(cohort, predictions, measures, outcome), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()
@@ -71,7 +73,8 @@ def survive(
     from promet.evaluation.settings import Evaluation
     from promet.evaluation.survive import Inputs, run
 
-    run(Inputs(cohort, predictions), from_json(Evaluation, settings), out, pin)
+    settings, outcome = apart(settings)
+    run(Inputs(cohort, predictions, outcome), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()
@@ -333,7 +336,8 @@ def table1(
     from promet.evaluation.settings import Evaluation
     from promet.evaluation.table1 import Inputs, run
 
-    run(Inputs(cohort, measures, patients, ledger), from_json(Evaluation, settings), out, pin)
+    settings, outcome = apart(settings)
+    run(Inputs(cohort, measures, patients, ledger, outcome), from_json(Evaluation, settings), out, pin)
 
 
 @app.command()

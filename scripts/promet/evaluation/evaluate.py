@@ -68,6 +68,8 @@ from promet.evaluation.stats.labels import Cohort, labelled, left_early
 from promet.study import shapes
 from promet.study.metrics import FILE as METRICS
 from promet.study.metrics import Metrics, Recalibration, Section, Stages
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 from promet.study.table import by_patient, number
 
 if TYPE_CHECKING:
@@ -339,6 +341,7 @@ class Inputs:
     cohort: Path  # patient table (TSV)
     predictions: Path  # predictions.parquet of fuse
     measures: Path  # patients.parquet of gather
+    outcome: Outcomes = PAPER  # what is learnt and evaluated
 
 
 def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
@@ -348,7 +351,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
         import pandas as pd
 
         metrics, points = study(
-            by_patient(inputs.cohort),
+            by_patient(inputs.cohort, inputs.outcome.extra),
             pd.read_parquet(inputs.predictions),
             pd.read_parquet(inputs.measures),
             settings,

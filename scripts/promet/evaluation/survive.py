@@ -55,6 +55,8 @@ from promet.evaluation.stats import dynamic, product_limit
 from promet.study import shapes
 from promet.study.concordance import harrell
 from promet.study.follow_up import settled
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 from promet.study.survival import FILE as PRODUCT
 from promet.study.survival import Survival
 from promet.study.table import by_patient, number
@@ -297,6 +299,7 @@ class Inputs:
 
     cohort: Path  # patient table (TSV)
     predictions: Path  # predictions.parquet of fuse
+    outcome: Outcomes = PAPER  # what is learnt and evaluated
 
 
 def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
@@ -307,7 +310,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
 
         table = pd.read_parquet(inputs.predictions, columns=["patient", "part", "multimodal"])
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
-        result = study(by_patient(inputs.cohort), scores, settings)
+        result = study(by_patient(inputs.cohort, inputs.outcome.extra), scores, settings)
         product = out.with_name(PRODUCT)
         shapes.write(Survival, product, result)
         values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}

@@ -36,6 +36,8 @@ from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats.labels import outcome
 from promet.study.ledger import ASSIGNED as DEVELOPMENT
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 from promet.study.parts import of_study
 from promet.study.table import by_patient, number
 
@@ -290,6 +292,7 @@ class Inputs:
     measures: Path  # patients.parquet of gather
     patients: Path | None = None  # folder with one folder per patient: adds uptake time and voxel size
     ledger: Path | None = None  # split ledger: groups by part of the study instead of by role
+    outcome: Outcomes = PAPER  # what is learnt and evaluated
 
 
 def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
@@ -299,8 +302,8 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
         import pandas as pd
 
         measured = pd.read_parquet(inputs.measures)
-        rows = by_patient(inputs.cohort)
-        parts = members(inputs.ledger, rows, measured) if inputs.ledger else None
+        rows = by_patient(inputs.cohort, inputs.outcome.extra)
+        parts = members(inputs.ledger, rows, measured, inputs.outcome) if inputs.ledger else None
         table = frame(rows, measured, inputs.patients, settings.horizon_months, parts)
         found = study(table)
         product = out.with_name(PRODUCT)
@@ -333,10 +336,12 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     )
 
 
-def members(ledger: Path, rows: dict[str, dict[str, str]], measures: pd.DataFrame) -> dict[str, str]:
+def members(
+    ledger: Path, rows: dict[str, dict[str, str]], measures: pd.DataFrame, outcome: Outcomes = PAPER
+) -> dict[str, str]:
     """Patient -> part of the first split; a quarantined patient is counted in the part in which they were lost."""
     lost = set(measures.loc[measures["status"] == "quarantined", "patient"])
-    found = of_study(ledger, rows, lost)
+    found = of_study(ledger, rows, lost, outcome)
     return found[min(found)] if found else {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from promet.core.settings import from_json
+from promet.study.outcome import apart
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Naive Bayes over the CNN score, the clinic and the PET."
@@ -40,7 +41,8 @@ def fuse(
     from promet.fusion.fuse import Inputs, run
     from promet.fusion.settings import Fusion
 
-    inputs = Inputs(cohort, ledger, split, scores, measures, locked)
+    settings, outcome = apart(settings)
+    inputs = Inputs(cohort, ledger, split, scores, measures, locked, outcome)
     run(inputs, from_json(Fusion, settings), out, pin)
 
 
@@ -77,4 +79,5 @@ def permute(
     from promet.fusion.permute import run
     from promet.fusion.settings import Fusion
 
+    settings, _ = apart(settings)
     run(fuse_dir, from_json(Fusion, settings), out, pin)

@@ -18,6 +18,8 @@ from promet.fusion import predictors
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
 from promet.study.ledger import FIT
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 from promet.study.parts import of_study
 from promet.study.renamed import first_names
 from promet.study.table import by_patient
@@ -48,7 +50,7 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
         raise UsageError(
             "E_LABEL_MISSING",
             f"{count(int(seen['label'].isna().sum()), 'training or validation patient')} without a label",
-            "synchronous_metastasis 0 or 1 for each of them",
+            "the learnt outcome of each of them, 0 or 1",
             "Complete the cohort table",
         )
     warnings = []
@@ -133,6 +135,7 @@ class Inputs:
     measures: Path  # patients.parquet of gather
     # A naive_bayes.json that stays as it is, nothing is fitted (a patient withdrew, and a waiver keeps the model).
     locked: Path | None = None
+    outcome: Outcomes = PAPER  # what is learnt
 
 
 def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
@@ -147,13 +150,14 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         import pandas as pd
 
-        rows = by_patient(inputs.cohort)
+        rows = by_patient(inputs.cohort, inputs.outcome.extra)
         table, warnings = predictors.gather(
             rows.values(),
-            of_study(inputs.ledger, rows).get(split, {}),
+            of_study(inputs.ledger, rows, outcome=inputs.outcome).get(split, {}),
             pd.read_parquet(inputs.scores),
             pd.read_parquet(inputs.measures),
             first_names(inputs.ledger),
+            inputs.outcome.learn,
         )
         models, more = keep(table, settings, locked) if locked else fit(table, settings)
         predictions = predict(table, models, settings.log)

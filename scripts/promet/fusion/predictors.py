@@ -13,6 +13,7 @@ from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import INPUTS
 from promet.study.ledger import PROSPECTIVE
+from promet.study.outcome import SYNCHRONOUS, Binary, ByHorizon, label
 from promet.study.table import number
 
 if TYPE_CHECKING:
@@ -28,11 +29,12 @@ def gather(
     scores: pd.DataFrame,
     measures: pd.DataFrame,
     first: dict[str, str] | None = None,
+    learn: Binary | ByHorizon = SYNCHRONOUS,
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per patient that is not quarantined, sorted by patient, with the raw inputs.
 
     Columns: patient, part (``prospective`` when ``part_of`` does not know the patient), label
-    (``synchronous_metastasis``, NaN unknown), the seven inputs as float64 (NaN = missing), and
+    (what is learnt, at its horizon where it has one; NaN unknown), the seven inputs as float64 (NaN = missing), and
     suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
     measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
 
@@ -42,6 +44,7 @@ def gather(
         scores: patient, tensor_digest, cnn_score (logit).
         measures: gathered table: patient, status, tensor_digest, suv_peak, ...
         first: name -> name of the assignment, of those who were renamed: the rows are sorted by it.
+        learn: what is learnt (study.outcome).
 
     Returns:
         The table and the warnings.
@@ -65,7 +68,7 @@ def gather(
         row = {
             "patient": patient,
             "part": part_of.get(patient, PROSPECTIVE),
-            "label": number(given, "synchronous_metastasis"),
+            "label": label(given, learn),
             "cnn_score": _cnn_score(patient, image, scored.get(patient)),
             **{name: number(given, name) for name in CLINICAL},
         }

@@ -20,6 +20,8 @@ from promet.core.stage import Outcome, run_stage
 from promet.imaging.settings import Imaging
 from promet.study import registry
 from promet.study.ledger import FIT
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 from promet.study.parts import of_study
 from promet.study.table import Row, by_patient
 from promet.workflow.buckets import ImagePins, divide, with_tracers
@@ -44,6 +46,7 @@ class Inputs:
     registry: Path  # images.tsv
     ledger: Path
     splits: int = 1
+    outcome: Outcomes = PAPER
 
 
 def maker(inputs: Inputs, settings: Imaging, rows: dict[str, Row]) -> Maker:
@@ -145,7 +148,7 @@ def members(inputs: Inputs, rows: dict[str, Row]) -> list[str]:
     """
     fitted = {
         name
-        for split, parts in of_study(inputs.ledger, rows).items()
+        for split, parts in of_study(inputs.ledger, rows, outcome=inputs.outcome).items()
         for name, part in parts.items()
         if split < inputs.splits and part in FIT
     }
@@ -169,7 +172,7 @@ def run(inputs: Inputs, settings: Imaging, out: Path, pin: str) -> Sidecar:
     Raises:
         UsageError: ``E_BUCKET``, ``E_PLAN_CHANGED``.
     """
-    imaging, rows = settings.model_dump(mode="json"), by_patient(inputs.cohort)
+    imaging, rows = settings.model_dump(mode="json"), by_patient(inputs.cohort, inputs.outcome.extra)
     ids = members(inputs, rows)
     known = with_tracers(registry.read(inputs.registry), {name: row["tracer"] for name, row in rows.items()})
     make = _as_planned(maker(inputs, settings, rows), imaging, known, rows, inputs.cohort)

@@ -38,6 +38,7 @@ HELP = {
     "cohort": "The cohort table.",
     "ledger": "The split ledger.",
     "splits": "How many splits the study has.",
+    "outcome": "What is learnt where it is not the paper's, as JSON.",
     "buckets": "Folder of the buckets, when patients share image jobs.",
     "freeze": "freeze.json of the study, for its waivers.",
 }

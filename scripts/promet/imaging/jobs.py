@@ -99,6 +99,7 @@ def bucket(
     ledger: Path,
     out: Path,
     splits: int = 1,
+    outcome: str = "{}",
     pin: str = "",
     settings: str = "{}",
 ) -> None:
@@ -109,10 +110,11 @@ def bucket(
     no_blas_threads()
     from promet.imaging.bucket import Inputs, run
     from promet.imaging.settings import Imaging
+    from promet.study.outcome import Outcome
 
-    chosen = from_json(Imaging, settings)
+    chosen, learnt = from_json(Imaging, settings), from_json(Outcome, outcome)
     one_thread()
-    run(Inputs(bucket, number, patients, cohort, registry, ledger, splits), chosen, out, pin)
+    run(Inputs(bucket, number, patients, cohort, registry, ledger, splits, learnt), chosen, out, pin)
 
 
 def gather(

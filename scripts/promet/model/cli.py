@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from promet.core.settings import from_json
+from promet.study.outcome import apart
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The locked model: build it, score with it."
@@ -44,6 +45,7 @@ def bundle(
 
     told = json.loads(made_from)
     inputs = Inputs(dataset, select, fuse, evaluate, survive, gathered, patients, freeze, told)
+    settings, _ = apart(settings)
     run(inputs, from_json(Bundle, settings), out, pin)
 
 

@@ -16,7 +16,7 @@ from promet.study.table import COLUMNS, Row, by_patient
 log = logging.getLogger("promet")
 # Of the table: who, and what happened. Nothing else of it goes on.
 DESCRIPTION = ("role", "site", "tracer")
-OUTCOME = ("synchronous_metastasis", "progression", "months")
+OUTCOME = ("synchronous_metastasis", "progression", "months", "died")
 BETWEEN = " | "  # of the sentences in one cell
 
 

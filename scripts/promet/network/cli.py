@@ -9,6 +9,7 @@ import typer
 
 from promet.core.defaults import SHAPE, SPACING_MM
 from promet.core.settings import from_json
+from promet.study.outcome import apart
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, select and score the networks.")
 
@@ -41,7 +42,8 @@ def dataset(
     from promet.network.dataset import Inputs, run
     from promet.network.settings import Dataset
 
-    inputs = Inputs(patients, ledger, cohort, split, Path(buckets) if buckets else None, locked_fit)
+    settings, outcome = apart(settings)
+    inputs = Inputs(patients, ledger, cohort, split, Path(buckets) if buckets else None, locked_fit, outcome)
     run(inputs, from_json(Dataset, settings), out, pin)
 
 
@@ -67,7 +69,8 @@ def train(
     from promet.network.settings import Variant
     from promet.network.train import Inputs, run
 
-    run(Inputs(fit, patients, seed, save_every), from_json(Variant, settings), out, pin)
+    settings, outcome = apart(settings)
+    run(Inputs(fit, patients, seed, save_every, outcome.learn), from_json(Variant, settings), out, pin)
 
 
 @app.command()
@@ -85,6 +88,7 @@ def select(
     from promet.network.select import run
     from promet.network.settings import Select
 
+    settings, _ = apart(settings)
     run(candidate, from_json(Select, settings), out, pin)
 
 

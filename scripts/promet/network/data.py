@@ -59,7 +59,7 @@ def fit_digest(members: list[Member]) -> str:
     return make_pin(sorted(member.place for member in members))
 
 
-def require_both_labels(members: list[Member]) -> None:
+def require_both_labels(members: list[Member], outcome: str = "the outcome") -> None:
     """Refuse a part without both labels: neither the loss's weight nor the AUC exists there.
 
     Raises:
@@ -70,7 +70,7 @@ def require_both_labels(members: list[Member]) -> None:
         if set(labels) != {0, 1}:
             raise UsageError(
                 "E_FIT_LABELS",
-                f"The {part} part has {count(labels.count(1), 'patient')} with and {labels.count(0)} without metastasis",
+                f"The {part} part has {count(labels.count(1), 'patient')} with and {labels.count(0)} without {outcome}",
                 "at least one of each",
                 "Add patients, or look in the excluded ones for the reason",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,22 +18,28 @@ from promet.network.data import PARTS, Member, fit_digest, require_both_labels, 
 from promet.network.settings import Dataset
 from promet.study import freezing, likeness, parts
 from promet.study import ledger as book
+from promet.study.outcome import PAPER, Binary
+from promet.study.outcome import Outcome as Outcomes
+from promet.study.outcome import label as label_of
 from promet.study.renamed import first_names
-from promet.study.table import by_patient
+from promet.study.table import Row, by_patient
 
 log = logging.getLogger("promet")
-LABEL = "synchronous_metastasis"
+UNKNOWN = "unknown at the horizon"
 
 
-def _label(patient: str, text: str) -> int:
-    if text not in ("0", "1"):
+def _label(patient: str, row: Row, outcome: Outcomes) -> int | None:
+    """0 or 1; None for who left before the horizon without an event."""
+    learn = outcome.learn
+    if isinstance(learn, Binary) and row[learn.column] not in ("0", "1"):
         raise UsageError(
             "E_FIT_LABEL",
-            f"Patient {patient} is in the fit set and has {shown(text)} as {LABEL}",
+            f"Patient {patient} is in the fit set and has {shown(row[learn.column])} as {learn.column}",
             "0 or 1",
             "Correct the cohort table",
         )
-    return int(text)
+    value = label_of(row, learn)
+    return None if math.isnan(value) else int(value)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Inputs:
     locked: str = (
         ""  # digest of the fit set that the locked model of the study was trained on, if there is one
     )
+    outcome: Outcomes = PAPER  # what is learnt
 
 
 def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
@@ -62,16 +70,17 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
     ledger, split = inputs.ledger, inputs.split
 
     def work() -> Outcome:
-        rows = by_patient(inputs.cohort)
+        rows = by_patient(inputs.cohort, inputs.outcome.extra)
+        learnt = " or ".join(inputs.outcome.given_by)
         entries, left_out = book.read(ledger), freezing.excluded(ledger)
         assigned, fit = (
             {name: part for name, part in found.get(split, {}).items() if part in PARTS}
-            for found in (book.assigned(entries), parts.current(entries, rows, left_out))
+            for found in (book.assigned(entries), parts.current(entries, rows, left_out, inputs.outcome))
         )
         excluded = left_out & assigned.keys() & rows.keys()
         emptied = (assigned.keys() & rows.keys()) - fit.keys() - excluded
         if emptied and freezing.frozen(ledger):
-            raise _emptied(min(emptied))
+            raise _emptied(min(emptied), learnt)
         found = {name: likeness.of_record(inputs.patients, name) for name in fit}
         likeness.require_nobody_former(ledger, inputs.patients, found, rows)
         shared = bucket.table(inputs.buckets) if inputs.buckets else {}
@@ -82,15 +91,15 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
                 record = bucket.sidecars(shared[patient])["normalise"]
             else:
                 record = Sidecar.read(inputs.patients / patient / "normalise.json")
-            if record.ok:
-                label = _label(patient, rows[patient][LABEL])
+            label = _label(patient, rows[patient], inputs.outcome) if record.ok else None
+            if label is not None:
                 tensor = record.products["tensor.npy"]
                 members.append(Member(patient, fit[patient], label, tensor, first.get(patient, "")))
             else:
-                lost[patient] = record.status
+                lost[patient] = UNKNOWN if record.ok else record.status
         bad = {patient for patient, status in lost.items() if status == QUARANTINED}
         _refuse_losses(bad, fit, ledger, settings)
-        require_both_labels(members)
+        require_both_labels(members, inputs.outcome.learnt)
 
         digest = fit_digest(members)
         if inputs.locked and digest != inputs.locked:
@@ -109,7 +118,7 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
             f"{patient} ({assigned[patient]}) is not in the fit set: {lost[patient]}" for patient in lost
         ]
         warnings += [
-            f"{patient} ({assigned[patient]}) is only scored: role or {LABEL} is empty"
+            f"{patient} ({assigned[patient]}) is only scored: role or {learnt} is empty"
             for patient in sorted(emptied)
         ]
         warnings += [
@@ -123,11 +132,11 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
     return run_stage("dataset", out, pin, work, packages=("pyarrow",))
 
 
-def _emptied(patient: str) -> UsageError:
+def _emptied(patient: str, learnt: str) -> UsageError:
     """The plan refuses it first; here the table was edited while a run went on."""
     return UsageError(
         "E_MODEL_LOCKED",
-        f"Role or {LABEL} of {patient} is empty, whom the frozen study is fitted on",
+        f"Role or {learnt} of {patient} is empty, whom the frozen study is fitted on",
         "roles and labels of the training and validation parts as they were at the freeze",
         "Put it back, or begin a new study: promet freeze NAME --into NEWSTUDY",
     )

@@ -216,7 +216,7 @@ class Inputs:
     patients: Path  # results folder with one folder per patient
     seed: int  # number of the run
     save_every: int = SAVE_EVERY  # does not change the result
-    learn: Any = None
+    learn: Any = None  # what is learnt (study.outcome); of a time to an event kind, horizon, edges and loss
 
 
 def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:

@@ -13,6 +13,7 @@ from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.study import freezing, shapes
 from promet.study import ledger as book
+from promet.study import outcome as outcomes
 from promet.study.ledger import PROSPECTIVE
 from promet.study.metrics import Metrics
 from promet.study.parts import of_study
@@ -201,7 +202,8 @@ def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> S
         UsageError: no table.
         IntegrityError: a product was changed.
     """
-    known = by_patient(cohort)
+    outcome = outcomes.of(config)
+    known = by_patient(cohort, outcome.extra)
     if not known:
         raise UsageError("E_TABLE_EMPTY", "The cohort table has no patient")
     numbers = [f"{number:02d}" for number in sorted(book.assigned(book.read(ledger)))] or ["00"]
@@ -217,7 +219,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> S
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
     found.freeze = freezing.read(ledger.with_name(freezing.FILE))
     lost = {row["patient"] for row in found.exclusions if row["status"] == QUARANTINED}
-    parts = of_study(ledger, known, lost)
+    parts = of_study(ledger, known, lost, outcome)
     _whole(found, folder)
     bundled = folder / STAGES["bundle"].record
     if (bundle := _record(bundled)) is not None:

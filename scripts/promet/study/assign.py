@@ -1,6 +1,6 @@
 """Who is assigned to training, validation and test: by stratum, reproducibly, and nobody who is there ever moves.
 
-Standard library only.
+Nothing heavy is loaded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import hashlib
 from collections import Counter, defaultdict
 from itertools import product
 
+from promet.study import outcome as outcomes
 from promet.study.ledger import ASSIGNED, METACHRONOUS, PROSPECTIVE, Entry
+from promet.study.outcome import PAPER, Outcome
 from promet.study.parts import require_roles
 from promet.study.table import Row
 
@@ -90,9 +92,14 @@ def assign(
     return assigned
 
 
-def stratum(row: Row, columns: list[str]) -> str:
-    """The stratum of a row: its values of ``columns``."""
-    return "/".join(row[name] or "-" for name in columns)
+LEARNT = "synchronous_metastasis"  # of split.stratify: stands for what is learnt, whatever that is
+
+
+def stratum(row: Row, columns: list[str], outcome: Outcome = PAPER) -> str:
+    """The stratum of a row: what is learnt (``study.outcome.stratum``) and its values of the other ``columns``."""
+    return "/".join(
+        outcomes.stratum(row, outcome.learn) if name == LEARNT else row[name] or "-" for name in columns
+    )
 
 
 def extend(
@@ -104,10 +111,11 @@ def extend(
     salt: str,
     freeze: str = "",
     today: str | None = None,
+    outcome: Outcome = PAPER,
 ) -> list[Entry]:
     """The entries to append for patients of the table that the ledger does not hold.
 
-    Development patients with a label are assigned (``prospective`` once the study is frozen); metachronous ones
+    Development patients whose learnt outcome is given are assigned (``prospective`` once the study is frozen); metachronous ones
     are recorded as such, so that nobody can later be trained on; prospective ones are not recorded.
 
     Raises:
@@ -122,9 +130,9 @@ def extend(
         known = {entry.patient for entry in here}
         fresh = [row for row in rows if row["patient"] not in known]
         labelled = {
-            row["patient"]: stratum(row, stratify)
+            row["patient"]: stratum(row, stratify, outcome)
             for row in fresh
-            if row["role"] == "development" and row["synchronous_metastasis"]
+            if row["role"] == "development" and outcomes.given(row, outcome.learn)
         }
         if freeze:
             parts = dict.fromkeys(labelled, PROSPECTIVE)
@@ -150,8 +158,9 @@ def next_generation(
     stratify: list[str],
     repeats: int,
     salt: str,
+    outcome: Outcome = PAPER,
 ) -> list[Entry]:
     """The ledger of a new study: everyone stays in their part, prospective patients are assigned, withdrawn ones are left out."""
     here = {row["patient"] for row in rows}
     kept = [entry for entry in entries if entry.patient in here and entry.part != PROSPECTIVE]
-    return kept + extend(kept, rows, ratios, stratify, repeats, salt)
+    return kept + extend(kept, rows, ratios, stratify, repeats, salt, outcome=outcome)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from promet.core.rows import Damage, instead, parse, scan, shown
 from promet.study.blanks import SENTINELS, absent, garbled
+from promet.study.outcome import PAPER, ByHorizon, Outcome, given
 from promet.study.sources import lacking, source
 from promet.study.table import COLUMNS, PATIENT_ID, SOURCES, Column, Row, cells_of, normalise
 
@@ -36,13 +37,15 @@ class Fault:
         return self.words or (f"'{self.value}'" if self.value and named else shown(self.value))
 
 
-def check(path: str | Path) -> list[Fault]:
-    """Every fault of the table and its folders, in file order."""
+def check(path: str | Path, outcome: Outcome = PAPER) -> list[Fault]:
+    """Every fault of the table and its folders, in file order; ``outcome``: whose columns it must have."""
     path = Path(path)
     table, raw = cells_of(path, scan)
     header = table.names
-    absent = [name for name in COLUMNS if name not in header]
-    meant = {name: _meant(name, absent) for name in header if name not in COLUMNS}
+    known = {**COLUMNS, **outcome.extra}
+    demanded = [name for name, column in known.items() if not column.optional or name in outcome.columns]
+    absent = [name for name in demanded if name not in header]
+    meant = {name: _meant(name, absent) for name in header if name not in known}
     if len(absent) > len(COLUMNS) // 2 and len(meant) > len(header) // 2:
         return [
             Fault(1, "", "", "the names of the columns, see config/README.md", words="a line without them")
@@ -60,15 +63,15 @@ def check(path: str | Path) -> list[Fault]:
     seen: dict[str, tuple[int, str]] = {}
     sites = {normalise("site", cells.get("site")) for _, cells in raw}
     for line, cells in raw:
-        row = {name: normalise(name, cells.get(name)) for name in COLUMNS}
+        row = {name: normalise(name, cells.get(name)) for name in known}
         if any(row.values()):
             found = [
-                *_check_row(line, row, path.parent),
+                *_check_row(line, row, path.parent, outcome),
                 *_check_twice(line, row, seen),
                 *_check_number(line, row["site"], sites),
             ]
-            known = COLUMNS["patient"].valid(row["patient"])
-            faults += [replace(fault, patient=row["patient"]) for fault in found] if known else found
+            named = COLUMNS["patient"].valid(row["patient"])
+            faults += [replace(fault, patient=row["patient"]) for fault in found] if named else found
     return sorted(faults, key=lambda fault: fault.line)
 
 
@@ -125,13 +128,16 @@ def _check_number(line: int, site: str, sites: Collection[str]) -> Iterable[Faul
         yield Fault(line, "site", site, expected)
 
 
-def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterable[Fault]:
+def cell_faults(
+    row: Row, line: int = 0, taken: Collection[str] = (), outcome: Outcome = PAPER
+) -> Iterable[Fault]:
     """The faults of one row, as ``read`` gives it, that its cells alone show.
 
     Args:
         taken: columns whose word for nothing is the name of a file or folder that is there.
+        outcome: whose columns the row has.
     """
-    for name, column in COLUMNS.items():
+    for name, column in {**COLUMNS, **outcome.extra}.items():
         value = row[name]
         if absent(value) and name not in taken:
             yield Fault(line, name, value, "an empty cell where there is no value: leave the cell empty")
@@ -155,13 +161,13 @@ def cell_faults(row: Row, line: int = 0, taken: Collection[str] = ()) -> Iterabl
     if 0 < (parse(cores) or 0) <= 1:
         # One positive core of a hundred is not taken; the median biopsy has twelve.
         yield Fault(line, "positive_cores_percent", cores, "percent: 50 for one half, 100 for all", "warning")
-    yield from _check_outcomes(line, row)
+    yield from _check_outcomes(line, row, outcome)
     yield from _check_gleason(line, row)
 
 
-def _check_row(line: int, row: Row, base: Path) -> Iterable[Fault]:
+def _check_row(line: int, row: Row, base: Path, outcome: Outcome) -> Iterable[Fault]:
     taken = {name for name in SOURCES if absent(row[name]) and source(base, row[name]).exists()}
-    yield from cell_faults(row, line, taken)
+    yield from cell_faults(row, line, taken, outcome)
     for name in SOURCES:
         if row[name] and COLUMNS[name].valid(row[name]):
             yield from _check_source(line, name, row[name], base)
@@ -180,14 +186,17 @@ def _check_source(line: int, name: str, value: str, base: Path) -> Iterable[Faul
         yield Fault(line, name, value, expected, severity, words=words)
 
 
-def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:
-    role, label, progression, months = (
-        row[k] for k in ("role", "synchronous_metastasis", "progression", "months")
-    )
-    if progression and not months:
-        yield Fault(line, "months", "", "months, since progression is given")
-    if months and not progression:
-        yield Fault(line, "progression", "", "0 or 1, since months is given")
+def _check_outcomes(line: int, row: Row, outcome: Outcome) -> Iterable[Fault]:
+    role, label = row["role"], row["synchronous_metastasis"]
+    aims = [outcome.learn, *outcome.evaluate.values()]
+    over_time = {(aim.event, aim.time): aim for aim in (ByHorizon(), *aims) if isinstance(aim, ByHorizon)}
+    for event, time in over_time:
+        if row[event] and not row[time]:
+            yield Fault(line, time, "", f"months, since {event} is given")
+        if row[time] and not row[event]:
+            yield Fault(line, event, "", f"0 or 1, since {time} is given")
+    if row.get("died") and not row["months"]:
+        yield Fault(line, "months", "", "months, since died is given")
     if role == "metachronous" and label == "1":
         yield Fault(
             line,
@@ -195,12 +204,24 @@ def _check_outcomes(line: int, row: Row) -> Iterable[Fault]:
             label,
             "0 or empty: the metachronous cohort was localised at the scan",
         )
-    if role == "development" and not label:
+    scored = "until then the patient is only scored"
+    if role == "development" and not given(row, outcome.learn):
+        column = next(name for name in outcome.given_by if not row[name])
+        expected = outcome.columns[column].expected
+        yield Fault(line, column, "", f"{expected}; {scored}", "warning")
+    if role == "metachronous":
+        later = [name for name in outcome.evaluate if outcome.patients_of(name) == "metachronous"]
+        for event in dict.fromkeys(outcome.evaluate[name].flags[0] for name in later):
+            if not row[event]:
+                yield Fault(line, event, "", f"0 or 1; {scored}", "warning")
+    if row.get("died") == "1" and not any("died" in aim.flags for aim in aims):
         yield Fault(
-            line, "synchronous_metastasis", "", "0 or 1; until then the patient is only scored", "warning"
+            line,
+            "died",
+            "1",
+            "a death that an outcome counts: write competing: died into it, otherwise it counts as the end of follow-up",
+            "warning",
         )
-    if role == "metachronous" and not progression:
-        yield Fault(line, "progression", "", "0 or 1; until then the patient is only scored", "warning")
 
 
 def grade_group(primary: int, secondary: int) -> int:

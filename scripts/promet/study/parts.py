@@ -12,16 +12,17 @@ from pathlib import Path
 from promet.core.errors import UsageError
 from promet.study import freezing, ledger
 from promet.study.ledger import ASSIGNED, FIT, METACHRONOUS, PROSPECTIVE, Entry
+from promet.study.outcome import PAPER, Outcome, fitted_counts, given
 from promet.study.table import Row
 
 
-def holds(part: str, row: Row) -> bool:
-    """Are role and label there, without which nobody is in training, validation or test?"""
-    return part not in ASSIGNED or bool(row["role"] and row["synchronous_metastasis"])
+def holds(part: str, row: Row, outcome: Outcome = PAPER) -> bool:
+    """Are role and the learnt outcome there, without which nobody is in training, validation or test?"""
+    return part not in ASSIGNED or bool(row["role"] and given(row, outcome.learn))
 
 
 def current(
-    entries: Iterable[Entry], rows: Mapping[str, Row], out: Container[str]
+    entries: Iterable[Entry], rows: Mapping[str, Row], out: Container[str], outcome: Outcome = PAPER
 ) -> dict[int, dict[str, str]]:
     """Split -> patient -> part as it counts now, of those in the ledger and in the table; nobody else is in any part.
 
@@ -29,10 +30,11 @@ def current(
         entries: of the ledger.
         rows: patient -> row of the table.
         out: excluded since the freeze.
+        outcome: of the study; ``rows`` were read with its columns.
     """
     return {
         split: {
-            name: part if holds(part, rows[name]) and name not in out else PROSPECTIVE
+            name: part if holds(part, rows[name], outcome) and name not in out else PROSPECTIVE
             for name, part in parts.items()
             if name in rows
         }
@@ -41,7 +43,10 @@ def current(
 
 
 def of_study(
-    book: str | Path, rows: Mapping[str, Row], quarantined: Iterable[str] = ()
+    book: str | Path,
+    rows: Mapping[str, Row],
+    quarantined: Iterable[str] = (),
+    outcome: Outcome = PAPER,
 ) -> dict[int, dict[str, str]]:
     """``current`` of a ledger's file and the freeze beside it.
 
@@ -49,32 +54,38 @@ def of_study(
         book: the ledger; an absent one is empty.
         rows: patient -> row of the table.
         quarantined: whom a table of the cohort counts in the part in which they were lost: no result depends on them.
+        outcome: of the study; ``rows`` were read with its columns.
     """
-    return current(ledger.read(book), rows, freezing.excluded(book).difference(quarantined))
+    return current(ledger.read(book), rows, freezing.excluded(book).difference(quarantined), outcome)
 
 
-def left_fit(entries: Iterable[Entry], rows: list[Row]) -> list[str]:
-    """Who was assigned to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
+def left_fit(entries: Iterable[Entry], rows: list[Row], outcome: Outcome = PAPER) -> list[str]:
+    """who was assigned to a part that networks are fitted on and has no row, no role or no label by now, sorted."""
     known = {row["patient"]: row for row in rows}
     assigned = {entry.patient: entry.part for entry in entries if entry.part in FIT}
     return sorted(
-        name for name, part in assigned.items() if name not in known or not holds(part, known[name])
+        name for name, part in assigned.items() if name not in known or not holds(part, known[name], outcome)
     )
 
 
-def cannot_train(entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = ()) -> str:
-    """Which parts that networks are fitted on lack a label, in words; '' when none does, or nobody is to be trained on.
+def cannot_train(
+    entries: Iterable[Entry], rows: list[Row], excluded: Container[str] = (), outcome: Outcome = PAPER
+) -> str:
+    """Which parts that networks are fitted on lack patients with or without the outcome, in words; '' when none does, or
+    nobody is to be trained on.
 
     The stage ``dataset`` refuses them; it is known before any image is worked on.
     """
     known = {row["patient"]: row for row in rows}
     lacking = []
-    for split, parts in sorted(current(entries, known, excluded).items()):
+    for split, parts in sorted(current(entries, known, excluded, outcome).items()):
         for part in FIT if set(ASSIGNED) & set(parts.values()) else ():
-            found = [known[name]["synchronous_metastasis"] for name in parts if parts[name] == part]
-            if set(found) != {"0", "1"}:
-                with_it, without = found.count("1"), found.count("0")
-                lacking.append(f"split {split:02d}, {part}: {with_it} with and {without} without metastasis")
+            found = [known[name] for name in parts if parts[name] == part]
+            with_it, without, enough = fitted_counts(found, outcome.learn)
+            if not enough:
+                lacking.append(
+                    f"split {split:02d}, {part}: {with_it} with and {without} without {outcome.learnt}"
+                )
     more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
     return "; ".join(lacking[:3]) + more
 

@@ -17,7 +17,7 @@ class Split(Settings):
     )
     stratify: list[Literal["synchronous_metastasis", "site"]] = Field(
         ["synchronous_metastasis"],
-        description="columns whose mix every part shares (paper: 'stratified', by what is not said)",
+        description="columns whose mix every part shares (paper: 'stratified', by what is not said); synchronous_metastasis stands for what outcome.learn names, over time: event, event-free or unknown at the horizon",
     )
     repeats: int = Field(1, ge=1, description="number of splits (paper: 1)")
     salt: str = Field(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,10 +63,13 @@ class Column:
     numeric: bool = False
     range: tuple[float, float] | None = None
     whole: bool = False
+    optional: bool = False  # a table without this column is a table, until the configuration names it
 
 
-def _measured(meaning: str, expected: str, low: float, high: float, whole: bool = False) -> Column:
-    return Column(meaning, expected, _number(low, high, whole), True, (low, high), whole)
+def _measured(
+    meaning: str, expected: str, low: float, high: float, whole: bool = False, optional: bool = False
+) -> Column:
+    return Column(meaning, expected, _number(low, high, whole), True, (low, high), whole, optional)
 
 
 COLUMNS: dict[str, Column] = {
@@ -107,7 +110,15 @@ COLUMNS: dict[str, Column] = {
     "ucla_psma_risk": _measured("UCLA PSMA risk read off the nomogram", "0 to 100", 0, 100),
     "synchronous_metastasis": _measured("metastasis on the same scan", "0 or 1", 0, 1, whole=True),
     "progression": _measured("metastatic progression during follow-up", "0 or 1", 0, 1, whole=True),
-    "months": _measured("months from scan to progression or last follow-up", "0 to 600", 0, 600),
+    "months": _measured("months from scan to progression, death or last follow-up", "0 to 600", 0, 600),
+    "died": _measured(
+        "death at these months; with progression = 1 the progression counts. May be left out of the table",
+        "0 or 1",
+        0,
+        1,
+        whole=True,
+        optional=True,
+    ),
 }
 
 
@@ -115,12 +126,13 @@ COLUMNS: dict[str, Column] = {
 def normalise(column: str, text: str | None) -> str:
     """Make a cell canonical: ``tidy``, and 7.50 -> 7.5, so that re-saving changes nothing.
 
-    Paths stay as they are, since every blank may be part of a name.
+    Paths stay as they are, since every blank may be part of a name. A column that is none of promet's own holds an
+    outcome (study.outcome) and is a number.
     """
     if column in SOURCES:
         return text if text and text.strip() else ""
     text = tidy(text or "")
-    if text and column in COLUMNS and COLUMNS[column].numeric:
+    if text and (column not in COLUMNS or COLUMNS[column].numeric):
         value = parse(text)
         return text if value is None else f"{value + 0.0:.12g}"  # -0 is 0
     if column == "clinical_t" and text:
@@ -142,14 +154,15 @@ def cells_of(path: Path, cut: Callable[..., Table]) -> tuple[Table, list[tuple[i
     return table, [(line, dict(zip(table.names, cells, strict=True))) for line, cells in table.rows]
 
 
-def read(path: str | Path) -> list[Row]:
+def read(path: str | Path, extra: Collection[str] = ()) -> list[Row]:
     """All rows in canonical text, sorted by patient, every column present ('' = missing).
 
-    Rows without any value are skipped. Nothing is checked here beyond what makes rows ambiguous:
+    ``extra``: columns that are none of promet's own and that the outcome names (``study.outcome.Outcome.extra``). Rows without any value are skipped. Nothing is checked here beyond what makes rows ambiguous:
     a damaged line, a missing or a doubled patient id raises ``UsageError``.
     """
     _, raw = cells_of(Path(path), whole)
-    rows = [{name: normalise(name, row.get(name)) for name in COLUMNS} for _, row in raw]
+    names = (*COLUMNS, *extra)
+    rows = [{name: normalise(name, row.get(name)) for name in names} for _, row in raw]
     rows = sorted((row for row in rows if any(row.values())), key=lambda row: row["patient"])
     seen = [row["patient"] for row in rows]
     if len({name.lower() for name in seen}) != len(seen) or not all(
@@ -163,13 +176,18 @@ def read(path: str | Path) -> list[Row]:
     return rows
 
 
-def by_patient(path: str | Path) -> dict[str, Row]:
+def by_patient(path: str | Path, extra: Collection[str] = ()) -> dict[str, Row]:
     """``read`` as patient -> row, sorted by patient."""
-    return {row["patient"]: row for row in read(path)}
+    return {row["patient"]: row for row in read(path, extra)}
 
 
-def number(row: Mapping[str, str], column: str) -> float:
+def number(row: Mapping[str, str], column: str, other: Column | None = None) -> float:
     """A cell of a canonical row as a number, NaN when it is empty.
+
+    Args:
+        row: of the table.
+        column: its name.
+        other: what the cell must be where the column is none of promet's own.
 
     Raises:
         UsageError: ``E_TABLE_NUMBER``, what ``promet check`` calls an error.
@@ -177,12 +195,12 @@ def number(row: Mapping[str, str], column: str) -> float:
     cell = row.get(column, "")
     if not cell:
         return math.nan
-    value = parse(cell)
-    if value is None or not COLUMNS[column].valid(cell):
+    value, declared = parse(cell), COLUMNS.get(column) or other
+    if value is None or declared is None or not declared.valid(cell):
         raise UsageError(
             "E_TABLE_NUMBER",
             f"Column {column} of patient {row.get('patient', '?')} is {shown(cell)}",
-            f"{COLUMNS[column].expected}, or an empty cell for a missing value",
+            f"{declared.expected if declared else 'a known column'}, or an empty cell for a missing value",
             "Correct the cohort table; promet check lists every such cell",
         )
     return value

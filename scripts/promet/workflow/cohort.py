@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from promet.study import freezing, ledger, parts, registry, table
 from promet.study.ledger import FIT
+from promet.study.outcome import Outcome, given
 from promet.study.renamed import first_names
 from promet.workflow.buckets import with_tracers
 
@@ -20,6 +21,8 @@ class Configuration(Protocol):
     def registry(self) -> str: ...
     @property
     def results(self) -> str: ...
+    @property
+    def outcome(self) -> Outcome: ...
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
@@ -36,7 +39,8 @@ class Cohort:
         self.images = str(registry.images_path(config["registry"]))
         self.ledger = str(ledger.ledger_path(config["registry"], self.study))
         self.freeze = str(freezing.freeze_path(config["registry"], self.study))
-        self.rows = table.by_patient(self.cohort)
+        self.outcome = settings.outcome
+        self.rows = table.by_patient(self.cohort, self.outcome.extra)
         self.named = frozenset(self.rows)  # everyone in the table
         tracers = {name: row["tracer"] for name, row in self.rows.items()}
         self._images = with_tracers(registry.read(self.images), tracers)
@@ -63,7 +67,7 @@ class Cohort:
 
     @cached_property
     def _parts(self) -> dict[str, dict[str, str]]:
-        found = parts.current(self.entries, self.rows, self.excluded)
+        found = parts.current(self.entries, self.rows, self.excluded, self.outcome)
         return {split: found.get(int(split), {}) for split in self.splits}
 
     def part(self, split: str, patient: str) -> str:
@@ -78,7 +82,7 @@ class Cohort:
     @cached_property
     def left_fit(self) -> set[str]:
         """Whom the study is fitted on and who has no row, role or label any more."""
-        return set(parts.left_fit(self.entries, list(self.rows.values()))) - self.excluded
+        return set(parts.left_fit(self.entries, list(self.rows.values()), self.outcome)) - self.excluded
 
     @property
     def sealed(self) -> bool:
@@ -95,7 +99,7 @@ class Cohort:
             or (
                 (
                     row["role"] == "metachronous"
-                    or (row["role"] == "development" and row["synchronous_metastasis"])
+                    or (row["role"] == "development" and given(row, self.outcome.learn))
                 )
                 and any(name not in self._parts[split] for split in self.splits)
             )

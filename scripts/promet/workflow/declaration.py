@@ -35,6 +35,9 @@ class Stage:
         also: further sections it uses, those of other stages.
         sources: columns of the table with the images that it reads.
         columns: of the table.
+        outcome: parts of the block ``outcome`` that it uses (study.outcome.used): learn, task, evaluate, words. They come as
+            key ``outcome`` of its settings, and its columns of ``stages.OUTCOME`` are then those that they name; of the
+            paper's block nothing comes and nothing enters the pin.
         rows: whose, "all" or "fit" (training and validation).
         uses: what else its pin holds, by the names of ``Plan.listed``.
         split: the split whose parts it uses, for a stage of the whole study.
@@ -55,6 +58,7 @@ class Stage:
     also: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
     rows: str = "all"
     uses: tuple[str, ...] = ()
     split: str = ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from promet.core import checksums
 from promet.core.errors import IntegrityError, UsageError
 from promet.core.pin import pin
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
+from promet.study.outcome import columns_of
 from promet.workflow.plan import LOCKED_SPLIT as SPLIT
 from promet.workflow.plan import Plan
 from promet.workflow.reasons import Reasons
-from promet.workflow.stages import CLINICAL, OUTCOME
-from promet.workflow.uses import flat, stage_settings
+from promet.workflow.stages import CLINICAL
+from promet.workflow.uses import flat, place, stage_settings
 
 SHOWN = 3  # changes named in one sentence
 INPUT = {"suv_peak_reader": "suv_peak"}  # the one column whose input has another name
@@ -26,17 +28,24 @@ def made_from(plan: Plan) -> dict[str, str]:
     """
     fitted = plan.fit_members(SPLIT)
     inputs = {name for chosen in plan.config["fusion"]["models"].values() for name in chosen}
-    columns = [*OUTCOME[:1], *(name for name in CLINICAL if INPUT.get(name, name) in inputs)]
+    columns = [
+        *columns_of(plan.config, ("learn",)),
+        *(name for name in CLINICAL if INPUT.get(name, name) in inputs),
+    ]
     settings = {"network.seeds": plan.config["network"]["seeds"]}
     for variant in plan.variants:
-        of_variant = flat(stage_settings(plan.config, "train", variant), "network.")
+        of_variant = _named(plan, "train", variant)
         settings |= {f"{name} ({variant})": value for name, value in of_variant.items()}
-    settings |= flat(stage_settings(plan.config, "select"), "network.select.")
-    settings |= flat(stage_settings(plan.config, "fuse"), "fusion.")
+    settings |= _named(plan, "select") | _named(plan, "fuse")
     return {
         **{f"column {name}": pin([plan.rows[one][name] for one in fitted])[:16] for name in columns},
         **{f"setting {name}": pin(value)[:16] for name, value in settings.items()},
     }
+
+
+def _named(plan: Plan, stage: str, variant: str = "") -> dict[str, Any]:
+    found = flat(stage_settings(plan.config, stage, variant))
+    return {place(stage, key): value for key, value in found.items()}
 
 
 def problem(plan: Plan) -> UsageError | None:

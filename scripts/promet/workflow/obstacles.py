@@ -64,7 +64,7 @@ def nobody_to_train(plan: Plan) -> UsageError | None:
     return UsageError(
         "E_NOBODY_TO_TRAIN",
         "There is nobody to train a network on: no patient has been assigned to training or validation",
-        "patients of role development, with and without synchronous metastasis",
-        "Fill in role and synchronous_metastasis, then promet intake; to score patients with a model that there is: "
+        f"patients of role development, with and without {plan.outcome.learnt}",
+        f"Fill in role and {' and '.join(plan.outcome.given_by)}, then promet intake; to score patients with a model that there is: "
         "promet predict MODEL_DIR --cohort TABLE",
     )

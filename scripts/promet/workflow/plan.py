@@ -19,13 +19,14 @@ from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
 from promet.study import freezing
+from promet.study.outcome import PAPER
 from promet.workflow import buckets
 from promet.workflow.buckets import ORGANS
 from promet.workflow.cohort import Cohort, Configuration
 from promet.workflow.declaration import PHASES, WILDCARDS, Stage
 from promet.workflow.problems import problems
 from promet.workflow.stages import ENDS, PATIENT_STAGES, STAGES
-from promet.workflow.uses import flat, stage_settings, table_uses
+from promet.workflow.uses import columns_used, flat, stage_settings, table_uses
 
 LOCKED_SPLIT = "00"  # of several splits the one whose model is locked
 
@@ -210,7 +211,7 @@ class Plan(Cohort):
         """What a stage uses of the table and the ledger, by name."""
         number = self.split_of(stage, split)
         parts = {name: self.part(number, name) for name in self.rows} if number else {}
-        return table_uses(stage, self.rows, parts, self._column)
+        return table_uses(stage, self.rows, parts, self._column, columns_used(self.config, stage))
 
     def split_of(self, stage: str, split: str = "") -> str:
         """The split whose parts a stage uses, '' for none."""
@@ -228,9 +229,16 @@ class Plan(Cohort):
 
     def report_config(self) -> str:
         """The whole configuration without its paths, as JSON, for the report's provenance."""
-        return canonical(
-            {key: value for key, value in self.config.items() if key == "study" or isinstance(value, dict)}
-        )
+        told = {key: value for key, value in self.config.items() if key == "study" or isinstance(value, dict)}
+        if self.outcome == PAPER:  # which a configuration without the block means
+            told.pop("outcome", None)
+        return canonical(told)
+
+    @cached_property
+    def told_outcome(self) -> list[str]:
+        """Options that say what is learnt, for a job that asks for it beside its settings; none for the paper's."""
+        learn = self.config["outcome"]["learn"]
+        return [] if self.outcome.learn == PAPER.learn else ["--outcome", canonical({"learn": learn})]
 
     # Jobs -------------------------------------------------------------------------------------------------
 

@@ -19,21 +19,25 @@ from promet.core.errors import IntegrityError
 from promet.core.pin import pin as digest_of
 from promet.study import freezing, ledger, registry, table
 from promet.study import parts as study_parts
+from promet.study.outcome import Outcome
 from promet.study.sources import source as located
 from promet.study.table import Row
 from promet.workflow.buckets import ImagePins
-from promet.workflow.uses import table_uses
+from promet.workflow.uses import columns_used, table_uses
 
 if TYPE_CHECKING:
     from promet.workflow.plan import Plan
 
 VARIABLE = "PROMET_PLANNED"
+PAPER = Outcome().model_dump(mode="json")
 
 
 def of_table(plan: Plan, stage: str, split: str = "") -> str:
     """What a job uses of the table and the ledger, for its rule."""
     used = digest_of(plan.table_uses(stage, split))
     told = {"stage": stage, "split": plan.split_of(stage, split), "table": plan.cohort, "digest": used}
+    if outcome := {k: v for k, v in plan.config["outcome"].items() if v != PAPER[k]}:
+        told["outcome"] = outcome
     return json.dumps(told | {"ledger": plan.ledger, "assigned": _assigned(plan.rows, plan.entries)})
 
 
@@ -99,6 +103,7 @@ class Tables:
     digest: str
     ledger: str
     assigned: str
+    outcome: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Hold both files."""
@@ -112,14 +117,16 @@ class Tables:
 
     def check(self, thorough: bool = False) -> None:
         """Once is enough: nothing is read again."""
-        rows = table.by_patient(self.table)
+        outcome = Outcome.model_validate(self.outcome)
+        rows = table.by_patient(self.table, outcome.extra)
         entries = ledger.read(self.ledger)
         parts = dict.fromkeys(rows, ledger.PROSPECTIVE) if self.split else {}
         if self.split:
-            assigned = study_parts.current(entries, rows, freezing.excluded(self.ledger))
+            assigned = study_parts.current(entries, rows, freezing.excluded(self.ledger), outcome)
             parts |= assigned.get(int(self.split), {})
+        columns = columns_used({"outcome": self.outcome}, self.stage)
         for what, planned, found in (
-            ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts))),
+            ("cohort table", self.digest, digest_of(table_uses(self.stage, rows, parts, columns=columns))),
             ("split ledger", self.assigned, _assigned(rows, entries)),
         ):
             if planned != found:

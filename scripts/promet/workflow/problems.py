@@ -54,7 +54,8 @@ def _emptied(cohort: Cohort) -> UsageError | None:
     emptied = sorted(cohort.left_fit & set(cohort.rows))
     if not (cohort.frozen and emptied):
         return None
-    column = "synchronous_metastasis" if cohort.rows[emptied[0]]["role"] else "role"
+    row, learnt = cohort.rows[emptied[0]], cohort.outcome.given_by
+    column = next((name for name in learnt if not row[name]), learnt[0]) if row["role"] else "role"
     return UsageError(
         "E_MODEL_LOCKED",
         f"The column {column} of {emptied[0]} is empty, whom the frozen study {cohort.study} ({cohort.frozen}) is fitted on"

@@ -90,11 +90,15 @@ def _whole(parts: dict[str, dict[str, str]], pin: str) -> dict[str, str]:
     return parts.get(own.pop("shared", ""), {}) | own
 
 
+def _columns(plan: Plan) -> list[str]:
+    return [*COLUMNS, *plan.outcome.extra]
+
+
 def _rows(plan: Plan) -> dict[str, str]:
     return {
         name: "".join(
             hashlib.blake2b(f"{name}/{column}/{row[column]}".encode(), digest_size=2).hexdigest()
-            for column in COLUMNS
+            for column in _columns(plan)
         )
         for name, row in plan.rows.items()
     }
@@ -171,7 +175,10 @@ class Reasons:
 
     def who(self, column: str, among: Container[str] | None = None) -> str:
         """Whose value changed since the last run finished, in brackets; '' when nobody is known."""
-        at = list(COLUMNS).index(column) * DIGITS
+        columns = _columns(self.plan)
+        if column not in columns:  # named by another configuration
+            return ""
+        at = columns.index(column) * DIGITS
         end = at + DIGITS
         who = [
             name

@@ -20,6 +20,7 @@ CLINICAL = (
     "primary_score",
     "psma_expression",
 )
+# The paper's outcomes; in a study of others (``Stage.outcome``) the columns that these name stand here.
 OUTCOME = ("synchronous_metastasis", "progression", "months")
 COMPARATOR = ("gleason_primary", "gleason_secondary", "clinical_t", "age", "ucla_psma_risk")
 DESCRIPTION = ("site", "tracer")
@@ -151,6 +152,7 @@ STAGES: dict[str, Stage] = {
             after=("normalise",),
             settings={"max_quarantine": "imaging.max_quarantine"},
             columns=OUTCOME[:1],
+            outcome=("learn",),
             rows="fit",
             uses=("buckets",),
             phase="prepare",
@@ -169,6 +171,7 @@ STAGES: dict[str, Stage] = {
                 "training": "network.training",
                 "augmentation": "network.augmentation",
             },
+            outcome=("task",),
             uses=("variant", "seed"),
             phase="lock",
             mem_mb=(3500, 14000),
@@ -182,6 +185,7 @@ STAGES: dict[str, Stage] = {
             folder="select/split-{split}",
             after=("train",),
             settings="network.select",
+            outcome=("task",),
             uses=("variants", "seeds"),
             phase="lock",
             group="select",
@@ -233,6 +237,7 @@ STAGES: dict[str, Stage] = {
             settings="fusion",
             but="permutation",  # a stage of its own
             columns=(*CLINICAL, *OUTCOME[:1]),
+            outcome=("learn",),
             group="analysis",
         ),
         Stage(
@@ -254,6 +259,7 @@ STAGES: dict[str, Stage] = {
             after=("fuse",),
             settings="fusion",
             columns=(*CLINICAL, *OUTCOME[:1]),
+            outcome=("learn",),
             group="analysis",
             minutes=(20, 120),
         ),
@@ -266,6 +272,7 @@ STAGES: dict[str, Stage] = {
             after=("fuse", "gather/measures.json"),
             settings="evaluation",
             columns=(*OUTCOME, *CLINICAL, *COMPARATOR),
+            outcome=("learn", "evaluate", "words"),
             group="analysis",
             minutes=(20, 120),
         ),
@@ -278,6 +285,7 @@ STAGES: dict[str, Stage] = {
             after=("fuse",),
             settings="evaluation",
             columns=OUTCOME,
+            outcome=("learn", "evaluate", "words"),
             group="analysis",
             minutes=(20, 120),
         ),
@@ -301,6 +309,7 @@ STAGES: dict[str, Stage] = {
             after=("gather",),
             settings={"horizon_months": "evaluation.horizon_months"},
             columns=("role", *OUTCOME, *CLINICAL, *CHARACTERISTIC),
+            outcome=("learn", "evaluate", "words"),
             split="00",
             group="report",
         ),
@@ -315,6 +324,7 @@ STAGES: dict[str, Stage] = {
                 "split.ratios": "split.ratios",
                 "imaging.crop": "imaging.crop",
             },  # its sentences name them
+            outcome=("learn", "evaluate", "words"),
             uses=("splits",),
             group="report",
             mem_mb=(1000, 4000),
@@ -358,6 +368,7 @@ STAGES: dict[str, Stage] = {
                 "imaging.normalise": "imaging.normalise",
                 "imaging.measure": "imaging.measure",
             },
+            outcome=("learn", "evaluate", "words"),
             uses=("freeze",),
             group="report",
         ),

@@ -8,9 +8,11 @@ from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.pin import pin
+from promet.study import outcome
 from promet.study.ledger import FIT
 from promet.workflow import buckets
-from promet.workflow.stages import STAGES
+from promet.workflow.declaration import Stage
+from promet.workflow.stages import OUTCOME, STAGES
 
 
 def table_uses(
@@ -18,6 +20,7 @@ def table_uses(
     rows: dict[str, dict[str, str]],
     parts: dict[str, str],
     column: Callable[[str, list[str]], str] | None = None,
+    columns: tuple[str, ...] | None = None,
 ) -> dict[str, str]:
     """What a stage uses of the table and the ledger: who, in which part, and each column; one hash each, so that what
     changed can be named.
@@ -27,6 +30,7 @@ def table_uses(
         rows: patient -> row of the table, sorted.
         parts: patient -> part in the split of the job; empty for a job without a split.
         column: makes the hash of a column of these patients; a plan gives one that remembers.
+        columns: those that it uses (``columns_used``); without them those of the paper's outcome.
     """
     column = column or (lambda name, patients: pin([rows[one][name] for one in patients]))
     declared = STAGES[stage]
@@ -34,7 +38,19 @@ def table_uses(
     who = {"patients": pin(patients)}
     if parts:
         who["parts"] = pin([parts[name] for name in patients])
-    return who | {f"column {name}": column(name, patients) for name in declared.columns}
+    return who | {
+        f"column {name}": column(name, patients)
+        for name in (declared.columns if columns is None else columns)
+    }
+
+
+def columns_used(config: dict[str, Any], stage: str) -> tuple[str, ...]:
+    """The columns of the table that a stage uses: those it declares, with the outcome's of this configuration."""
+    declared = STAGES[stage]
+    if not declared.outcome or not declared.columns:
+        return declared.columns
+    own = [name for name in declared.columns if name not in OUTCOME]
+    return tuple(dict.fromkeys([*own, *outcome.columns_of(config, declared.outcome)]))
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -55,6 +71,11 @@ def stage_settings(config: dict[str, Any], stage: str, variant: str = "", bucket
     declared = STAGES[stage]
     if declared.per == "bucket":
         return buckets.settings(bucket, config["imaging"])
+    told = outcome.used(config, declared.outcome)
+    return _of_sections(config, declared, variant) | ({"outcome": told} if told else {})
+
+
+def _of_sections(config: dict[str, Any], declared: Stage, variant: str) -> dict[str, Any]:
     if isinstance(declared.settings, str):
         section = _at(config, declared.settings)
         return {
@@ -75,6 +96,8 @@ def stage_settings(config: dict[str, Any], stage: str, variant: str = "", bucket
 def place(stage: str, key: str) -> str:
     """The key of the configuration behind a key of what a stage is given; both joined by dots."""
     declared = STAGES[stage]
+    if key.partition(".")[0] == "outcome":
+        return key
     for section in declared.also:
         if key == section.rpartition(".")[2]:
             return section
