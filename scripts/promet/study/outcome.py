@@ -23,10 +23,9 @@ from promet.core.settings import Settings, from_json
 from promet.study.table import COLUMNS, Column, Row, number
 
 CENSORED, EVENT, COMPETING = 0.0, 1.0, 2.0  # as evaluation.stats.horizon counts them
-TOLERANCE = math.sqrt(sys.float_info.epsilon)  # of times, as evaluation.stats.product_limit has it
-LEAST = (
-    2  # events and known event-free in a part that is fitted on, of an outcome over time (a binary one: 1)
-)
+TOLERANCE = math.sqrt(sys.float_info.epsilon)  # of times, as study.follow_up has it (which needs numpy)
+TASK = ("kind", "horizon_months", "edges", "loss")  # what a network is told of a time to an event
+LEAST = 2  # events and known event-free in a part that is fitted on; of a binary outcome 1
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 # Of promet's own columns those that say what happened, and when; no other can be an outcome.
 FLAGS, TIMES = ("synchronous_metastasis", "progression", "died"), ("months",)
@@ -301,9 +300,8 @@ def label(row: Mapping[str, str], aim: Binary | ByHorizon, otherwise: float = ma
     horizon = aim.horizon(otherwise)
     if math.isnan(time):
         return math.nan
-    at = math.isclose(
-        time, horizon, rel_tol=TOLERANCE, abs_tol=0
-    )  # what differs by rounding is the same moment
+    # What differs by rounding is the same moment.
+    at = math.isclose(time, horizon, rel_tol=TOLERANCE, abs_tol=0)
     if event == EVENT and (time <= horizon or at):
         return 1.0
     return 0.0 if event == COMPETING or time >= horizon or at else math.nan
