@@ -170,14 +170,14 @@ def followed(paper, n=24):
     paper.save()
 
 
-def test_dealt_by_event_event_free_and_unknown(paper):
+def test_assigned_by_event_event_free_and_unknown(paper):
     followed(paper)
     paper.intake()
     entries = ledger.read("registry/s/ledger.tsv")
     assert len(entries) == 24
     for stratum in ("event", "event-free", "unknown"):
         parts = [entry.part for entry in entries if entry.stratum == stratum]
-        assert [parts.count(part) for part in ledger.DEALT] in ([4, 2, 2], [4, 1, 3]), stratum
+        assert [parts.count(part) for part in ledger.ASSIGNED] in ([4, 2, 2], [4, 1, 3]), stratum
     plan = paper.plan()
     assert len(plan.fit_members("00")) == sum(entry.part in ledger.FIT for entry in entries)
     paper.put("D0", months="")  # no time: no part, until it is there again

@@ -101,7 +101,7 @@ class TimeToEvent(ByHorizon):
 
     @model_serializer(mode="wrap")
     def _short(self, handler: Any) -> dict[str, Any]:
-        usual = (None, "", (), [], "hazard")
+        usual: tuple[Any, ...] = (None, "", (), [], "hazard")
         return {key: value for key, value in handler(self).items() if value not in usual}
 
     @model_validator(mode="after")
