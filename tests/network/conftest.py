@@ -10,7 +10,7 @@ import pytest
 
 from promet.core.files import digest_file, write_json
 from promet.core.sidecar import Sidecar
-from promet.network.data import Member, fit_digest, write_members
+from promet.network.data import Followed, Member, fit_digest, write_members
 
 SHAPE = (2, 8, 16, 16)
 
@@ -48,7 +48,12 @@ def write_fit() -> Callable[..., tuple[Path, Path]]:
     """Writes patients and a fit set into a folder; gives (fit.json, patients folder)."""
 
     def write(
-        folder: Path, signal: float = 1.0, training: int = 12, validation: int = 8, seed: int = 0
+        folder: Path,
+        signal: float = 1.0,
+        training: int = 12,
+        validation: int = 8,
+        seed: int = 0,
+        followed: bool = False,
     ) -> tuple[Path, Path]:
         labels = np.arange(training + validation) % 2
         tensors = volumes(labels, signal, seed)
@@ -57,7 +62,12 @@ def write_fit() -> Callable[..., tuple[Path, Path]]:
         for number, (label, tensor) in enumerate(zip(labels, tensors, strict=True)):
             part = "training" if number < training else "validation"
             digest = write_patient(patients, f"P{number:03d}", tensor)
-            members.append(Member(f"P{number:03d}", part, int(label), digest))
+            member = (f"P{number:03d}", part, int(label), digest)
+            # with the label an event within four years; without, one leaves early of four, the others later than that
+            months = 3.0 + 5 * (number % 8) if label or number % 8 == 0 else 50.0 + number
+            status = int(label) if label or months > 48 else -1
+            followed_ = Followed(*member[:2], status, digest, "", months, int(label))
+            members.append(followed_ if followed else Member(*member))
         write_members(fit.with_name("members.parquet"), members)
         write_json(fit, {"digest": fit_digest(members), "training": training, "validation": validation})
         return fit, patients

@@ -18,6 +18,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import atomic, read_json
 from promet.core.pin import pin as make_pin
 from promet.core.words import count
+from promet.study.outcome import LEAST
 
 TRAINING, VALIDATION = "training", "validation"
 PARTS = (TRAINING, VALIDATION)
@@ -60,18 +61,20 @@ def fit_digest(members: list[Member]) -> str:
 
 
 def require_both_labels(members: list[Member], outcome: str = "the outcome") -> None:
-    """Refuse a part without both labels: neither the loss's weight nor the AUC exists there.
+    """Refuse a part without both labels: neither the loss's weight nor the AUC exists there. Of a time to an event it takes two of
+    each, known at the horizon.
 
     Raises:
         UsageError: naming the part and its counts.
     """
+    least = LEAST if members and isinstance(members[0], Followed) else 1
     for part in PARTS:
         labels = [member.label for member in members if member.part == part]
-        if set(labels) != {0, 1}:
+        if min(labels.count(0), labels.count(1)) < least:
             raise UsageError(
                 "E_FIT_LABELS",
                 f"The {part} part has {count(labels.count(1), 'patient')} with and {labels.count(0)} without {outcome}",
-                "at least one of each",
+                f"at least {('one', 'two')[least - 1]} of each",
                 "Add patients, or look in the excluded ones for the reason",
             )
 

@@ -101,6 +101,13 @@ def run(inputs: Sequence[Path], settings: Select, out: Path, pin: str) -> Sideca
                 "one split, one set of patients, labels and tensors",
                 "Train the stale ones again (promet run does)",
             )
+        if runs[0]["metric"] != settings.metric:
+            raise UsageError(
+                "E_SELECT_METRIC",
+                f"The candidates were judged by {runs[0]['metric']}, and network.select.metric is {settings.metric}",
+                "auc where a label is learnt, concordance where a time to an event is",
+                "Correct network.select.metric",
+            )
         best, folder = runs[0], Path(out).parent
         count = {"best": 1, "ensemble_mean": len(runs), "ensemble_top_k": settings.k}[settings.rule]
         members = runs[:count]

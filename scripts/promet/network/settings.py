@@ -63,7 +63,10 @@ class Training(Settings):
 class Select(Settings):
     """Choice of the network, or of the few whose logits are averaged."""
 
-    metric: Literal["auc"] = Field("auc", description="validation AUC (paper); ties by validation loss")
+    metric: Literal["auc", "concordance"] = Field(
+        "auc",
+        description="of the validation part, by which epoch and network are chosen: auc (paper); of a time to an event (outcome.learn) it has to be concordance, Harrell's C up to the horizon; ties by validation loss",
+    )
     rule: Literal["best", "ensemble_mean", "ensemble_top_k"] = Field(
         "best", description="paper: the one best run; or the mean logit of all runs, or of the k best"
     )
