@@ -8,6 +8,8 @@ import numpy as np
 
 EXACT = 40_000  # pairs of patients up to which the distribution is counted out (a second); beyond, the normal one is as good
 
+DRAWS = 10_000  # random orders, where the distribution cannot be counted out
+
 
 @cache
 def null_distribution(positives: int, negatives: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,15 +38,38 @@ def null_distribution(positives: int, negatives: int) -> tuple[np.ndarray, np.nd
     return areas, rows[few]
 
 
+def null_of_concordance(time: np.ndarray, event: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same of Harrell's C up to ``at``, ascending, by ``DRAWS`` random orders of the patients; the same ones every time."""
+    from promet.study.concordance import pairs
+
+    earlier, later = pairs(time, event, at)
+    random = np.random.default_rng(0)
+    values = np.empty(DRAWS)
+    for k in range(DRAWS):
+        order = random.permutation(len(time))
+        values[k] = (order[earlier] > order[later]).mean() if len(earlier) else 0.5
+    return np.sort(values), np.full(DRAWS, 1 / DRAWS)
+
+
 def expected_best(positives: int, negatives: int, runs: int) -> float:
     """Expected highest AUC of ``runs`` independent chance-level scores on these patients."""
-    areas, chance = null_distribution(positives, negatives)
-    below = np.r_[0, np.cumsum(chance)] ** runs
-    return float((areas * np.diff(below)).sum())
+    return best_of(null_distribution(positives, negatives), runs)
 
 
 def share_reaching(best: float, positives: int, negatives: int, runs: int) -> float:
     """Probability that the best of ``runs`` chance-level scores reaches ``best``."""
-    areas, chance = null_distribution(positives, negatives)
-    once = float(chance[areas >= best - 1e-9].sum())
+    return reaching(null_distribution(positives, negatives), best, runs)
+
+
+def best_of(null: tuple[np.ndarray, np.ndarray], runs: int) -> float:
+    """Expected highest of ``runs`` independent values, each distributed as ``null``."""
+    values, chance = null
+    below = np.r_[0, np.cumsum(chance)] ** runs
+    return float((values * np.diff(below)).sum())
+
+
+def reaching(null: tuple[np.ndarray, np.ndarray], best: float, runs: int) -> float:
+    """Probability that the highest of ``runs`` of them reaches ``best``."""
+    values, chance = null
+    once = float(chance[values >= best - 1e-9].sum())
     return float(-np.expm1(runs * np.log1p(-min(once, 1.0)))) if once < 1 else 1.0

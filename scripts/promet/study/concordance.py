@@ -31,6 +31,15 @@ def uno(time: np.ndarray, event: np.ndarray, score: np.ndarray, at: float | None
     return _concordance(time, event, score, at, weighted=True)[0]
 
 
+def pairs(time: np.ndarray, event: np.ndarray, at: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs that can be compared: indices of who has the event earlier, and of the other."""
+    event = np.asarray(event)
+    time, when = settled(time, at)
+    first = (event == 1) & (time <= (np.inf if when is None else when))
+    later = (time > time[:, None]) | ((time == time[:, None]) & (event == 0)) | (event == 2)
+    return np.nonzero(later & first[:, None])
+
+
 def _concordance(
     time: np.ndarray, event: np.ndarray, score: np.ndarray, at: float | None, weighted: bool
 ) -> tuple[float | None, float]:
