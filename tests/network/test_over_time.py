@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,13 +21,14 @@ from promet.network.score import probabilities
 from promet.network.settings import Select, Variant
 from promet.network.train import Inputs, Trainer
 from promet.study.concordance import harrell
+from promet.study.outcome import TimeToEvent
 
 EDGES = (12.0, 24.0, 36.0, 48.0)
 FILES = ("model.safetensors", "history.parquet", "predictions.parquet")
 
 
-def aim(loss: str = "hazard") -> SimpleNamespace:
-    return SimpleNamespace(kind="time_to_event", intervals=EDGES, loss=loss, horizon=lambda: 48.0)
+def aim(loss: str = "hazard") -> TimeToEvent:
+    return TimeToEvent(edges=EDGES, loss=loss)
 
 
 def settings(**training: object) -> Variant:

@@ -14,11 +14,11 @@ from promet.core.rows import shown
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
-from promet.network.data import PARTS, Member, fit_digest, require_both_labels, write_members
+from promet.network.data import PARTS, Followed, Member, fit_digest, require_both_labels, write_members
 from promet.network.settings import Dataset
 from promet.study import freezing, likeness, parts
 from promet.study import ledger as book
-from promet.study.outcome import PAPER, Binary
+from promet.study.outcome import PAPER, Binary, TimeToEvent, status
 from promet.study.outcome import Outcome as Outcomes
 from promet.study.outcome import label as label_of
 from promet.study.renamed import first_names
@@ -28,8 +28,8 @@ log = logging.getLogger("promet")
 UNKNOWN = "unknown at the horizon"
 
 
-def _label(patient: str, row: Row, outcome: Outcomes) -> int | None:
-    """0 or 1; None for who left before the horizon without an event."""
+def _member(patient: str, row: Row, part: str, tensor: str, first: str, outcome: Outcomes) -> Member | None:
+    """None for who left before the horizon without an event, unless a time to an event is learnt."""
     learn = outcome.learn
     if isinstance(learn, Binary) and row[learn.column] not in ("0", "1"):
         raise UsageError(
@@ -39,7 +39,11 @@ def _label(patient: str, row: Row, outcome: Outcomes) -> int | None:
             "Correct the cohort table",
         )
     value = label_of(row, learn)
-    return None if math.isnan(value) else int(value)
+    if isinstance(learn, TimeToEvent):
+        label = -1 if math.isnan(value) else int(value)
+        time, event = status(row, learn)
+        return Followed(patient, part, label, tensor, first, time, int(event))
+    return None if math.isnan(value) else Member(patient, part, int(value), tensor, first)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Inputs:
 def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
     """Collect the fit set of a split and write members.parquet and fit.json beside ``out``.
 
-    fit.json holds the digest of (patient, part, label, tensor bytes) and the counts, nothing else: it stays the same
+    fit.json holds the digest of (patient, part, label, tensor bytes; of a time to an event also that and the event) and the counts, nothing else: it stays the same
     byte for byte while those do, and training depends on it alone.
 
     Raises:
@@ -91,10 +95,12 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
                 record = bucket.sidecars(shared[patient])["normalise"]
             else:
                 record = Sidecar.read(inputs.patients / patient / "normalise.json")
-            label = _label(patient, rows[patient], inputs.outcome) if record.ok else None
-            if label is not None:
-                tensor = record.products["tensor.npy"]
-                members.append(Member(patient, fit[patient], label, tensor, first.get(patient, "")))
+            member = None
+            if record.ok:
+                about = (fit[patient], record.products["tensor.npy"], first.get(patient, ""))
+                member = _member(patient, rows[patient], *about, inputs.outcome)
+            if member is not None:
+                members.append(member)
             else:
                 lost[patient] = UNKNOWN if record.ok else record.status
         bad = {patient for patient, status in lost.items() if status == QUARANTINED}
@@ -125,7 +131,13 @@ def run(inputs: Inputs, settings: Dataset, out: Path, pin: str) -> Sidecar:
             f"{patient} ({assigned[patient]}) is in the ledger but no longer in the cohort table"
             for patient in sorted(assigned.keys() - rows.keys())
         ]
-        positive = {f"{part}_positive": sum(m.label for m in members if m.part == part) for part in PARTS}
+        positive = {
+            f"{part}_positive": sum(m.label == 1 for m in members if m.part == part) for part in PARTS
+        }
+        if isinstance(inputs.outcome.learn, TimeToEvent):
+            positive |= {
+                f"{part}_unknown": sum(m.label < 0 for m in members if m.part == part) for part in PARTS
+            }
         values = {"fit": digest, **sizes, **positive, "lost": len(lost), "quarantined": len(bad)}
         return Outcome({"members": table, "fit": product}, values, warnings)
 

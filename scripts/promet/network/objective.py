@@ -7,7 +7,7 @@ up to the horizon), and, for the hazard, its intercepts alpha, which are learnt 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from promet.network import hazard
 from promet.network.data import TRAINING, VALIDATION, Followed, Member
 from promet.study.auc import auc
 from promet.study.concordance import harrell
+from promet.study.outcome import AnyAim
 
 EVERYONE = slice(None)
 Pair = tuple[
@@ -120,9 +121,9 @@ class Cox(_Followed):
         return hazard.cox_loss(eta, time, event) / (len(eta) * self.share)
 
 
-def of_members(parts: dict[str, list[Member]], learn: Any, device: torch.device) -> Objective:
+def of_members(parts: dict[str, list[Member]], learn: AnyAim, device: torch.device) -> Objective:
     """The objective of an outcome (study.outcome) for the members of both parts."""
-    if learn is None or learn.kind != "time_to_event":
+    if learn.kind != "time_to_event":
         labels = {part: np.array([member.label for member in those]) for part, those in parts.items()}
         return Label(labels, device)
     pairs = {}

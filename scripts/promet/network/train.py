@@ -38,6 +38,7 @@ from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
 from promet.network.score import logits
 from promet.network.settings import Variant
 from promet.study.chosen import KEYS
+from promet.study.outcome import SYNCHRONOUS, AnyAim, TimeToEvent
 
 log = logging.getLogger("promet")
 
@@ -216,7 +217,9 @@ class Inputs:
     patients: Path  # results folder with one folder per patient
     seed: int  # number of the run
     save_every: int = SAVE_EVERY  # does not change the result
-    learn: Any = None  # what is learnt (study.outcome); of a time to an event kind, horizon, edges and loss
+    learn: AnyAim = (
+        SYNCHRONOUS  # of a time to an event kind, horizon, edges and loss; otherwise there are labels
+    )
 
 
 def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:
@@ -274,6 +277,7 @@ def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[
         "fit": digest,
         "seed": inputs.seed,
         "settings": settings.model_dump(mode="json"),
+        **({"learn": inputs.learn.model_dump(mode="json")} if isinstance(inputs.learn, TimeToEvent) else {}),
         "torch": torch.__version__,
         "device": device.type,
     }
