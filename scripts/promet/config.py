@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from promet.core.environment import require_source
 from promet.core.errors import UsageError
@@ -58,6 +58,14 @@ class Config(Settings):
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
     model: Model = Model()
+
+    @model_validator(mode="after")
+    def _metric_fits_what_is_learnt(self) -> Config:
+        kind, metric = self.outcome.learn.kind, self.network.select.metric
+        wanted = "concordance" if kind == "time_to_event" else "auc"
+        if metric != wanted:
+            raise ValueError(f"network.select.metric has to be {wanted} where outcome.learn is {kind}")
+        return self
 
 
 def merge(base: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:

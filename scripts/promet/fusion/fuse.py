@@ -17,8 +17,9 @@ from promet.core.words import count
 from promet.fusion import predictors
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
+from promet.study.follow_up import known
 from promet.study.ledger import FIT
-from promet.study.outcome import PAPER
+from promet.study.outcome import PAPER, SYNCHRONOUS, AnyAim, ByHorizon
 from promet.study.outcome import Outcome as Outcomes
 from promet.study.parts import of_study
 from promet.study.renamed import first_names
@@ -30,14 +31,38 @@ if TYPE_CHECKING:
 MODEL, PREDICTIONS = "naive_bayes.json", "predictions.parquet"
 
 
-def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], list[str]]:
+def weighed(table: pd.DataFrame, at: float | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels of the rows, and weights: none of a label; of an outcome over time those of ``study.follow_up.known`` among these rows.
+
+    Raises:
+        UsageError: none of them is followed to the horizon.
+    """
+    if at is None:
+        return table["label"].to_numpy(float), None
+    who = known(table["time"].to_numpy(float), table["event"].to_numpy(float), at)
+    if who is None:
+        raise UsageError(
+            "E_FUSION_HORIZON",
+            f"None of {count(len(table), 'training or validation patient')} is followed for {at:g} months",
+            "some who are followed to the horizon",
+            "Take an earlier horizon",
+        )
+    return who.case.astype(float), who.weight
+
+
+def fit(
+    table: pd.DataFrame, settings: Fusion, at: float | None = None
+) -> tuple[dict[str, NaiveBayes], list[str]]:
     """Fit each model of the settings on the rows of ``table`` whose part is training or validation.
+
+    At a horizon each has a weight, which who left before it gives to those who stayed.
 
     The CNN score's densities see the validation part only (``settings.cnn_score``), the others both.
     Rows of any other part are never looked at.
 
     Args:
-        table: as ``inputs.gather`` gives it.
+        table: as ``predictors.gather`` gives it.
+        at: the horizon in months of an outcome over time.
 
     Returns:
         name -> fitted model, and warnings.
@@ -46,7 +71,8 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
         UsageError: a fitted patient without a label, or only one class.
     """
     seen = table[table["part"].isin(FIT)]
-    if seen["label"].isna().any():
+    labels, weights = weighed(seen, at)
+    if weights is None and np.isnan(labels).any():
         raise UsageError(
             "E_LABEL_MISSING",
             f"{count(int(seen['label'].isna().sum()), 'training or validation patient')} without a label",
@@ -65,9 +91,7 @@ def fit(table: pd.DataFrame, settings: Fusion) -> tuple[dict[str, NaiveBayes], l
         rows = np.ones(values.shape, bool)
         if settings.cnn_score == "validation" and "cnn_score" in features:
             rows[:, features.index("cnn_score")] = (seen["part"] == "validation").to_numpy()
-        models[name] = NaiveBayes(list(features), settings.var_smoothing).fit(
-            values, seen["label"].to_numpy(), rows
-        )
+        models[name] = NaiveBayes(list(features), settings.var_smoothing).fit(values, labels, rows, weights)
         warnings += [f"Model {name}: {sentence}" for sentence in models[name].warnings]
     return models, warnings
 
@@ -106,11 +130,19 @@ def predict(table: pd.DataFrame, models: dict[str, NaiveBayes], log: Iterable[st
 
 
 def to_record(
-    models: dict[str, NaiveBayes], settings: Fusion, split: int, parts: dict[str, int]
+    models: dict[str, NaiveBayes],
+    settings: Fusion,
+    split: int,
+    parts: dict[str, int],
+    learn: AnyAim = SYNCHRONOUS,
 ) -> dict[str, Any]:
-    """The JSON of all fitted models."""
+    """The JSON of all fitted models; of an outcome over time its kind and horizon, of which the probability is."""
+    over_time = (
+        {"kind": learn.kind, "horizon_months": learn.horizon()} if isinstance(learn, ByHorizon) else None
+    )
     return {
         "schema": 1,
+        **({"outcome": over_time} if over_time else {}),
         "split": split,
         "fitted_on": parts,
         "cnn_score_fitted_on": ["validation"] if settings.cnn_score == "validation" else list(FIT),
@@ -142,7 +174,7 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
     """Write naive_bayes.json and predictions.parquet beside ``out``, and the sidecar ``out`` last.
 
     predictions.parquet: one row per patient of the cohort table that is not quarantined, sorted by
-    patient: patient, part, label, the seven raw inputs, suv_peak_source, and for each model NAME
+    patient: patient, part, label (and of an outcome over time, time and event), the seven raw inputs, suv_peak_source, and for each model NAME
     (log-odds) and NAME_probability.
     """
     split, locked = inputs.split, inputs.locked
@@ -159,11 +191,15 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
             first_names(inputs.ledger),
             inputs.outcome.learn,
         )
-        models, more = keep(table, settings, locked) if locked else fit(table, settings)
+        learn = inputs.outcome.learn
+        at = learn.horizon() if isinstance(learn, ByHorizon) else None
+        models, more = keep(table, settings, locked) if locked else fit(table, settings, at)
         predictions = predict(table, models, settings.log)
         counts = {part: int((table["part"] == part).sum()) for part in FIT}
         model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS)
-        write_json(model_file, read_json(locked) if locked else to_record(models, settings, split, counts))
+        write_json(
+            model_file, read_json(locked) if locked else to_record(models, settings, split, counts, learn)
+        )
         with atomic(prediction_file) as temporary:
             predictions.to_parquet(temporary, index=False)
         return Outcome(

@@ -14,6 +14,9 @@ permutation.json::
     NULL: auc: [one per permutation]; mean, low, high (2.5 and 97.5 percent); p = (1 + permutations with an AUC at least
           as high as the observed) / (1 + permutations); empty and null where not possible
 
+Of an outcome over time AUC is Harrell's C up to the horizon (``measure``: "concordance"; the key stays), positives have the event by
+then, negatives are known without it, and what is permuted are the pairs of time and event.
+
 Both are valid tests of "the labels have nothing to do with the inputs". ``fit`` alone has little power where inputs
 are strong and agree: a fit to noise that happens to point the right way separates the test part as well. The CNN is not
 trained again: its score enters as it is.
@@ -30,10 +33,11 @@ from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.fusion import predictors
-from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
+from promet.fusion.fuse import MODEL, PREDICTIONS, from_record, weighed
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
 from promet.study.auc import auc
+from promet.study.concordance import harrell
 from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
@@ -46,9 +50,10 @@ PART = "test"
 def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: int) -> dict[str, Any]:
     """permutation.json from the predictions and the record of the fitted models (naive_bayes.json)."""
     models, log = from_record(record)
+    at = record.get("outcome", {}).get("horizon_months")
     fitted = table[table["part"].isin(FIT)]
-    part, labels = fitted["part"].to_numpy(), fitted["label"].to_numpy(float)
-    tested = table[(table["part"] == PART) & table["label"].notna()]
+    part = fitted["part"].to_numpy()
+    tested = table[(table["part"] == PART) & table["label" if at is None else "time"].notna()]
     truth = tested["label"].to_numpy(float)
     result: dict[str, Any] = {
         "schema": 1,
@@ -58,18 +63,21 @@ def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: i
         "models": {},
         "notes": ["The CNN is not trained again: its score enters as it is."],
     }
-    possible = 0 < truth.sum() < len(truth)
+    if at is not None:
+        result["measure"] = "concordance"
+    possible = bool((truth == 1).any() and (truth == 0).any())
     if not possible:
         result["notes"].append(
             f"The {PART} part does not have both classes: there is no AUC to compare with."
         )
     random = np.random.default_rng(seed)
-    draws = [(_within(labels, part, random), random.permutation(truth)) for _ in range(permutations)]
+    places, all_ = np.arange(len(fitted)), np.arange(len(tested))
+    draws = [(_within(places, part, random), random.permutation(all_)) for _ in range(permutations)]
     for name, model in models.items():
         here: dict[str, Any] = {
             "n": len(truth),
-            "positives": int(truth.sum()),
-            "negatives": int(len(truth) - truth.sum()),
+            "positives": int((truth == 1).sum()),
+            "negatives": int((truth == 0).sum()),
             "observed": None,
             "fit": _summary([], None),
             "all": _summary([], None),
@@ -81,12 +89,14 @@ def null(table: pd.DataFrame, record: dict[str, Any], permutations: int, seed: i
         rows = np.ones(known.shape, bool)
         if "cnn_score" in model.features:
             rows[:, model.features.index("cnn_score")] = np.isin(part, record["cnn_score_fitted_on"])
-        here["observed"] = auc(truth, model.log_odds(new))
+        here["observed"] = _judged(tested, all_, model.log_odds(new), at)
         fit, everything = [], []
         for permuted, shuffled in draws:
-            again = NaiveBayes(model.features, model.var_smoothing).fit(known, permuted, rows).log_odds(new)
-            fit.append(auc(truth, again))
-            everything.append(auc(shuffled, again))
+            labels, weights = weighed(fitted.iloc[permuted], at)
+            again = NaiveBayes(model.features, model.var_smoothing).fit(known, labels, rows, weights)
+            scores = again.log_odds(new)
+            fit.append(_judged(tested, all_, scores, at))
+            everything.append(_judged(tested, shuffled, scores, at))
         here["fit"] = _summary(fit, here["observed"])
         here["all"] = _summary(everything, here["observed"])
     return result
@@ -127,12 +137,21 @@ def run(inputs: Path, settings: Fusion, out: Path, pin: str) -> Sidecar:
     )
 
 
-def _within(labels: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Labels permuted within each part, so that every fit sees as many of each class as the true one."""
-    result = labels.copy()
+def _judged(tested: pd.DataFrame, order: np.ndarray, scores: np.ndarray, at: float | None) -> float:
+    """AUC, or C up to ``at``, of the scores if the outcomes of the tested had this order."""
+    outcomes = tested.iloc[order]
+    if at is None:
+        return auc(outcomes["label"], scores)
+    value, _ = harrell(outcomes["time"].to_numpy(), outcomes["event"].to_numpy(), scores, at)
+    return 0.5 if value is None else value
+
+
+def _within(places: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Whose outcome each row gets, permuted within each part, so that every fit sees as many of each class as the true one."""
+    result = places.copy()
     for name in FIT:
         mine = part == name
-        result[mine] = random.permutation(labels[mine])
+        result[mine] = random.permutation(places[mine])
     return result
 
 

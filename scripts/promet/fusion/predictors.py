@@ -13,7 +13,7 @@ from promet.core.sidecar import QUARANTINED
 from promet.core.words import count
 from promet.fusion.settings import INPUTS
 from promet.study.ledger import PROSPECTIVE
-from promet.study.outcome import SYNCHRONOUS, Binary, ByHorizon, label
+from promet.study.outcome import SYNCHRONOUS, Binary, ByHorizon, label, status
 from promet.study.table import number
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def gather(
     Columns: patient, part (``prospective`` when ``part_of`` does not know the patient), label
     (what is learnt, at its horizon where it has one; NaN unknown), the seven inputs as float64 (NaN = missing), and
     suv_peak_source: ``reader`` (column suv_peak_reader), ``measured`` (column suv_peak of the
-    measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else.
+    measures) or empty. PRIMARY and PSMA expression are the reader's columns, nothing else. Of an outcome over time
+    also its time and event (0 = left without, 1, 2 = a competing one), after the label.
 
     Args:
         cohort: rows of the cohort table (study.table.read).
@@ -69,6 +70,7 @@ def gather(
             "patient": patient,
             "part": part_of.get(patient, PROSPECTIVE),
             "label": label(given, learn),
+            **(status(given, learn)._asdict() if isinstance(learn, ByHorizon) else {}),
             "cnn_score": _cnn_score(patient, image, scored.get(patient)),
             **{name: number(given, name) for name in CLINICAL},
         }
@@ -85,8 +87,10 @@ def gather(
         warnings.append(
             f"{count(unknown, 'patient')} of the cohort table without an imaging record: no prediction."
         )
-    columns = ["patient", "part", "label", *INPUTS, "suv_peak_source"]
-    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["label", *INPUTS], "float64"))
+    followed = ["time", "event"] if isinstance(learn, ByHorizon) else []
+    columns = ["patient", "part", "label", *followed, *INPUTS, "suv_peak_source"]
+    numbers = ["label", *followed, *INPUTS]
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(numbers, "float64"))
     sources = set(table["suv_peak_source"]) - {""}
     if len(sources) > 1:
         warnings.append(

@@ -17,7 +17,7 @@ Input = Literal[
 ]
 INPUTS: tuple[str, ...] = get_args(Input)
 # Columns of predictions.parquet that no model may be named after.
-RESERVED = ("patient", "part", "label", "suv_peak_source")
+RESERVED = ("patient", "part", "label", "time", "event", "suv_peak_source")
 
 
 class Fusion(Settings):

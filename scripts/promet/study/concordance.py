@@ -37,7 +37,8 @@ def pairs(time: np.ndarray, event: np.ndarray, at: float | None = None) -> tuple
     time, when = settled(time, at)
     first = (event == 1) & (time <= (np.inf if when is None else when))
     later = (time > time[:, None]) | ((time == time[:, None]) & (event == 0)) | (event == 2)
-    return np.nonzero(later & first[:, None])
+    earlier, other = np.nonzero(later & first[:, None])
+    return earlier, other
 
 
 def _concordance(
