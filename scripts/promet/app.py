@@ -333,3 +333,30 @@ def crate(
     from promet.hospital.crate import crate as write
 
     raise typer.Exit(write(configfile or [], out, date))
+
+
+@app.command()
+def send(
+    patient: Annotated[str, typer.Argument(help="Pseudonym.", show_default=False)],
+    configfile: ConfigFiles = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the two files, outside of the project.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="Or the address of a DICOMweb service that stores them.")] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The key file: only if the PET is the one it names. Needed with --to."),
+    ] = None,
+) -> None:
+    """Masks (DICOM SEG) and measurements (DICOM SR) of a patient, to where images are read. Research use only.
+
+    Both carry the name and number of the PET. A token for --to is read from PROMET_PACS_TOKEN.
+
+    Example: promet send P001 --out /media/results --key /safe/key.tsv
+    """
+    from promet.hospital.send import send as write
+    from promet.hospital.web import Server
+    from promet.imaging.dicom.files import quiet
+
+    quiet()
+    raise typer.Exit(write(configfile or [], patient, out, Server(to) if to else None, key))

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from urllib.parse import parse_qs, urlsplit
 
-from pydicom import dcmwrite
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -69,7 +69,7 @@ class Pacs:
 
     ``limit``: entries a list has at most; ``pages``: it pays heed to ``offset``; ``announces``: it tells numbers; ``lies``: added to
     them; ``filters``: it knows filters; ``cut``: bytes after which an image ends; ``answer``: called with the path, may
-    give (status, headers, body) instead.
+    give (status, headers, body) instead; ``takes``: objects it says to have stored.
     """
 
     images: list[Dataset]
@@ -83,6 +83,8 @@ class Pacs:
     answer: Callable[[str], tuple[int, dict[str, str], bytes] | None] = lambda path: None
     asked: list[str] = field(default_factory=list)
     credentials: list[str | None] = field(default_factory=list)
+    stored: list[bytes] = field(default_factory=list)
+    takes: int | None = None
     base: str = ""
 
     def entries(self, path: list[str], words: dict[str, str]) -> list[dict]:
@@ -155,6 +157,20 @@ class _Handler(BaseHTTPRequestHandler):
             words = {name: values[0] for name, values in parse_qs(url.query).items()}
             body = json.dumps(pacs.entries(path, words)).encode()
             self._send(200, {"Content-Type": "application/dicom+json"}, body)
+
+    def do_POST(self) -> None:
+        """STOW-RS: keeps what it got, and answers as it is told or with what it stored."""
+        pacs, body = self.pacs, self.rfile.read(int(self.headers["Content-Length"]))
+        pacs.asked.append(self.path)
+        pacs.credentials.append(self.headers.get("Authorization"))
+        mark = b"--" + self.headers.get_param("boundary").encode()
+        parts = [part.partition(b"\r\n\r\n")[2][:-2] for part in body.split(mark)[1:-1]]
+        got = [dcmread(BytesIO(part)) for part in parts]
+        pacs.stored.extend(parts)
+        said = pacs.answer(self.path)
+        items = [{"00081155": {"vr": "UI", "Value": [image.SOPInstanceUID]}} for image in got[: pacs.takes]]
+        told = json.dumps({"00081199": {"vr": "SQ", "Value": items}}).encode()
+        self._send(*(said or (200, {"Content-Type": "application/dicom+json"}, told)))
 
     def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)

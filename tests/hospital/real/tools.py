@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,10 +109,9 @@ class Orthanc:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def ask(self, path: str, data: bytes | None = None) -> object:
-        request = urllib.request.Request(self.base + path, data)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())
+    def ask(self, path: str, data: bytes | None = None) -> Any:
+        return json.loads(self.bytes(path, data))
 
-    def delete(self, path: str) -> None:
-        urllib.request.urlopen(urllib.request.Request(self.base + path, method="DELETE"), timeout=60).read()
+    def bytes(self, path: str, data: bytes | None = None) -> bytes:
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, data), timeout=60) as answer:
+            return answer.read()
