@@ -7,9 +7,9 @@ import pytest
 
 from promet.core.files import as_json
 from promet.evaluation import evaluate, survive
-from promet.study import shapes
-from promet.study.metrics import Metrics
-from promet.study.survival import Survival
+from promet.study.forms import shapes
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.survival import Survival
 
 
 @pytest.fixture(autouse=True)

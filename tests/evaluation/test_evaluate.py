@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 from statsmodels.api import Logit, add_constant
+from tests import tables
 from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
@@ -17,6 +18,7 @@ from promet.evaluation import evaluate
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats import labels
+from promet.study.forms.tables import PATIENTS, PREDICTIONS
 
 PARTS = {"training": 20, "validation": 10, "test": 14, "metachronous": 12, "prospective": 2}
 FAST = Evaluation(bootstrap=100)
@@ -243,8 +245,8 @@ def test_bad_cell_is_refused(study: Study) -> None:
 
 def test_stage_is_repeatable(study: Study, tmp_path) -> None:
     pd.DataFrame(list(study.cohort.values())).to_csv(tmp_path / "cohort.tsv", sep="\t", index=False)
-    study.predictions.to_parquet(tmp_path / "predictions.parquet")
-    study.measures.to_parquet(tmp_path / "patients.parquet")
+    tables.write(PREDICTIONS, tmp_path / "predictions.parquet", study.predictions)
+    tables.write(PATIENTS, tmp_path / "patients.parquet", study.measures)
     digests = []
     for name in ("one", "two dirs"):
         out = tmp_path / name / "evaluate.json"

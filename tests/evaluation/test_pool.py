@@ -15,7 +15,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation import pool
 from promet.evaluation.cli import app
 from promet.evaluation.stats import auc
-from promet.study.metrics import Metrics
+from promet.study.forms.metrics import Metrics
 
 
 def metrics(test: tuple | None, later: tuple | None = None) -> dict:

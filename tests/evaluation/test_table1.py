@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
+from tests import tables
 from typer.testing import CliRunner
 
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
 from promet.evaluation import table1
 from promet.evaluation.cli import app
+from promet.study.forms.tables import PATIENTS
 from promet.study.ledger import Entry, append
 
 
@@ -165,7 +167,7 @@ def test_tiny_and_empty_cohorts(tmp_path) -> None:
 def test_command(tmp_path) -> None:
     rows, measures = cohort()
     pd.DataFrame(list(rows.values())).to_csv(tmp_path / "cohort.tsv", sep="\t", index=False)
-    measures.to_parquet(tmp_path / "patients.parquet")
+    tables.write(PATIENTS, tmp_path / "patients.parquet", measures)
     digests = set()
     for name in ("one", "two"):
         out = tmp_path / name / "table1.json"

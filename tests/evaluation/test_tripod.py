@@ -14,7 +14,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation import evaluate, pool, tripod
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
-from promet.study.metrics import Metrics
+from promet.study.forms.metrics import Metrics
 
 
 def study_folder(folder, splits: int = 1):

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests import tables
 
 from promet.fusion.fuse import Inputs
+from promet.study.forms.tables import PATIENTS, SCORES
 
 PARTS = {
     "training": 40,
@@ -94,10 +96,10 @@ class Study:
                 writer = csv.DictWriter(handle, rows[0], delimiter="\t")
                 writer.writeheader()
                 writer.writerows(rows)
-        self.measures.to_parquet(home / "patients.parquet")
-        self.scores.to_parquet(home / "scores.parquet")
-        tables = (home / name for name in ("scores.parquet", "patients.parquet"))
-        return Inputs(home / "cohort.tsv", home / "ledger.tsv", 0, *tables), home / "fusion dir/fuse.json"
+        tables.write(PATIENTS, home / "patients.parquet", self.measures)
+        tables.write(SCORES, home / "scores.parquet", self.scores)
+        made = (home / name for name in ("scores.parquet", "patients.parquet"))
+        return Inputs(home / "cohort.tsv", home / "ledger.tsv", 0, *made), home / "fusion dir/fuse.json"
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from promet.core.errors import UsageError
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
-from promet.imaging.gather import MEASURES, PRODUCTS, Inputs, run
+from promet.imaging.gather import PRODUCTS, Inputs, run
+from promet.study.forms.tables import MEASURES
 
 VALUES = dict.fromkeys(MEASURES, 2.5) | {"suv_peak": 7.25, "lesion_count": 2}
 

@@ -65,9 +65,10 @@ from promet.evaluation.settings import Evaluation, UclaPsma
 from promet.evaluation.stats import auc, calibration, coverage, decision
 from promet.evaluation.stats.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
 from promet.evaluation.stats.labels import Cohort, labelled, left_early
-from promet.study import shapes
-from promet.study.metrics import FILE as METRICS
-from promet.study.metrics import Metrics, Recalibration, Section, Stages
+from promet.study.forms import shapes
+from promet.study.forms.metrics import FILE as METRICS
+from promet.study.forms.metrics import Metrics, Recalibration, Section, Stages
+from promet.study.forms.tables import PATIENTS, PREDICTIONS
 from promet.study.outcome import PAPER
 from promet.study.outcome import Outcome as Outcomes
 from promet.study.table import by_patient, number
@@ -348,12 +349,10 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     """Write metrics.json and capra.parquet beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
-        import pandas as pd
-
         metrics, points = study(
             by_patient(inputs.cohort, inputs.outcome.extra),
-            pd.read_parquet(inputs.predictions),
-            pd.read_parquet(inputs.measures),
+            PREDICTIONS.read(inputs.predictions),
+            PATIENTS.read(inputs.measures),
             settings,
         )
         metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)

@@ -36,31 +36,26 @@ import numpy as np
 from scipy import stats
 
 from promet.core.errors import UsageError
-from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.study import shapes
-from promet.study.metrics import Metrics
+from promet.study.forms import shapes
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.pooled import FILE as PRODUCT
+from promet.study.forms.pooled import Estimate, Interval, Method, Pooled, Section
 
-PRODUCT = "pooled.json"
-METHODS = {"synchronous": "corrected", "metachronous": "fixed", "prospective": "fixed"}
+METHODS: dict[str, Method] = {"synchronous": "corrected", "metachronous": "fixed", "prospective": "fixed"}
 
 
-def corrected(
-    values: list[float | None], ratio: float | None, against: float, level: float
-) -> dict[str, Any]:
+def corrected(values: list[float | None], ratio: float | None, against: float, level: float) -> Estimate:
     """POOLED of test parts with other patients in each split; ``ratio`` = tested / fitted patients."""
     result, known = _described(values)
     if len(known) < 2 or ratio is None or not result["sd"]:
         return result
-    return result | _interval(
-        result["mean"], math.sqrt(1 / len(known) + ratio) * result["sd"], against, level, len(known) - 1
-    )
+    se = math.sqrt(1 / len(known) + ratio) * result["sd"]
+    return {**result, **_interval(float(np.mean(known)), se, against, level, len(known) - 1)}
 
 
-def fixed(
-    values: list[float | None], errors: list[float | None], against: float, level: float
-) -> dict[str, Any]:
+def fixed(values: list[float | None], errors: list[float | None], against: float, level: float) -> Estimate:
     """POOLED of the same patients in every split; ``errors`` = standard error of each value."""
     result, known = _described(values)
     if not known or any(e is None for v, e in zip(values, errors, strict=True) if v is not None):
@@ -68,10 +63,10 @@ def fixed(
     within = float(np.mean([e**2 for e in errors if e is not None]))
     between = (result["sd"] or 0.0) ** 2
     se = math.sqrt(within + (1 + 1 / len(known)) * between)
-    return result | (_interval(result["mean"], se, against, level, None) if se > 0 else {})
+    return {**result, **_interval(float(np.mean(known)), se, against, level, None)} if se > 0 else result
 
 
-def pool(metrics: list[Metrics]) -> dict[str, Any]:
+def pool(metrics: list[Metrics]) -> Pooled:
     """pooled.json of the metrics.json of several splits of one study.
 
     Raises:
@@ -94,7 +89,7 @@ def pool(metrics: list[Metrics]) -> dict[str, Any]:
         )
     level = levels.pop()
     order = list(dict.fromkeys(name for m in metrics for name in m["order"]))
-    result: dict[str, Any] = {
+    result: Pooled = {
         "schema": 1,
         "splits": len(metrics),
         "confidence": level,
@@ -116,13 +111,13 @@ def pool(metrics: list[Metrics]) -> dict[str, Any]:
     return result
 
 
-def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: float) -> dict[str, Any]:
+def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: float) -> Section:
     mine, method = [sections[key] for sections in splits], METHODS[key]
     tested = [s["n"] for s in mine if s["status"] == "ok"]
     fitted = [s["synchronous_training"]["n"] + s["synchronous_validation"]["n"] for s in splits]
     n_tested, n_fitted = (float(np.mean(x)) if x else None for x in (tested, fitted))
     ratio = n_tested / n_fitted if n_tested and n_fitted else None
-    result: dict[str, Any] = {
+    result: Section = {
         "title": mine[0]["title"],
         "method": method,
         "n_tested": n_tested,
@@ -139,18 +134,18 @@ def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: fl
         records = [s["scores"].get(name) or {} for s in mine]
         pairs = [s["paired"].get(name) or {} for s in mine]
         for where, found, value, error, against in (
-            ("scores", records, "auc", lambda r: (r.get("delong") or {}).get("se"), 0.5),
-            ("differences", pairs, "difference", lambda r: r.get("se"), 0.0),
+            (result["scores"], records, "auc", lambda r: (r.get("delong") or {}).get("se"), 0.5),
+            (result["differences"], pairs, "difference", lambda r: r.get("se"), 0.0),
         ):
             if not any(found):
                 continue
             values = [r.get(value) for r in found]
-            result[where][name] = (
+            where[name] = (
                 corrected(values, ratio, against, level)
                 if method == "corrected"
                 else fixed(values, [error(r) for r in found], against, level)
             )
-            pooled = result[where][name]
+            pooled = where[name]
             if pooled["n"] < len(splits):
                 result["notes"].append(f"{name}: {pooled['n']} of {len(splits)} splits have a value.")
             if pooled["n"] > 1 and pooled["se"] is None:
@@ -170,10 +165,10 @@ def run(inputs: Sequence[Path], settings: None, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         found = pool([shapes.read(Metrics, path) for path in inputs])
         product = out.with_name(PRODUCT)
-        write_json(product, found)
+        shapes.write(Pooled, product, found)
         values = {
             key: {
-                name: section["scores"].get("multimodal", {}).get(name)
+                name: dict(section["scores"].get("multimodal") or {}).get(name)
                 for name in ("n", "mean", "low", "high")
             }
             for key, section in found["sections"].items()
@@ -194,7 +189,7 @@ def run(inputs: Sequence[Path], settings: None, out: Path, pin: str) -> Sidecar:
     )
 
 
-def _described(values: list[float | None]) -> tuple[dict[str, Any], list[float]]:
+def _described(values: list[float | None]) -> tuple[Estimate, list[float]]:
     known = [v for v in values if v is not None]
     sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
     return {
@@ -204,11 +199,14 @@ def _described(values: list[float | None]) -> tuple[dict[str, Any], list[float]]
         "sd": 0.0 if sd is not None and sd < 1e-12 else sd,
         "smallest": min(known, default=None),
         "largest": max(known, default=None),
-        **dict.fromkeys(("se", "low", "high", "p")),
+        "se": None,
+        "low": None,
+        "high": None,
+        "p": None,
     }, known
 
 
-def _interval(mean: float, se: float, against: float, level: float, df: int | None) -> dict[str, float]:
+def _interval(mean: float, se: float, against: float, level: float, df: int | None) -> Interval:
     """Interval clipped to the possible values, and two-sided p; t with ``df``, normal without."""
     law = stats.norm if df is None else stats.t(df)
     half, floor = float(law.ppf((1 + level) / 2)) * se, 0.0 if against == 0.5 else -1.0

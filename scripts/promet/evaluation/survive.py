@@ -52,13 +52,14 @@ from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats import dynamic, product_limit
-from promet.study import shapes
 from promet.study.concordance import harrell
 from promet.study.follow_up import settled
+from promet.study.forms import shapes
+from promet.study.forms.survival import FILE as PRODUCT
+from promet.study.forms.survival import Survival
+from promet.study.forms.tables import MULTIMODAL, PREDICTIONS
 from promet.study.outcome import PAPER
 from promet.study.outcome import Outcome as Outcomes
-from promet.study.survival import FILE as PRODUCT
-from promet.study.survival import Survival
 from promet.study.table import by_patient, number
 
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
@@ -306,9 +307,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     """Write survival.json beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
-        import pandas as pd
-
-        table = pd.read_parquet(inputs.predictions, columns=["patient", "part", "multimodal"])
+        table = PREDICTIONS.read(inputs.predictions, ["patient", "part", MULTIMODAL])
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
         result = study(by_patient(inputs.cohort, inputs.outcome.extra), scores, settings)
         product = out.with_name(PRODUCT)

@@ -35,6 +35,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
 from promet.evaluation.stats.labels import outcome
+from promet.study.forms.tables import PATIENTS
 from promet.study.ledger import ASSIGNED as DEVELOPMENT
 from promet.study.outcome import PAPER
 from promet.study.outcome import Outcome as Outcomes
@@ -299,9 +300,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     """Write characteristics.json beside ``out``, and the sidecar ``out`` last."""
 
     def work() -> Outcome:
-        import pandas as pd
-
-        measured = pd.read_parquet(inputs.measures)
+        measured = PATIENTS.read(inputs.measures)
         rows = by_patient(inputs.cohort, inputs.outcome.extra)
         parts = members(inputs.ledger, rows, measured, inputs.outcome) if inputs.ledger else None
         table = frame(rows, measured, inputs.patients, settings.horizon_months, parts)

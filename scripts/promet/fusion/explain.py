@@ -13,8 +13,9 @@ from promet.core.files import atomic, read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.fusion import predictors
-from promet.fusion.fuse import MODEL, PREDICTIONS, from_record
+from promet.fusion.fuse import MODEL, from_record
 from promet.fusion.naive_bayes import NaiveBayes
+from promet.study.forms.tables import PREDICTIONS
 from promet.study.ledger import FIT
 
 SHAP, WATERFALL = "shap.parquet", "waterfall.json"
@@ -118,7 +119,7 @@ def run(inputs: Path, settings: None, out: Path, pin: str) -> Sidecar:
         record = read_json(inputs / MODEL)
         models, log = from_record(record)
         model = models[EXPLAINED]
-        table = pd.read_parquet(inputs / PREDICTIONS)
+        table = PREDICTIONS.read(inputs / PREDICTIONS.file)
         fitted = table["part"].isin(FIT).to_numpy()
         if not fitted.any():
             raise UsageError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from promet.core.errors import UsageError
-from promet.core.files import atomic, read_json, write_json
+from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
@@ -18,6 +18,7 @@ from promet.fusion import predictors
 from promet.fusion.naive_bayes import NARROW, OWN_SPREAD, NaiveBayes, logistic
 from promet.fusion.settings import Fusion
 from promet.study.follow_up import known
+from promet.study.forms.tables import PATIENTS, PREDICTIONS, SCORES
 from promet.study.ledger import FIT
 from promet.study.outcome import PAPER, SYNCHRONOUS, AnyAim, ByHorizon
 from promet.study.outcome import Outcome as Outcomes
@@ -28,7 +29,7 @@ from promet.study.table import by_patient
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL, PREDICTIONS = "naive_bayes.json", "predictions.parquet"
+MODEL = "naive_bayes.json"
 
 
 def weighed(table: pd.DataFrame, at: float | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -180,14 +181,12 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
     split, locked = inputs.split, inputs.locked
 
     def work() -> Outcome:
-        import pandas as pd
-
         rows = by_patient(inputs.cohort, inputs.outcome.extra)
         table, warnings = predictors.gather(
             rows.values(),
             of_study(inputs.ledger, rows, outcome=inputs.outcome).get(split, {}),
-            pd.read_parquet(inputs.scores),
-            pd.read_parquet(inputs.measures),
+            SCORES.read(inputs.scores),
+            PATIENTS.read(inputs.measures),
             first_names(inputs.ledger),
             inputs.outcome.learn,
         )
@@ -196,12 +195,11 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
         models, more = keep(table, settings, locked) if locked else fit(table, settings, at)
         predictions = predict(table, models, settings.log)
         counts = {part: int((table["part"] == part).sum()) for part in FIT}
-        model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS)
+        model_file, prediction_file = out.with_name(MODEL), out.with_name(PREDICTIONS.file)
         write_json(
             model_file, read_json(locked) if locked else to_record(models, settings, split, counts, learn)
         )
-        with atomic(prediction_file) as temporary:
-            predictions.to_parquet(temporary, index=False)
+        PREDICTIONS.write(prediction_file, predictions)
         return Outcome(
             products={"model": model_file, "predictions": prediction_file},
             values={
@@ -237,6 +235,6 @@ def run(inputs: Inputs, settings: Fusion, out: Path, pin: str) -> Sidecar:
         pin,
         work,
         upstream=upstream,
-        makes=(MODEL, PREDICTIONS),
+        makes=(MODEL, PREDICTIONS.file),
         packages=("numpy", "pandas", "pyarrow"),
     )

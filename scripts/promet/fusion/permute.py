@@ -33,11 +33,12 @@ from promet.core.files import read_json, write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.fusion import predictors
-from promet.fusion.fuse import MODEL, PREDICTIONS, from_record, weighed
+from promet.fusion.fuse import MODEL, from_record, weighed
 from promet.fusion.naive_bayes import NaiveBayes
 from promet.fusion.settings import Fusion
 from promet.study.auc import auc
 from promet.study.concordance import harrell
+from promet.study.forms.tables import PREDICTIONS
 from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
@@ -106,10 +107,8 @@ def run(inputs: Path, settings: Fusion, out: Path, pin: str) -> Sidecar:
     """Write permutation.json beside ``out``, and the sidecar ``out`` last; ``inputs``: folder of fuse.json."""
 
     def work() -> Outcome:
-        import pandas as pd
-
         found = null(
-            pd.read_parquet(inputs / PREDICTIONS),
+            PREDICTIONS.read(inputs / PREDICTIONS.file),
             read_json(inputs / MODEL),
             settings.permutations,
             settings.permutation_seed,

@@ -1,23 +1,14 @@
 """Settings of the fusion room."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from promet.core.settings import Settings
+from promet.study.forms.tables import INPUTS, PREDICTIONS, Input
 
-Input = Literal[
-    "cnn_score",
-    "psa",
-    "grade_group",
-    "positive_cores_percent",
-    "suv_peak",
-    "primary_score",
-    "psma_expression",
-]
-INPUTS: tuple[str, ...] = get_args(Input)
 # Columns of predictions.parquet that no model may be named after.
-RESERVED = ("patient", "part", "label", "time", "event", "suv_peak_source")
+RESERVED = (*PREDICTIONS.text, "label", "time", "event")
 
 
 class Fusion(Settings):

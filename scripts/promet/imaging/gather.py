@@ -11,33 +11,18 @@ from typing import Any
 
 from promet.core import bucket
 from promet.core.errors import UsageError
-from promet.core.files import atomic, write_json, write_text
+from promet.core.files import write_json, write_text
 from promet.core.pin import pin as digest_of
 from promet.core.sidecar import NO_LESION, OK, QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.study import likeness
+from promet.study.forms.tables import MEASURES, PATIENTS
 from promet.workflow.stages import of_patients
 
 STAGES = of_patients("normalise", "measure")
-TEXT = ("patient", "status", "code", "reason", "origin", "tensor_digest")
 EXCLUSIONS = ("patient", "status", "code", "reason", "origin")
-# Always there, so that the table has the same columns when every patient is excluded.
-MEASURES = (
-    "suv_max",
-    "suv_mean",
-    "suv_peak",
-    "suv_peak_local",
-    "total_lesion_uptake",
-    "organ_suv_max",
-    "organ_suv_mean",
-    "organ_ml",
-    "lesion_ml",
-    "lesion_count",
-    "primary_surrogate",
-    "psma_expression_surrogate",
-)
-PRODUCTS = ("patients.parquet", "exclusions.tsv", "tensors.json", "measures.json")
+PRODUCTS = (PATIENTS.file, "exclusions.tsv", "tensors.json", "measures.json")
 
 
 def records(patients: Path, patient: str) -> dict[str, Sidecar]:
@@ -112,13 +97,13 @@ def frame(rows: list[dict[str, Any]]) -> Any:
     """The rows as a pandas frame: text columns first, every other column float64 with NaN for missing."""
     import pandas as pd
 
-    numbers = list(dict.fromkeys(name for line in rows for name in line if name not in TEXT)) or [
-        *MEASURES,
-        "inside_fraction",
-    ]
+    numbers = (
+        list(dict.fromkeys(name for line in rows for name in line if name not in PATIENTS.text))
+        or PATIENTS.numbers
+    )
     numbers = [*sorted(name for name in numbers if name != "inside_fraction"), "inside_fraction"]
     columns: dict[str, Any] = {
-        name: pd.Series([line[name] for line in rows], dtype="object") for name in TEXT
+        name: pd.Series([line[name] for line in rows], dtype="object") for name in PATIENTS.text
     }
     for name in numbers:
         columns[name] = pd.Series([line.get(name) for line in rows], dtype="float64")
@@ -194,8 +179,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
         require_one_name_each(inputs.patients, found, inputs.freeze)
         bucket.leave_only(folder.parent / "buckets", buckets)
         rows = [row(patient, stages) for patient, stages in found.items()]
-        with atomic(folder / "patients.parquet") as temporary:
-            frame(rows).to_parquet(temporary, index=False)
+        PATIENTS.write(folder / PATIENTS.file, frame(rows))
         lost = [line for line in rows if line["status"] != OK]
         text = io.StringIO()
         writer = csv.writer(text, delimiter="\t", lineterminator="\n")

@@ -34,6 +34,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.model import card, contract, distribution, parts, reference, scale, thresholds
 from promet.model.opened import Bundle
 from promet.model.settings import Bundle as Settings
+from promet.study.forms.tables import PATIENTS, PREDICTIONS
 from promet.study.ledger import FIT
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def run(inputs: Inputs, settings: Settings, out: Path, pin: str) -> Sidecar:
             )
         )
         model = _product(inputs.select, "model.json")
-        table = _fitted(inputs.fuse.with_name("predictions.parquet"))
+        table = _fitted(inputs.fuse.with_name(PREDICTIONS.file))
         converted, segmented = (
             [Sidecar.read(inputs.patients / name / f"{stage}.json") for name in table["patient"]]
             for stage in ("convert", "segment")
@@ -184,19 +185,15 @@ def _product(record: Path, name: str) -> Any:
 
 
 def _fitted(predictions: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.read_parquet(predictions)
+    table = PREDICTIONS.read(predictions)
     return table[table["part"].isin(FIT)].reset_index(drop=True)
 
 
 def _images(table: pd.DataFrame, inputs: Inputs, converted: list[Sidecar]) -> pd.DataFrame:
     """The columns distribution.IMAGE of the fitted patients."""
-    import pandas as pd
-
     from promet.imaging import around
 
-    found = pd.read_parquet(inputs.gathered).set_index("patient").reindex(table["patient"])
+    found = PATIENTS.read(inputs.gathered).set_index("patient").reindex(table["patient"])
     uptake = [record.values.get("uptake_s") for record in converted]
     found["uptake_min"] = [seconds / 60 if seconds else None for seconds in uptake]
     seen = [around.measure(inputs.patients / name) for name in table["patient"]]

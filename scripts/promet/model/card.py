@@ -6,8 +6,8 @@ from typing import Any
 
 from promet.core.words import count
 from promet.model.contract import voxels
-from promet.study.metrics import Metrics
-from promet.study.survival import Survival
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.survival import Survival
 
 SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"

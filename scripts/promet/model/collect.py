@@ -10,7 +10,7 @@ from promet.core.files import atomic, read_json
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.model.answers import ANSWER, RECORD, forget
-from promet.model.parts import MULTIMODAL
+from promet.study.forms.tables import MULTIMODAL
 from promet.study.table import COLUMNS, Row, by_patient
 
 log = logging.getLogger("promet")

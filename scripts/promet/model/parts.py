@@ -13,11 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from promet.core.errors import IntegrityError
 from promet.core.files import read_json
-from promet.fusion.predictors import INPUTS
 from promet.model.contract import keys
 from promet.model.settings import Preprocessing
+from promet.study.forms.tables import INPUTS, MULTIMODAL
 
-MULTIMODAL = "multimodal"
 AGAIN = "Copy the model again"
 
 

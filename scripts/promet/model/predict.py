@@ -47,9 +47,9 @@ from promet.model import (
 )
 from promet.model.answers import ANSWER, SCHEMA, require_same_model
 from promet.model.opened import Bundle, load, verify
-from promet.model.parts import MULTIMODAL
 from promet.model.settings import Preprocessing
 from promet.study import registry
+from promet.study.forms.tables import MEASURES, MULTIMODAL
 from promet.study.table import by_patient
 from promet.workflow.stages import STAGES
 
@@ -262,7 +262,7 @@ def _fuse(
         },
         "distribution": distribution.place(values, image, model.distribution),
         "image": {
-            "measures": {name: records["measure"].values[name] for name in gather.MEASURES},
+            "measures": {name: records["measure"].values[name] for name in MEASURES},
             "uptake_min": uptake / 60 if uptake else None,
             "inside_fraction": line["inside_fraction"],
             "lesion_source": records["segment"].values.get("lesion_source"),

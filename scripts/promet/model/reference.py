@@ -16,8 +16,9 @@ from promet.core.files import atomic, read_json, write_json
 from promet.fusion import fuse
 from promet.model import parts
 from promet.model.opened import Bundle
-from promet.model.parts import MULTIMODAL, Part
+from promet.model.parts import Part
 from promet.model.predict import score_files
+from promet.study.forms.tables import MULTIMODAL
 
 FOLDER, EXPECTED = "reference", "reference/expected.json"
 # The values of the row are usual ones; what matters is that every input takes part.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from promet.study.metrics import Metrics
-from promet.study.survival import Survival
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.survival import Survival
 
 NAMES = {1: ["low", "high"], 2: ["low", "middle", "high"]}
 

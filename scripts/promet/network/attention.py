@@ -17,9 +17,10 @@ from promet.core.files import atomic, read_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.architecture import OneLogit
-from promet.network.data import load_tensors, read_table, write_table
+from promet.network.data import load_tensors, write_table
 from promet.network.randomness import INITIALISATION, derive
 from promet.network.score import Ensemble, load_model
+from promet.study.forms import tables
 
 log = logging.getLogger("promet")
 
@@ -208,7 +209,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
         torch.set_num_threads(1)
         network = load_model(inputs.model)
         untrained = randomised(network)
-        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
+        table = tables.PATIENTS.lists(inputs.gathered / tables.PATIENTS.file, ["patient", "tensor_digest"])
         digests = dict(zip(table["patient"], table["tensor_digest"], strict=True))
         strange = sorted(set(wanted) - digests.keys())
         if strange:

@@ -22,6 +22,7 @@ from promet.network.data import load_tensors, read_table, write_table
 from promet.network.score import load_one, logits
 from promet.network.select import read_candidates
 from promet.network.settings import Select
+from promet.study.forms import tables
 
 log = logging.getLogger("promet")
 RUNS = {"variant": "string", "seed": "int64", "patient": "string", "logit": "float64"}
@@ -72,7 +73,7 @@ def run(inputs: Inputs, settings: Select, out: Path, pin: str) -> Sidecar:
                 "the candidates of the selection",
                 "Run promet network select first",
             )
-        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
+        table = tables.PATIENTS.lists(inputs.gathered / tables.PATIENTS.file, ["patient", "tensor_digest"])
         wanted = [(patient, digest) for patient, digest in zip(*table.values(), strict=True) if digest]
         volumes = torch.from_numpy(load_tensors(inputs.patients, wanted))
         values = np.stack([_logits(run, volumes) for run in runs])

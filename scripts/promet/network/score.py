@@ -17,9 +17,10 @@ from promet.core.files import digest_file, read_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.network.architecture import build
-from promet.network.data import load_tensors, read_table, write_table
+from promet.network.data import load_tensors, write_table
 from promet.network.hazard import ALPHA, risk
 from promet.network.settings import Architecture
+from promet.study.forms import tables
 
 log = logging.getLogger("promet")
 SCORES = {"patient": "string", "tensor_digest": "string", "cnn_score": "float64", "probability": "float64"}
@@ -137,7 +138,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         torch.set_num_threads(1)
         network = load_model(inputs.model)
-        table = read_table(inputs.gathered / "patients.parquet", ["patient", "tensor_digest"])
+        table = tables.PATIENTS.lists(inputs.gathered / tables.PATIENTS.file, ["patient", "tensor_digest"])
         rows = [(patient, digest) for patient, digest in zip(*table.values(), strict=True) if digest]
         # one file at a time in memory
         values = [logits(network, torch.from_numpy(load_tensors(inputs.patients, [row])))[0] for row in rows]
@@ -147,7 +148,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
             "cnn_score": values,
             "probability": probabilities(read_json(inputs.model), values),
         }
-        path = write_table(out.with_name("scores.parquet"), columns, SCORES)
+        path = write_table(out.with_name(tables.SCORES.file), columns, SCORES)
         log.info("score: %d patients", len(rows))
         return Outcome({"scores": path}, {"patients": len(rows), "model": read_json(inputs.model)["digest"]})
 

@@ -8,7 +8,7 @@ from promet.core.words import count
 from promet.report.text import fixed, interval, known, level
 
 if TYPE_CHECKING:
-    from promet.study.metrics import Metrics, Section
+    from promet.study.forms.metrics import Metrics, Section
 
 DESCRIPTIVE = 50  # patients of the rarer class below which the evaluation calls calibration descriptive
 INTERVALS = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}

@@ -14,7 +14,7 @@ from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, rank_test,
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
-    from promet.study.metrics import Metrics, Section
+    from promet.study.forms.metrics import Metrics, Section
 
 # Events and non-events that an external validation is commonly asked to have: Vergouwe et al., J Clin Epidemiol
 # 2005;58:475; Collins et al., Stat Med 2016;35:214.

@@ -18,7 +18,7 @@ from promet.report.words import INPUTS
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
 
 NETWORKS = {
     "squeezenet": "SqueezeNet",

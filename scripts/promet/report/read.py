@@ -11,13 +11,15 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.files import digest_file
 from promet.core.rows import read_table
 from promet.core.sidecar import QUARANTINED, Sidecar
-from promet.study import freezing, shapes
+from promet.study import freezing
 from promet.study import ledger as book
 from promet.study import outcome as outcomes
+from promet.study.forms import shapes, tables
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.pooled import Pooled
+from promet.study.forms.survival import Survival
 from promet.study.ledger import PROSPECTIVE
-from promet.study.metrics import Metrics
 from promet.study.parts import of_study
-from promet.study.survival import Survival
 from promet.study.table import by_patient
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
@@ -108,7 +110,7 @@ class Study:
     bundle: dict[str, Any] = field(default_factory=dict)  # values of the locked model's record
     folder: Path = Path()  # of the patients' products
     characteristics: dict[str, Any] | None = None
-    pooled: dict[str, Any] | None = None
+    pooled: Pooled | None = None
     checklist: dict[str, Any] | None = None
     upstream: dict[str, Path] = field(default_factory=dict)
 
@@ -152,6 +154,8 @@ def load(path: Path | None) -> Any:
         return None
     if path.suffix == ".json":
         return shapes.load(path)
+    if path.name in tables.FORMS:
+        return tables.FORMS[path.name].read(path)
     import pandas as pd
 
     return pd.read_parquet(path)
@@ -214,7 +218,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> S
     found.gather = _record(gathered)
     if found.gather is not None:
         found.upstream["gather"] = gathered
-        found.measures = load(product(gathered, found.gather, "patients.parquet"))
+        found.measures = load(product(gathered, found.gather, tables.PATIENTS.file))
         path = product(gathered, found.gather, "exclusions.tsv")
         found.exclusions = [row for row in table(path) if row["patient"] in known] if path else []
     found.freeze = freezing.read(ledger.with_name(freezing.FILE))

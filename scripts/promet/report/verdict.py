@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from promet.report.doubts import Doubt
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
 
 CLAUSES = 2  # doubts that one sentence can carry; the page lists them all
 

@@ -11,7 +11,7 @@ from promet.report.text import NBSP, fixed, interval, known, level, listed, p_va
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
-    from promet.study.metrics import Metrics, Section
+    from promet.study.forms.metrics import Metrics, Section
 
 LEADING = ("multimodal", "cnn_score", "clinical")
 UNSEEN = ("synchronous", "metachronous")  # sections of patients that nothing was fitted or selected on

@@ -8,7 +8,7 @@ from typing import Any
 
 from promet.core.errors import UsageError
 from promet.core.sidecar import Sidecar
-from promet.study import shapes
+from promet.study.forms import shapes
 from promet.workflow.stages import STAGES
 
 # Name in Facts.found -> (stage, product), or the record alone.

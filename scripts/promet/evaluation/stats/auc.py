@@ -13,7 +13,7 @@ from scipy import stats
 
 from promet.core.words import count
 from promet.study.auc import auc, mann_whitney_u
-from promet.study.metrics import Paired, Record
+from promet.study.forms.metrics import Paired, Record
 
 EXACT_WORK = 500_000_000  # sums of counts that an exact Mann-Whitney p may take: half a second, 100 MB
 FEW = 10  # patients of a class below which the normal approximation is called rough

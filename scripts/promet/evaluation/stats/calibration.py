@@ -14,7 +14,7 @@ import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats.auc import clean, quantile
-from promet.study.metrics import Calibration, Group, Recalibration
+from promet.study.forms.metrics import Calibration, Group, Recalibration
 
 CURVE_N = 10  # patients below which no smooth curve is drawn
 FEW = 50  # patients of the rarer class below which calibration is called descriptive

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.files import read_json
-from promet.study.metrics import Advice, Record
+from promet.study.forms.metrics import Advice, Record
 
 NAMES = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
 SHORT = 0.02  # a coverage this far below the level is called too low

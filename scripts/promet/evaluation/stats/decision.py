@@ -8,7 +8,7 @@ import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats.auc import clean
-from promet.study.metrics import Decision
+from promet.study.forms.metrics import Decision
 
 STEPS = tuple(round(0.01 * k, 2) for k in range(1, 100))
 FEW = 10  # events below which the curve is called descriptive

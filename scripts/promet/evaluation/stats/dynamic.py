@@ -12,7 +12,7 @@ from promet.core.words import count
 from promet.evaluation.stats import calibration, horizon
 from promet.evaluation.stats.auc import logit_interval, quantile
 from promet.study import concordance, follow_up
-from promet.study.survival import Calibration, Dynamic
+from promet.study.forms.survival import Calibration, Dynamic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # at which net benefit is given

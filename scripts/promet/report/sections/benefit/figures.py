@@ -16,7 +16,7 @@ from promet.report.text import fixed, level
 from promet.report.words import UNSEEN, title_of
 
 if TYPE_CHECKING:
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
 
 SHOWN = ("multimodal", "clinical")
 

@@ -10,7 +10,7 @@ from promet.report.text import DASH, NBSP, fixed, interval, known, level
 from promet.report.words import analysed, notes, notes_of, title_of
 
 if TYPE_CHECKING:
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
 
 STAGES = {"before": "as fitted", "after": "recalibrated"}
 

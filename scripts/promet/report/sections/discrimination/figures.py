@@ -15,7 +15,7 @@ from promet.report.words import UNSEEN, title_of
 
 if TYPE_CHECKING:
     from promet.report.read import Split
-    from promet.study.metrics import Metrics, Section
+    from promet.study.forms.metrics import Metrics, Section
 
 BANDED = "multimodal"
 

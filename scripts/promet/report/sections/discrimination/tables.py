@@ -10,7 +10,7 @@ from promet.report.text import NBSP, fixed, interval, level, p_value
 from promet.report.words import UNSEEN, analysed, notes, notes_of, title_of
 
 if TYPE_CHECKING:
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
 
 
 def context(metrics: Metrics | None) -> dict[str, Any]:

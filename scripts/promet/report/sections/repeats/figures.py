@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -13,7 +13,8 @@ from promet.report.words import UNSEEN, title_of
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
-    from promet.study.metrics import Metrics
+    from promet.study.forms.metrics import Metrics
+    from promet.study.forms.pooled import Pooled
 
 
 def add(made: style.Figures, study: Study, split: Split) -> None:
@@ -34,9 +35,7 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
             )
 
 
-def splits(
-    pooled: dict[str, Any], keys: list[str], metrics: Metrics | None
-) -> tuple[Figure, list[style.Point]]:
+def splits(pooled: Pooled, keys: list[str], metrics: Metrics | None) -> tuple[Figure, list[style.Point]]:
     """A row per score: the AUC of each split, the pooled one with its interval; and the dots."""
     names = [n for n in pooled["order"] if any(n in pooled["sections"][k]["scores"] for k in keys)]
     fig = style.figure(0.9 + 0.3 * len(names))

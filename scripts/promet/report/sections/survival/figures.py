@@ -14,7 +14,7 @@ from promet.report.text import fixed, p_value
 
 if TYPE_CHECKING:
     from promet.report.read import Split
-    from promet.study.survival import Survival
+    from promet.study.forms.survival import Survival
 
 GROUPS = {
     "low": (style.BLUE, "-"),

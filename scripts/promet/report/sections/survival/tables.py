@@ -8,7 +8,7 @@ from promet.report.table import Table
 from promet.report.text import fixed, interval, known, level
 
 if TYPE_CHECKING:
-    from promet.study.survival import Survival
+    from promet.study.forms.survival import Survival
 
 CUTS = {"tertiles": "Tertile", "median": "Half"}
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from promet.study.metrics import Estimate, Interval, Ratio, Slope
+from promet.study.forms.metrics import Estimate, Interval, Ratio, Slope
 
 FILE = "survival.json"
 

@@ -1,7 +1,5 @@
-"""The form of a JSON file that two rooms share, declared once: who makes it writes through it, who reads it reads through it.
-
-A form is a ``TypedDict`` (study.metrics, study.survival), so that a type checker follows every key and the bytes are those of
-the plain dictionary. pydantic is loaded only when a file is checked.
+"""JSON of a declared form: a ``TypedDict`` (metrics, survival and pooled in this folder), so that a type checker follows every key and
+the bytes are those of the plain dictionary. pydantic is loaded only when a file is checked.
 """
 
 from __future__ import annotations
@@ -12,10 +10,14 @@ from typing import Any, TypeVar
 
 from promet.core.errors import IntegrityError
 from promet.core.files import as_json, read_json, write_text
-from promet.study import metrics, survival
+from promet.study.forms import metrics, pooled, survival
 
 T = TypeVar("T")
-FORMS: dict[str, type] = {metrics.FILE: metrics.Metrics, survival.FILE: survival.Survival}
+FORMS: dict[str, type] = {
+    metrics.FILE: metrics.Metrics,
+    survival.FILE: survival.Survival,
+    pooled.FILE: pooled.Pooled,
+}
 
 
 def write(kind: type[T], path: str | Path, value: T) -> None:
