@@ -19,12 +19,12 @@ ROOMS = {
     "evaluation": "AUC, survival and clinical scores, also on your own tables.",
     "report": "The HTML report.",
     "model": "The locked model as a bundle; promet predict scores with it.",
-    "cohort": "Make cohort tables from public layouts.",
+    "cohort": "Make cohort tables from an export, REDCap and public layouts.",
     "pacs": "Fetch images from a PACS over DICOMweb.",
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
 
-HOME = {"cohort": "study", "pacs": "hospital"}  # what users type, and the room where it lives
+HOME = {"cohort": "hospital.export", "pacs": "hospital"}  # what users type, and the room where it lives
 
 
 class Rooms(TyperGroup):

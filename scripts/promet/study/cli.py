@@ -7,12 +7,12 @@ import typer
 
 from promet.core.words import count
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make cohort tables from public layouts.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make cohort tables from an export, REDCap and public layouts.")
 
 
 @app.callback()
 def room() -> None:
-    """Make cohort tables from public layouts."""
+    """Make cohort tables from an export, REDCap and public layouts."""
 
 
 @app.command("from-ibsi")

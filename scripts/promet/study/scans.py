@@ -207,7 +207,7 @@ def key_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "promet/patient-id.key"
 
 
-def _key() -> bytes:
+def secret() -> bytes:
     """The key, made when there is none; empty when it cannot be kept."""
     try:
         file = key_path().absolute()
@@ -227,7 +227,7 @@ def _with_persons(scans: dict[str, Scan], pets: dict[str, Path]) -> dict[str, Sc
     suspects = [name for name in scans if pets[name].is_dir() or pets[name].suffix.lower() == ".dcm"]
     if not suspects:
         return scans
-    key = _key()
+    key = secret()
     if not key:
         say(
             f"DICOM PatientIDs are not compared: no key can be kept in {key_path()} ({KEY} names another place)"

@@ -316,10 +316,10 @@ def fitting(source: Path, roi: str, named: bool = False, several: bool = False) 
             "Name the file in the table" if inside else "Export it again",
         )
     choose, fits = Chooser(roi, several), found
-    if len(found) > 1 or (named and _names(found[0])):
-        fits = [data for data in found if any(choose(*name) for name in _names(data))]
+    if len(found) > 1 or (named and names_of(found[0])):
+        fits = [data for data in found if any(choose(*name) for name in names_of(data))]
     if not fits:
-        raise missing(sum(len(_names(data)) for data in found), "ROIs")
+        raise missing(sum(len(names_of(data)) for data in found), "ROIs")
     if len(fits) > 1:
         raise DataError(
             "E_MASK_AMBIGUOUS",
@@ -353,7 +353,7 @@ def names_in(source: Path) -> list[tuple[int, str]]:
     """Number and name of every ROI and segment of a DICOM source; a volume's labels have no names."""
     if is_volume(source):
         return []
-    return [name for data in _masks_in(source) for name in _names(data)]
+    return [name for data in _masks_in(source) for name in names_of(data)]
 
 
 def _kind(data: Dataset) -> str:
@@ -363,7 +363,8 @@ def _kind(data: Dataset) -> str:
         return ""
 
 
-def _names(data: Dataset) -> list[tuple[int, str]]:
+def names_of(data: Dataset) -> list[tuple[int, str]]:
+    """Number and name of every ROI and segment of one file."""
     try:
         return _all_names(data)
     except Exception:  # cut in the middle
