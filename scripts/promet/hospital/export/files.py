@@ -169,7 +169,7 @@ def person_name(text: str) -> str:
     return " ".join(first.replace("^", " ").split()).casefold()
 
 
-def look(path: Path, wanted: Wanted) -> dict[str, Any]:
+def seen_of(path: Path, wanted: Wanted) -> dict[str, Any]:
     """What one file is: values as of ``Seen``; ``{}`` for what is no DICOM; ``{"broken": 1}`` for what is cut beyond use."""
     try:
         with open(path, "rb") as handle:
@@ -365,7 +365,7 @@ def _read(todo: list[tuple[str, Path]], wanted: Wanted) -> Iterator[tuple[str, P
     processes = min(len(os.sched_getaffinity(0)), 8)
     if len(todo) < MANY or processes < 2:
         for key, path in todo:
-            yield key, path, look(path, wanted)
+            yield key, path, seen_of(path, wanted)
         return
     parts = [todo[start : start + 250] for start in range(0, len(todo), 250)]
     with ProcessPoolExecutor(processes, get_context("forkserver"), initializer=dicom.quiet) as pool:
@@ -375,7 +375,7 @@ def _read(todo: list[tuple[str, Path]], wanted: Wanted) -> Iterator[tuple[str, P
 
 
 def _look_at(part: list[tuple[str, Path]], wanted: Wanted) -> list[dict[str, Any]]:
-    return [look(path, wanted) for _, path in part]
+    return [seen_of(path, wanted) for _, path in part]
 
 
 def a_secret(kept: bytes) -> bytes:
