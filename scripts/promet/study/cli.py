@@ -7,7 +7,11 @@ import typer
 
 from promet.core.words import count
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make cohort tables from an export, REDCap and public layouts.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Make cohort tables from an export, REDCap and public layouts.",
+)
 
 
 @app.callback()
