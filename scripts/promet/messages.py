@@ -26,6 +26,7 @@ ROOMS = {
     "evaluation": "Statistics",
     "report": "Report",
     "model": "Locked model",
+    "centres": "Several hospitals",
     "hospital": "In and out of the hospital",
     "phantom": "Phantom",
     "core": "Files and records",
