@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from promet.workflow.stages import STAGES
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
 
 
-def commands(configfile: Path) -> list[list[str]]:
-    """Argument lists of every promet command that Snakemake would run now, in an order that works."""
+def commands(configfile: Path) -> list[tuple[dict[str, str], list[str]]]:
+    """Environment and arguments of every promet command that Snakemake would run now, in an order that works."""
     call = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--snakefile", str(SNAKEFILE)]
     done = subprocess.run(
         [*call, "--configfile", str(configfile)], capture_output=True, text=True, check=False
@@ -28,16 +29,20 @@ def commands(configfile: Path) -> list[list[str]]:
         raise RuntimeError(done.stdout + done.stderr)
     found = []
     for line in done.stdout.splitlines():
-        command = line.removeprefix("Shell command: ").removeprefix("exec ")
-        if command.startswith("promet "):
-            words = shlex.split(command)
-            found.append(words[1 : words.index(">>")])
+        if not line.startswith("Shell command: "):
+            continue
+        command = line.removeprefix("Shell command: ")
+        words = shlex.split(
+            re.sub(r"\$\(dirname ([^)]+)\)", lambda found: os.path.dirname(found[1]), command)
+        )
+        start = words.index("promet") if "promet" in words else len(words)
+        told = dict(word.split("=", 1) for word in words[:start] if "=" in word)
+        if start < len(words):
+            found.append((told, words[start + 1 : words.index(">>")]))
     if not found:
         raise RuntimeError("Snakemake's dry run names no command")
     stages = list(STAGES)
-    return sorted(
-        found, key=lambda words: stages.index("report" if words[:2] == ["report", "build"] else words[1])
-    )
+    return sorted(found, key=lambda job: stages.index("report" if job[1][0] == "report" else job[1][1]))
 
 
 def run(configfile: Path, folder: Path) -> None:
@@ -54,7 +59,10 @@ def run(configfile: Path, folder: Path) -> None:
     os.chdir(folder)
     try:
         call(["intake", "-c", str(configfile)])
-        for words in commands(configfile):
+        for told, words in commands(configfile):
+            os.environ.update(told)
             call(words)
+            for name in told:
+                del os.environ[name]
     finally:
         os.chdir(before)
