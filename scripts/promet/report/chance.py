@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from promet.study.concordance import pairs
+
+if TYPE_CHECKING:
+    from promet.report.read import Split
 
 EXACT = 40_000  # pairs of patients up to which the distribution is counted out (a second); beyond, the normal one is as good
 
@@ -40,8 +46,6 @@ def null_distribution(positives: int, negatives: int) -> tuple[np.ndarray, np.nd
 
 def null_of_concordance(time: np.ndarray, event: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
     """The same of Harrell's C up to ``at``, ascending, by ``DRAWS`` random orders of the patients; the same ones every time."""
-    from promet.study.concordance import pairs
-
     earlier, later = pairs(time, event, at)
     random = np.random.default_rng(0)
     values = np.empty(DRAWS)
@@ -49,6 +53,24 @@ def null_of_concordance(time: np.ndarray, event: np.ndarray, at: float) -> tuple
         order = random.permutation(len(time))
         values[k] = (order[earlier] > order[later]).mean() if len(earlier) else 0.5
     return np.sort(values), np.full(DRAWS, 1 / DRAWS)
+
+
+def of_validation(split: Split) -> tuple[tuple[np.ndarray, np.ndarray], int, int] | None:
+    """The distribution of the validation metric without skill, the patients it is judged on, and those with the event by the horizon;
+    None where there is none."""
+    size = split.values("dataset")
+    positives = size.get("validation_positive", 0)
+    negatives = size.get("validation", 0) - positives - size.get("validation_unknown", 0)
+    if min(positives, negatives) < 1:
+        return None
+    if split.word == "AUC":
+        return null_distribution(positives, negatives), positives + negatives, positives
+    table = split.predictions
+    if table is None or "time" not in table or split.horizon is None:
+        return None
+    mine = table[(table["part"] == "validation") & table["time"].notna() & table["cnn_score"].notna()]
+    null = null_of_concordance(mine["time"].to_numpy(), mine["event"].to_numpy(), split.horizon)
+    return null, len(mine), positives
 
 
 def expected_best(positives: int, negatives: int, runs: int) -> float:

@@ -116,23 +116,21 @@ def _not_better(section: Section, metrics: Metrics, confidence: float) -> Doubt 
 
 
 def _best_of_many(split: Split) -> Doubt | None:
-    values, size = split.values("select"), split.values("dataset")
+    values, found = split.values("select"), chance.of_validation(split)
     runs, best = values.get("candidates", 0), values.get("validation_auc")
-    positives = size.get("validation_positive", 0)
-    negatives = size.get("validation", 0) - positives
-    if not runs or not known(best) or min(positives, negatives) < 1:
+    if not runs or not known(best) or found is None:
         return None
-    expected = chance.expected_best(positives, negatives, runs)
-    likely = chance.share_reaching(best, positives, negatives, runs)
+    null, patients, positives = found
+    expected, likely = chance.best_of(null, runs), chance.reaching(null, best, runs)
     if runs == 1:
         return Doubt(
             "A single run",
             f"One network was trained, so nothing is known about how much the result varies with the seed. Its validation "
-            f"AUC of {fixed(best)} comes from {positives + negatives} patients and chose the epoch.",
+            f"{split.word} of {fixed(best)} comes from {patients} patients and chose the epoch.",
         )
     return Doubt(
         f"Best of {runs}",
-        f"The network has the highest validation AUC of {runs} runs, {fixed(best)} on {positives + negatives} patients "
+        f"The network has the highest validation {split.word} of {runs} runs, {fixed(best)} on {patients} patients "
         f"({positives} with metastases; median of all runs {fixed(values.get('median_validation_auc'))}). {runs} "
         f"independent runs without any skill are expected to reach {fixed(expected)} at best, and reach {fixed(best)} "
         f"with probability {p_value(likely, '')}. The epoch was chosen on the same patients, which adds to this.",
@@ -171,7 +169,7 @@ def _unskilled(split: Split) -> Doubt | None:
         return None
     return Doubt(
         "Runs that learned nothing",
-        f"{poor} of {len(table)} runs have a validation AUC of 0.5 or less at their best epoch.",
+        f"{poor} of {len(table)} runs have a validation {split.word} of 0.5 or less at their best epoch.",
     )
 
 
@@ -227,7 +225,7 @@ def _fell(split: Split, metrics: Metrics | None) -> Doubt | None:
     section = (metrics or {}).get("sections", {}).get("synchronous") or {}
     record = section.get("scores", {}).get("cnn_score") or {}
     area = record.get("auc")
-    if not (known(best) and known(area)) or best - area < 0.1:
+    if split.word != "AUC" or not (known(best) and known(area)) or best - area < 0.1:
         return None
     return Doubt(
         "Lower on unseen patients",

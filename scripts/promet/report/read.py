@@ -14,6 +14,7 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.study import freezing
 from promet.study import ledger as book
 from promet.study import outcome as outcomes
+from promet.study.chosen import WORDS, as_auc
 from promet.study.forms import shapes, tables
 from promet.study.forms.metrics import Metrics
 from promet.study.forms.pooled import Pooled
@@ -83,8 +84,20 @@ class Split:
     survival: Survival | None = None
 
     def values(self, stage: str) -> dict[str, Any]:
-        """Values of a record, empty when there is none."""
-        return self.records[stage].values if stage in self.records else {}
+        """Values of a record, empty when there is none; C stands where otherwise the AUC does (``word``)."""
+        found = self.records[stage].values if stage in self.records else {}
+        names = as_auc(found)
+        return {names[name]: value for name, value in found.items()}
+
+    @property
+    def word(self) -> str:
+        """AUC, or C: by which the networks were chosen."""
+        return WORDS.get(self.values("select").get("metric", "auc"), "AUC")
+
+    @property
+    def horizon(self) -> float | None:
+        """Months, where an outcome over time is learnt."""
+        return ((self.bayes or {}).get("outcome") or {}).get("horizon_months")
 
     def part(self, patient: str) -> str:
         """Part of a patient; who is not in the ledger is prospective."""
@@ -165,6 +178,10 @@ def _record(path: Path) -> Sidecar | None:
     return Sidecar.read(path) if path.exists() else None
 
 
+def _with_auc(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    return None if table is None else table.rename(columns=as_auc(table.columns))
+
+
 def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str, Path]) -> Split:
     split, where = Split(number, parts), {}
     for stage in (stage for stage in STAGES.values() if stage.per == "split"):
@@ -178,7 +195,7 @@ def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str,
     split.where = where
     for path in sorted(folder.glob(STAGES["train"].record.format(variant="*", split=number, seed="*"))):
         record = Sidecar.read(path)
-        history = load(product(path, record, "history.parquet"))
+        history = _with_auc(load(product(path, record, "history.parquet")))
         seed = int(path.parent.name.removeprefix("seed-"))
         split.runs.append(Run(path.parents[2].name, seed, record, history))
     split.runs = _of_this_selection(split)
@@ -188,6 +205,7 @@ def _split(folder: Path, number: str, parts: dict[str, str], upstream: dict[str,
 
 def _of_this_selection(split: Split) -> list[Run]:
     """Without runs of an earlier configuration that still lie in the folder."""
+    split.candidates = _with_auc(split.candidates)
     if split.candidates is None:
         return split.runs
     known = set(zip(split.candidates["variant"], split.candidates["seed"], strict=True))

@@ -81,7 +81,7 @@ def splits(study: Study) -> Table | None:
     ]
     return Table(
         "AUCs in every split.",
-        ["Split", "Validation AUC", *names],
+        ["Split", f"Validation {study.splits[0].word}", *names],
         rows,
         ["The metachronous patients are the same in every split; the page shows the first split."],
     )

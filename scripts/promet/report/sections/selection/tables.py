@@ -17,6 +17,7 @@ def context(study: Study, split: Split) -> dict[str, Any]:
     """What the section shows besides its figures."""
     return {
         "select": split.values("select"),
+        "word": split.word,
         "rule": rule(split.values("select")),
         "candidates": candidates(split),
         "variants": variants(study, split),
@@ -49,7 +50,7 @@ def candidates(split: Split) -> Table | None:
             ]
         )
     head = [
-        *("Variant", "Seed", "Validation AUC", "Validation loss", "Epoch kept", "Epochs run"),
+        *("Variant", "Seed", f"Validation {split.word}", "Validation loss", "Epoch kept", "Epochs run"),
         *("Duration", "Device", ""),
     ]
     return Table(
@@ -80,7 +81,15 @@ def variants(study: Study, split: Split) -> Table | None:
         rows.append(
             [name, told or "as configured", str(len(mine)), *middle, fixed(mine["best_epoch"].median(), 0)]
         )
-    head = ["Variant", "Changes", "Runs", "Median validation AUC", "Highest", "Lowest", "Median epoch kept"]
+    head = [
+        "Variant",
+        "Changes",
+        "Runs",
+        f"Median validation {split.word}",
+        "Highest",
+        "Lowest",
+        "Median epoch kept",
+    ]
     caption = "Variants of the network, best median first; the one with the chosen run stands out."
     return Table(caption, head, rows, marked=marked, sortable=True)
 
@@ -100,7 +109,7 @@ def what_if(split: Split) -> Table | None:
         ]
     )
     caption = (
-        f"Post hoc: AUC of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
+        f"Post hoc: {split.word} of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
         "set before; this table must not change it."
     )
-    return Table(caption, ["Rule", "Networks", "Test AUC"], rows)
+    return Table(caption, ["Rule", "Networks", f"Test {split.word}"], rows)

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
     from promet.report.read import Run, Split
 
-PANELS = (
-    ("training_loss", "Training loss", "weighted cross-entropy"),
-    ("validation_loss", "Validation loss", "weighted cross-entropy"),
-    ("validation_auc", "Validation AUC", "AUC"),
-)
+
+def panels(word: str) -> tuple[tuple[str, str, str], ...]:
+    """Column, title and unit of the learning curves."""
+    loss = "weighted cross-entropy" if word == "AUC" else "negative log-likelihood"
+    return (
+        ("training_loss", "Training loss", loss),
+        ("validation_loss", "Validation loss", loss),
+        ("validation_auc", f"Validation {word}", word),
+    )
 
 
 def add(made: style.Figures, split: Split) -> None:
@@ -30,37 +34,35 @@ def add(made: style.Figures, split: Split) -> None:
     chosen = (values["variant"], values["seed"]) if "seed" in values else None
     runs = [run for run in split.runs if run.history is not None and len(run.history)]
     if runs:
-        fig, cut, points = learning(runs, chosen, size)
+        fig, cut, points = learning(runs, chosen, size, split.word)
         more = " The highest losses are cut off." if cut else ""
         made.add(
             "learning",
             fig,
             f"Learning curves of {count(len(runs), 'run')}. Dots: the epoch whose weights were kept; blue with the red dot: the "
             f"selected run; grey line: chance.{more}",
-            f"Training loss, validation loss and validation AUC over the epochs of {count(len(runs), 'run')}.",
+            f"Training loss, validation loss and validation {split.word} over the epochs of {count(len(runs), 'run')}.",
             points,
         )
     table = split.candidates
     if table is None or len(table) < 2:
         return
-    positives = size.get("validation_positive", 0)
-    negatives = size.get("validation", 0) - positives
-    usable = min(positives, negatives) > 0
-    null = chance.null_distribution(positives, negatives) if usable else None
-    expected = chance.expected_best(positives, negatives, len(table)) if usable else None
+    found = chance.of_validation(split)
+    null, patients, positives = found or (None, size.get("validation", 0), size.get("validation_positive", 0))
+    expected = chance.best_of(null, len(table)) if null else None
     areas = table["validation_auc"].to_numpy()
-    fig, points = spread(table, expected, positives, negatives, null)
+    fig, points = spread(table, expected, patients, positives, null, split.word)
     made.add(
         "spread",
         fig,
-        "Validation AUC of every run, one dot each.",
-        f"{len(areas)} validation AUCs from {fixed(areas.min())} to {fixed(areas.max())}.",
+        f"Validation {split.word} of every run, one dot each.",
+        f"{len(areas)} validation {split.word} from {fixed(areas.min())} to {fixed(areas.max())}.",
         points,
     )
 
 
 def learning(
-    runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str, int]
+    runs: list[Run], selected: tuple[str, int] | None, sizes: dict[str, int], word: str
 ) -> tuple[Figure, bool, list[style.Point]]:
     """Three panels over the epochs, a line per run, its kept epoch as a dot; True when a loss axis is cut; the dots.
 
@@ -68,10 +70,11 @@ def learning(
         runs: those with a history.
         selected: variant and seed of the chosen run.
         sizes: patients in training and validation.
+        word: AUC or C.
     """
     fig = style.figure(2.35)
     cut, points = False, []
-    for place, (column, title, unit) in enumerate(PANELS):
+    for place, (column, title, unit) in enumerate(panels(word)):
         axes = fig.add_subplot(1, 3, place + 1)
         part = "training" if place == 0 else "validation"
         axes.set_title(f"{title} (n = {sizes.get(part, '?')})")
@@ -91,7 +94,7 @@ def learning(
             best = run.record.values.get("best_epoch")
             at = line[epoch == best]
             if len(at):
-                told = f"{run.variant}, seed {run.seed}, epoch {best}: {title.lower().replace('auc', 'AUC')} {fixed(at.iloc[0], 3)}"
+                told = f"{run.variant}, seed {run.seed}, epoch {best}: {title[0].lower() + title[1:]} {fixed(at.iloc[0], 3)}"
                 points.append((axes, best, at.iloc[0], told))
                 axes.plot(
                     [best],
@@ -117,11 +120,12 @@ def learning(
 def spread(
     table: pd.DataFrame,
     expected: float | None,
+    patients: int,
     positives: int,
-    negatives: int,
     chance: tuple[np.ndarray, np.ndarray] | None,
+    word: str,
 ) -> tuple[Figure, list[style.Point]]:
-    """Validation AUC of every run, one dot each, above what runs without skill would give; and the dots.
+    """Validation AUC (or C, ``word``) of every run, one dot each, above what runs without skill would give; and the dots.
 
     Args:
         table: candidates.parquet.
@@ -141,7 +145,8 @@ def spread(
         piles[pile] += 1
     top = max([*piles.values(), 4])
     if chance is not None:
-        grid = 1 / (positives * negatives)  # an AUC is a multiple of it: bins hold equally many of them
+        # an AUC is a multiple of it: bins hold equally many of them
+        grid = 1 / (positives * (patients - positives)) if word == "AUC" else 0.025
         bar = grid * max(1, round(0.025 / grid))
         areas, weights = chance
         counts, edges = np.histogram(areas, np.arange(-grid / 2, 1 + bar, bar), weights=weights)
@@ -191,20 +196,18 @@ def spread(
         )
     axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")
     low = min(0.3, float(aucs.min()) - 0.05)
-    axes.set(xlim=(max(low, -0.02), 1.02), ylim=(0, top * 1.08), xlabel="Validation AUC", ylabel="Runs")
+    axes.set(xlim=(max(low, -0.02), 1.02), ylim=(0, top * 1.08), xlabel=f"Validation {word}", ylabel="Runs")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_title(
-        f"{len(aucs)} runs, {positives + negatives} validation patients ({positives} with metastases)"
-    )
+    axes.set_title(f"{len(aucs)} runs, {patients} validation patients ({positives} with metastases)")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     points = [
-        (axes, row.validation_auc, height, run(row))
+        (axes, row.validation_auc, height, run(row, word))
         for row, height in zip(table.itertuples(), heights, strict=True)
     ]
     return fig, points
 
 
-def run(row: Any) -> str:
+def run(row: Any, word: str) -> str:
     """A row of candidates.parquet in words."""
     chosen = ", selected" if row.selected else ""
-    return f"{row.variant}, seed {row.seed}: validation AUC {fixed(row.validation_auc, 3)}, loss {fixed(row.validation_loss, 3)}, epoch {row.best_epoch}{chosen}"
+    return f"{row.variant}, seed {row.seed}: validation {word} {fixed(row.validation_auc, 3)}, loss {fixed(row.validation_loss, 3)}, epoch {row.best_epoch}{chosen}"
