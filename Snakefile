@@ -18,6 +18,7 @@ from promet.workflow.scheduler.queue import be_patient
 from promet.workflow.stages import asked
 from promet.config import parse as parse_config
 from promet.core.environment import own_commands_first
+from promet.core.job import CHECKED
 
 own_commands_first()
 be_patient()
@@ -27,6 +28,7 @@ configfile: str(SOURCE / "config/config.yaml")
 
 
 plan = Plan(parse_config(config))
+os.environ[CHECKED] = "1"  # which the image jobs need not do again
 # Whatever profile or option: a job runs because of its pin, and of nothing else.
 pins_decide(workflow, plan)
 

@@ -14,8 +14,13 @@ from typer.testing import CliRunner
 
 from promet.core.errors import UsageError
 from promet.core.files import digest_file
+from promet.core.job import CHECKED, as_checked
+from promet.core.pin import canonical
+from promet.core.settings import Settings
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.imaging.cli import app
+from promet.imaging.settings import Crop, Imaging
+from promet.workflow.stages import PATIENT_STAGES, of_patients
 
 SIZE, SPACING = (40, 40, 30), (4.0, 4.0, 3.0)
 PLACES = np.stack(np.indices(SIZE[::-1])[::-1], axis=-1) * SPACING - (np.array(SIZE) - 1) / 2 * SPACING
@@ -160,23 +165,86 @@ def test_wrong_settings_are_refused(settings, tmp_path):
     assert not (tmp_path / "crop.json").exists()
 
 
+HEAVY = {
+    "torch",
+    "monai",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "highdicom",
+    "matplotlib.pyplot",
+}
+
+
 @pytest.mark.parametrize(
-    ("module", "heavy"),
-    [
-        ("cli", {"SimpleITK", "numpy", "pydicom"}),
-        ("crop", {"pydicom"}),
-        ("measure", {"pydicom"}),
-        ("picture", {"pydicom"}),
-        ("segment", {"highdicom"}),
-        ("normalise", {"SimpleITK"}),
-        ("gather", {"numpy"}),
-    ],
+    ("module", "heavy"), [("cli", {"SimpleITK", "numpy", "pydicom"}), ("gather", {"numpy"})]
 )
 def test_start_is_light(module, heavy):
-    """Each patient starts six commands: what they do not need they must not load."""
-    heavy = heavy | {"torch", "monai", "pandas", "pyarrow", "matplotlib", "scipy", "skimage", "sklearn"}
+    heavy = heavy | HEAVY | {"matplotlib"}
     code = f"import sys, promet.imaging.{module}; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout.split() == []
+
+
+# Of these a job of one patient loads what it uses; its settings were checked when the run began.
+USED = {name: {"numpy", "SimpleITK"} for name in PATIENT_STAGES}
+USED |= {
+    "convert": {"numpy", "SimpleITK", "pydicom"},
+    "normalise": {"numpy"},
+    "picture": {"numpy", "SimpleITK", "matplotlib"},
+}
+WATCHED = set().union(HEAVY, *USED.values())
+WATCHED |= {"typer", "click", "rich", "pydantic", "requests", "tqdm", "mpl_toolkits.mplot3d"}
+JOB = f"import sys; from promet import cli; cli.main(); print(*{WATCHED!r} & set(sys.modules))"
+
+
+@pytest.mark.parametrize("stage", PATIENT_STAGES)
+def test_a_rules_job_loads_what_it_uses_and_leaves_the_bytes_of_the_command(cohort, stage):
+    root, registry = cohort
+    sections = Imaging().model_dump(mode="json")
+    records = []
+    for out in (root / "command/P001", root / "job/P001"):
+        for name in of_patients(stage):
+            words = [
+                "--out",
+                str(out / f"{name}.json"),
+                "--pin",
+                "x",
+                "--settings",
+                canonical(sections[name]),
+            ]
+            words += ["--patient", "P001", "--registry", str(registry)] * (name in ("convert", "segment"))
+            words += ["--crop", canonical(sections["crop"])] * (name == "picture")
+            if name != stage or out.parent.name == "command":
+                promet(name, *words)
+        records.append(out / f"{stage}.json")
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, "imaging", stage, *words],
+        env={**os.environ, CHECKED: "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == USED[stage]
+    command, job = (Sidecar.read(path) for path in records)
+    assert command.ok and command.digest and (job.digest, job.products) == (command.digest, command.products)
+
+
+def test_checked_settings_are_those_of_the_model():
+    def same(plain, model):
+        for key, value in model:
+            if key != "organ_is_lesion":  # left out where it is off
+                found = getattr(plain, key)
+                assert (
+                    same(found, value)
+                    if isinstance(value, Settings)
+                    else (found, type(found)) == (value, type(value))
+                )
+        return True
+
+    model = Imaging(crop=Crop(shape=(3, 4, 5), spacing_mm=(5, 1.1, 2 / 3)))
+    assert same(as_checked(canonical(model.model_dump(mode="json"))), model)

@@ -7,11 +7,47 @@ help, mistakes and whatever else a person types is for the command line that is 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 READ: dict[Any, Callable[[str], Any]] = {str: str, Path: Path, Path | None: Path, int: int}
+
+
+CHECKED = "PROMET_CHECKED"
+
+
+def checked() -> bool:
+    """Whether this is the job of a run, whose rule hands over settings out of the configuration that its Snakefile has checked."""
+    return CHECKED in os.environ
+
+
+def as_checked(given: str) -> SimpleNamespace:
+    """Checked settings with the attributes of their model, whose library costs as much as many a stage."""
+
+    def section(values: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
+
+    return json.loads(given, object_hook=section)
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """What is imported inside finds these modules as if they were not installed: a library may load them for what no job does."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules |= dict.fromkeys(absent)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def option(name: str) -> str:

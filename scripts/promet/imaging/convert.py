@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,7 +19,9 @@ from promet.imaging import geometry, likeness
 from promet.imaging.dicom import files as dicom
 from promet.imaging.dicom import maps, series, stacking, suv, tracers
 from promet.imaging.dicom.whole import is_whole
-from promet.imaging.settings import Convert
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Convert
 
 PRODUCTS = ("pet.nii.gz", "ct.nii.gz")
 NEVER_PLACED = (

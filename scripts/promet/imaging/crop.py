@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +13,9 @@ from promet.core.files import atomic
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.geometry import dilate_mm, read_masks, read_pet, to_grid
-from promet.imaging.settings import Crop
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Crop
 
 PRODUCT = "cuboid.npy"
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from promet.core.defaults import RAISED_SUV
 from promet.core.errors import DataError
 from promet.imaging import geometry
-from promet.imaging.settings import RAISED_SUV
 
 FIVE_ABOVE = (
     12.0  # SUVmax; Emmett 2022, table 2 (the abstract says 12 or more, which differs at exactly 12 only)

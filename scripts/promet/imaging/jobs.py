@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from promet.core.settings import from_json
+from promet.core.job import as_checked, checked
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
 
@@ -26,15 +27,24 @@ def one_thread() -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
+def read(stage: str, given: str) -> Any:
+    """The settings of a stage; the models of the configuration are loaded for what the configuration does not hand over."""
+    if checked():
+        return as_checked(given)
+    from promet.core.settings import from_json
+    from promet.imaging.settings import Imaging
+
+    return from_json(Imaging.model_fields[stage].annotation, given)
+
+
 def convert(
     patient: str, registry: Path, out: Path, pin: str = "", settings: str = "{}", tracer: str = ""
 ) -> None:
     """DICOM PET to SUV by body weight."""
     no_blas_threads()
     from promet.imaging.convert import Inputs, run
-    from promet.imaging.settings import Convert
 
-    chosen = from_json(Convert, settings)
+    chosen = read("convert", settings)
     one_thread()
     run(Inputs(patient, registry, tracer), chosen, out, pin)
 
@@ -53,9 +63,8 @@ def organs(
     Example: promet imaging organs --patient P001 --registry registry/images.tsv --weights weights --out results/patients/P001/organs.json
     """
     from promet.imaging.organs import Inputs, run
-    from promet.imaging.settings import Organs
 
-    chosen = from_json(Organs, settings)
+    chosen = read("organs", settings)
     one_thread()
     run(Inputs(patient, registry, weights, device), chosen, out, pin)
 
@@ -69,9 +78,8 @@ def segment(
     """
     no_blas_threads()
     from promet.imaging.segment import Inputs, run
-    from promet.imaging.settings import Segment
 
-    chosen = from_json(Segment, settings)
+    chosen = read("segment", settings)
     one_thread()
     run(Inputs(out.parent, patient, registry, organs), chosen, out, pin)
 
@@ -83,9 +91,8 @@ def picture(out: Path, pin: str = "", settings: str = "{}", crop: str = "{}") ->
     """
     no_blas_threads()
     from promet.imaging.picture import Inputs, run
-    from promet.imaging.settings import Crop, Picture
 
-    chosen, cuboid = from_json(Picture, settings), from_json(Crop, crop)
+    chosen, cuboid = read("picture", settings), read("crop", crop)
     one_thread()
     run(Inputs(out.parent, cuboid), chosen, out, pin)
 
@@ -108,6 +115,7 @@ def bucket(
     Example: promet imaging bucket --bucket fit-007 --number 128 --patients results/patients --cohort config/cohort.tsv --registry registry/images.tsv --ledger registry/paper/ledger.tsv --out results/paper/buckets/128/fit-007/bucket.json
     """
     no_blas_threads()
+    from promet.core.settings import from_json
     from promet.imaging.bucket import Inputs, run
     from promet.imaging.settings import Imaging
     from promet.study.outcome import Outcome
@@ -131,9 +139,9 @@ def gather(
     """
     no_blas_threads()
     from promet.imaging.gather import Inputs, run
-    from promet.study.table import read
+    from promet.study import table
 
-    ids = [row["patient"] for row in read(cohort)]
+    ids = [row["patient"] for row in table.read(cohort)]
     run(Inputs(patients, ids, Path(buckets) if buckets else None, freeze), None, out, pin)
 
 
@@ -142,10 +150,8 @@ def _of_own_records(stage: str) -> Callable[..., None]:
 
     def job(out: Path, pin: str = "", settings: str = "{}") -> None:
         no_blas_threads()
-        from promet.imaging.settings import Imaging
-
         os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # if it loads ITK at all
-        chosen = from_json(Imaging.model_fields[stage].annotation, settings)
+        chosen = read(stage, settings)
         import_module(STAGES[stage].entry).run(out.parent, chosen, out, pin)
 
     return job

@@ -6,7 +6,7 @@ The measures use the native voxels, never the cuboid: interpolation lowers peaks
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,7 +16,9 @@ from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.expression import primary_surrogate, psma_expression
 from promet.imaging.geometry import read_masks, read_pet
-from promet.imaging.settings import Measure
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Measure
 
 POINT_MM = (
     0.2  # distance of the points that decide which part of a voxel lies in the sphere: volume right to 0.2 %

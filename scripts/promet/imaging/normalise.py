@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from promet.core.errors import DataError, IntegrityError
 from promet.core.files import atomic, digest_file
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging.settings import Normalise
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Normalise
 
 PRODUCT = "tensor.npy"
 

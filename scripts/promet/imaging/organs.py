@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,8 +22,10 @@ from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging import geometry
-from promet.imaging.settings import Organs
 from promet.study.registry import sources
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Organs
 
 PROGRAM = "TotalSegmentator"
 PRODUCT = "organs.nii.gz"

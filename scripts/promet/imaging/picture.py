@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import struct
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +17,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from promet.core.files import atomic
+from promet.core.job import without
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.imaging.crop import centroid_mm, cuboid_grid
 from promet.imaging.geometry import read_masks, read_pet, write_plain
-from promet.imaging.settings import Crop, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from promet.imaging.settings import Crop, Picture
 
 PRODUCT = "picture.png"
 EXCERPT = ("excerpt_pet.nii.gz", "excerpt_masks.nii.gz")
@@ -125,8 +128,9 @@ def draw(
         title: the pseudonym.
         cuboid: settings of the cuboid that is drawn.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with without("mpl_toolkits.mplot3d"), warnings.catch_warnings(action="ignore"):  # said to be missing
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     view = view_of(pet, organ, lesions)
     grid = cuboid_grid(centroid_mm(organ), cuboid)
@@ -219,8 +223,8 @@ def _box(ax: Axes, corner: np.ndarray, sides: np.ndarray) -> None:
 def _furnish(ax: Axes, name: str, ends: str, bar: float, width: float) -> None:
     """Title, scale bar of ``bar`` mm in a panel ``width`` mm wide, letters of the directions."""
     ax.set_title(name, fontsize=10)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    for axis in (ax.xaxis, ax.yaxis):  # no ticks, and none looked for
+        axis.set_visible(False)
     ax.plot([0.05, 0.05 + bar / width], [0.045, 0.045], color="black", linewidth=3, transform=ax.transAxes)
     ax.text(0.05, 0.06, f"{bar:g} mm", fontsize=8, transform=ax.transAxes, va="bottom")
     white = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,8 +23,10 @@ from promet.imaging.masks.roi import Chooser
 from promet.imaging.measure import count, surroundings
 from promet.imaging.organs import NAMES
 from promet.imaging.organs import PRODUCT as ORGANS
-from promet.imaging.settings import Lesions, Segment
 from promet.study.registry import sources
+
+if TYPE_CHECKING:
+    from promet.imaging.settings import Lesions, Segment
 
 PRODUCTS = ("prostate.nii.gz", "lesions.nii.gz")
 LEAST_INSIDE = 0.5  # of the volume of a prostate mask; the prostate lies in the middle of a PET
@@ -198,7 +200,8 @@ def segment(
         lesions, values["lesion_outside_fraction"], more = limit(
             given, organ, settings.lesions.organ_margin_mm
         )
-        warnings += [] if settings.organ_is_lesion else distinct(given, organ)
+        meant = getattr(settings, "organ_is_lesion", False)  # where it is off no configuration tells it
+        warnings += [] if meant else distinct(given, organ)
         values["lesion_source"] = "given"
     values["lesion_ml"] = millilitres(lesions)
     values["lesion_count"] = count(sitk.GetArrayFromImage(lesions) > 0)

@@ -4,14 +4,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from promet.core.defaults import SHAPE, SPACING_MM
+from promet.core.defaults import RAISED_SUV, SHAPE, SPACING_MM
 from promet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[int, Field(ge=1)]
-# Where uptake counts as raised (Alipour: watershed with a floor of SUV 4). The setting may leave it; the surrogate of the
-# PRIMARY score keeps it, or the scores of two studies would not be the same thing.
-RAISED_SUV = 4.0
 
 
 class Convert(Settings):

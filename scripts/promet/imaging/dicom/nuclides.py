@@ -58,7 +58,8 @@ def mentioned(text: str) -> set[str]:
     text = unicodedata.normalize("NFKC", text)
     bare = re.sub(r"(?i)psma[\s_-]*(?:11|617|1007|7(?:\.\d)?|46|137)(?!\d)", "psma ", text)
     bare = re.sub(r"(?i)</?su[pb]>", "", bare)
-    found = {nuclide for nuclide in (*NUCLIDES, *OTHERS) if _spelled(nuclide).search(bare)}
+    known = (*NUCLIDES, *OTHERS)
+    found = {name for name in known if name.partition("-")[2] in bare and _spelled(name).search(bare)}
     return found or {
         nuclide
         for nuclide, tracers in TRACERS.items()
