@@ -143,13 +143,13 @@ def plain(root: Path, out: Path) -> None:
     np.save(out / "cuboid.npy", cuboid)
 
 
-def timed(words: list[str], door: list[str] | None = None) -> tuple[float, float, float]:
-    """CPU seconds, wall seconds and peak memory (MiB) of one command of Python, or of ``door``."""
+def timed(words: list[str], door: list[str] | None = None, **more: str) -> tuple[float, float, float]:
+    """CPU seconds, wall seconds and peak memory (MiB) of one command of Python, or of ``door``; ``more``: of its environment."""
     import time
 
     start = time.perf_counter()
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, **more}
     process = os.posix_spawnp(
         (door or [sys.executable])[0], [*(door or [sys.executable]), *words], environment
     )
@@ -172,23 +172,35 @@ def ours(root: Path, out: Path) -> dict[str, tuple[float, float, float]]:
 
 def small(root: Path) -> dict:
     """CPU seconds per small patient: by stage, in all, in buckets, and of another version as a ratio to ours."""
+    from promet.core.job import CHECKED
+    from promet.core.pin import canonical
+    from promet.imaging.settings import Imaging
     from promet.phantom.cohort import write_cohort
-    from promet.study import ledger, news, table
+    from promet.study import ledger, news, registry, table
+    from promet.workflow.planned import VARIABLE, sources
 
     write_cohort(root, development=PATIENTS, metachronous=0, prospective=0, small=True)
     cohort, images, book = root / "cohort.tsv", root / "registry/images.tsv", root / "ledger.tsv"
     rows = table.read(cohort)
     news.intake(rows, root, root / "registry")
     book.write_text("\t".join(ledger.COLUMNS) + "\n")
+    settings, known = Imaging().model_dump(mode="json"), registry.read(images)
     found: dict[str, list[float]] = {}
     for row in rows:
+        patient = row["patient"]
         for stage in ALL:
+            words, told = ["--pin", "x", "--settings", canonical(settings[stage])], {CHECKED: "1"}
+            if stage in WITH_SOURCES:
+                words += ["--patient", patient, "--registry", str(images)]
+                read = sources(settings, stage, known[patient], row, cohort)
+                told[VARIABLE] = json.dumps({"sources": read})
+            words += ["--tracer", row["tracer"]] * (stage == "convert")
+            words += ["--crop", canonical(settings["crop"])] * (stage == "picture")
             for name, source in SOURCES.items():
-                out = root / name / row["patient"] / f"{stage}.json"
+                out = root / name / patient / f"{stage}.json"
                 out.parent.mkdir(parents=True, exist_ok=True)
-                who = ["--patient", row["patient"], "--registry", str(images)] * (stage in WITH_SOURCES)
                 door = ["sh", f"{source}/envs/bin/promet"]
-                used = timed(["imaging", stage, *who, "--out", str(out), "--pin", "x"], door)
+                used = timed(["imaging", stage, "--out", str(out), *words], door, **told)
                 found.setdefault(f"{name} {stage}", []).append(used[0])
     shared = 0.0
     for bucket in ("rest-0", "view-0"):

@@ -117,6 +117,21 @@ def neighbourhood(image: sitk.Image, view: View) -> sitk.Image:
     return sitk.RegionOfInterest(image, (high - low).tolist(), low.tolist())
 
 
+def _load() -> None:
+    """matplotlib without lists of each artist's properties in its documentation and without 3D: two thirds of the time."""
+    from matplotlib import artist
+
+    properties, artist.kwdoc = artist.kwdoc, lambda of: ""
+    try:
+        with (
+            without("mpl_toolkits.mplot3d"),
+            warnings.catch_warnings(action="ignore"),
+        ):  # which it says is missing
+            import matplotlib.figure  # noqa: F401
+    finally:
+        artist.kwdoc = properties
+
+
 def draw(
     pet: sitk.Image, organ: sitk.Image, lesions: sitk.Image, title: str, settings: Picture, cuboid: Crop
 ) -> Figure:
@@ -128,9 +143,9 @@ def draw(
         title: the pseudonym.
         cuboid: settings of the cuboid that is drawn.
     """
-    with without("mpl_toolkits.mplot3d"), warnings.catch_warnings(action="ignore"):  # said to be missing
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+    _load()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     view = view_of(pet, organ, lesions)
     grid = cuboid_grid(centroid_mm(organ), cuboid)
