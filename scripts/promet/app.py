@@ -271,6 +271,10 @@ def predict(
         str | None,
         typer.Option(help="The model's digest, as it was received separately; another model is refused."),
     ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(help="Months within which the risk is asked for; refused if the model's are others."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Score new patients with a locked model; no training data is needed. Research use only.
@@ -282,7 +286,7 @@ def predict(
     from promet.model import clinic
 
     sources = {"pet": pet, "prostate": prostate, "lesions": lesions, "ct": ct}
-    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest))
+    raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest, horizon))
 
 
 @app.command("pool-sites")

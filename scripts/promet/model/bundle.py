@@ -34,8 +34,11 @@ from promet.core.stage import Outcome, run_stage
 from promet.model import card, contract, distribution, parts, reference, scale, thresholds
 from promet.model.opened import Bundle
 from promet.model.settings import Bundle as Settings
+from promet.study.chosen import KEYS
 from promet.study.forms.tables import PATIENTS, PREDICTIONS
 from promet.study.ledger import FIT
+from promet.study.outcome import PAPER
+from promet.study.outcome import Outcome as Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +60,7 @@ class Inputs:
     made_from: dict[str, str] = field(
         default_factory=dict
     )  # digests of columns and settings (promet.workflow.locked)
+    outcome: Outcomes = PAPER
 
 
 def run(inputs: Inputs, settings: Settings, out: Path, pin: str) -> Sidecar:
@@ -93,6 +97,7 @@ def run(inputs: Inputs, settings: Settings, out: Path, pin: str) -> Sidecar:
             [record.values for record in converted],
             _versions(model, inputs.select.parent, converted),
             contract.floored(fused),
+            contract.learnt(inputs.outcome),
         )
         cuts = thresholds.build(judged, lived)
         shown = card.metrics(judged, lived)
@@ -220,7 +225,8 @@ def _training(
         read_json(inputs.freeze),
     )
     architecture = model["members"][0]["architecture"] if "members" in model else model["architecture"]
-    counts = ("training", "validation", "training_positive", "validation_positive")
+    counts = [name for part in FIT for name in (part, f"{part}_positive", f"{part}_unknown") if name in fit]
+    metric = KEYS[chosen["metric"]]
     return {
         "schema": 1,
         "study": settings.study,
@@ -237,7 +243,7 @@ def _training(
             name: chosen[name]
             for name in (
                 *("rule", "metric", "candidates", "members", "variant", "seed"),
-                *("validation_auc", "median_validation_auc", "best_epoch"),
+                *(metric, f"median_{metric}", "best_epoch"),
             )
         },
         "inputs": list(fused["models"]["multimodal"]["order"]),

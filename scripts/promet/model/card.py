@@ -6,6 +6,7 @@ from typing import Any
 
 from promet.core.words import count
 from promet.model.contract import voxels
+from promet.study.chosen import KEYS, WORDS
 from promet.study.forms.metrics import Metrics
 from promet.study.forms.survival import Survival
 
@@ -224,6 +225,7 @@ def readme(
 ) -> str:
     """docs/README.md, the model card."""
     chosen, network, pet = training["selection"], contract["network"], contract["pet"]
+    metric = KEYS[chosen["metric"]]
     survival = judged["survival"]
     lines = [
         f"# {training['study']}, {training['freeze']}",
@@ -252,8 +254,8 @@ def readme(
         f"({'; '.join(network['channels'])}), {' x '.join(map(str, network['shape_zyx']))} voxels (z, y, x) of "
         f"{' x '.join(f'{mm:g}' for mm in network['spacing_zyx_mm'])} mm.",
         f"* Chosen by rule `{chosen['rule']}` among {count(chosen['candidates'], 'training')} on the validation part: "
-        f"{chosen['members']} network{'s' if chosen['members'] > 1 else ''}, best validation AUC "
-        f"{_number(chosen['validation_auc'])}, median {_number(chosen['median_validation_auc'])}.",
+        f"{chosen['members']} network{'s' if chosen['members'] > 1 else ''}, best validation {WORDS[chosen['metric']]} "
+        f"{_number(chosen[metric])}, median {_number(chosen[f'median_{metric}'])}.",
         f"* Fusion: naive Bayes over {', '.join(training['inputs'])}; a missing value is left out.",
         *(
             f"* `{name}` ({model}): too few or nearly equal values in patients {' and in those '.join(classes)} the outcome; "

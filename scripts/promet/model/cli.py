@@ -44,8 +44,8 @@ def bundle(
     from promet.model.settings import Bundle
 
     told = json.loads(made_from)
-    inputs = Inputs(dataset, select, fuse, evaluate, survive, gathered, patients, freeze, told)
-    settings, _ = apart(settings)
+    settings, outcome = apart(settings)
+    inputs = Inputs(dataset, select, fuse, evaluate, survive, gathered, patients, freeze, told, outcome)
     run(inputs, from_json(Bundle, settings), out, pin)
 
 

@@ -15,6 +15,7 @@ from promet.core.sidecar import Sidecar
 from promet.core.words import count
 from promet.model import answers, clinical, reference
 from promet.model.answers import require_same_model
+from promet.model.contract import require_horizon
 from promet.model.identity import require_digest
 from promet.model.opened import RECORD, litter, load, recorded, what_to_do
 from promet.model.opened import verify as faults_of
@@ -103,6 +104,11 @@ def sentences(answer: dict[str, Any]) -> list[str]:
         f"{about['study']}, {about['digest'][:12]}{note}",
         *([] if about["compared"] else ["The model's digest was not compared with one received separately."]),
         answer["statement"],
+        *(
+            [f"It is the risk of {told['called']} within {told['horizon_months']:g} months."]
+            if (told := answer.get("outcome")) and told.get("horizon_months")
+            else []
+        ),
         "",
         *(
             f"{name}: {cut['group'] or cut['reason']} ({cut['origin']}, {count(cut['patients'], 'patient')})"
@@ -266,6 +272,7 @@ def start(
     as_json: bool,
     options: list[str],
     digest: str | None = None,
+    horizon: float | None = None,
 ) -> int:
     """``promet predict``: one patient by the files, or a table of patients.
 
@@ -280,6 +287,8 @@ def start(
             "either --pet, --prostate, --lesions and --clinical of one patient, or --cohort with --out FOLDER",
             "See promet predict --help",
         )
+    if horizon is not None:
+        require_horizon(load(model, digest).contract, horizon)
     if cohort is not None and out is not None:
         return predict_cohort(model, cohort, out, options, digest)
     return predict_one(model, sources, row_file, out, as_json, digest)

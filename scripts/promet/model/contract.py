@@ -10,6 +10,7 @@ from typing import Any
 from promet.core.errors import DataError, IntegrityError, UsageError
 from promet.fusion import predictors
 from promet.model.settings import Preprocessing
+from promet.study.outcome import PAPER, ByHorizon, Outcome, TimeToEvent
 from promet.study.table import COLUMNS
 from promet.workflow.stages import STAGES, of_patients
 
@@ -47,6 +48,7 @@ def build(
     audits: list[dict[str, Any]],
     versions: dict[str, str],
     floored: dict[str, dict[str, list[str]]],
+    outcome: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The contract.
 
@@ -59,6 +61,7 @@ def build(
         audits: values of the convert records of the training patients.
         versions: of the software that made images and weights.
         floored: what ``floored`` gives; named in the contract only where there is any.
+        outcome: what ``learnt`` gives; likewise.
     """
     voxels = [audit["spacing_xyz_mm"] for audit in audits if audit.get("spacing_xyz_mm")]
     lives = sorted({float(audit["half_life_s"]) for audit in audits if audit.get("half_life_s")})
@@ -109,7 +112,48 @@ def build(
         "stages": {name: STAGES[name].version for name in USED_STAGES},
         "versions": versions,
         **({"floored": floored} if floored else {}),
+        **({"outcome": outcome} if outcome else {}),
     }
+
+
+def learnt(outcome: Outcome) -> dict[str, Any] | None:
+    """What the probability is a probability of: kind, columns, horizon and edges in months, what the outcome is called. None = the
+    paper's, metastases on the scan."""
+    if outcome.learn == PAPER.learn:
+        return None
+    aim = outcome.learn
+    found: dict[str, Any] = {
+        "kind": aim.kind,
+        "columns": [*aim.flags, *aim.times],
+        "called": outcome.noun(aim),
+    }
+    if isinstance(aim, ByHorizon):
+        found["horizon_months"] = aim.horizon()
+        found["competing"] = outcome.called(aim.competing) if aim.competing else None
+    if isinstance(aim, TimeToEvent):
+        found |= {"edges_months": list(aim.intervals), "loss": aim.loss}
+    return found
+
+
+def require_horizon(contract: dict[str, Any], months: float | None) -> None:
+    """Refuse a question by another time than the model answers.
+
+    Raises:
+        UsageError: E_MODEL_OUTCOME.
+    """
+    told = contract.get("outcome") or {}
+    if months is None or told.get("horizon_months") == months:
+        return
+    if "horizon_months" in told:
+        gives = f"the risk of {told['called']} within {told['horizon_months']:g} months and by no other time"
+    else:
+        gives = f"the probability of {told.get('called', 'metastases on the scan')}, which is no risk within a time"
+    raise UsageError(
+        "E_MODEL_OUTCOME",
+        f"The risk within {months:g} months was asked for; the model gives {gives}",
+        "the horizon that the model was made for",
+        "Leave --horizon out, or take a model of that horizon",
+    )
 
 
 def floored(fused: dict[str, Any]) -> dict[str, dict[str, list[str]]]:

@@ -81,6 +81,18 @@ class Network(Strict):
     dtype: str
 
 
+class Learnt(Strict):
+    """What the probability is a probability of, where it is not the paper's metastases on the scan."""
+
+    kind: Literal["binary", "by_horizon", "time_to_event"]
+    columns: list[str]
+    called: str
+    horizon_months: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    competing: str | None = None
+    edges_months: list[FiniteFloat] | None = None
+    loss: Literal["hazard", "cox"] | None = None
+
+
 class Contract(Strict):
     """configs/contract.json."""
 
@@ -96,6 +108,7 @@ class Contract(Strict):
     stages: dict[str, int]
     versions: dict[str, str]
     floored: dict[str, Any] | None = None
+    outcome: Learnt | None = None
 
 
 class Training(Part):

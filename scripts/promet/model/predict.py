@@ -229,6 +229,7 @@ def _fuse(
     return {
         "schema": SCHEMA,
         "statement": card.statement(model.training),
+        **({"outcome": told} if (told := model.contract.get("outcome")) else {}),
         "model": {
             **{name: model.training[name] for name in ("study", "freeze", "fit")},
             "digest": model.digest,
