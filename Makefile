@@ -68,7 +68,7 @@ docs: .venv/docs
 	touch $@
 
 # TARGET=training | seeds (fifty of them, 10 minutes) | imaging | scale | coverage | inputs (what a locked
-# model notices, 5 minutes) | null (does chance stay chance, 20 minutes) | effect | all; JSON in bench/results/.
+# model notices, 5 minutes) | null (does chance stay chance, 20 minutes) | null-time | effect | all; JSON in bench/results/.
 bench: env
 	$(BIN)/python -m bench $(TARGET)
 

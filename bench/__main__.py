@@ -1,4 +1,5 @@
-"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one), coverage, inputs
+"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one),
+null-time (no effect, a time to an event learnt), coverage, inputs
 (what a locked model notices), all."""
 
 import sys
@@ -11,6 +12,7 @@ TARGETS = {
     "seeds": seeds.main,
     "null": null.main,
     "effect": lambda: null.main(8, 1.0),
+    "null-time": null.over_time,
     "coverage": coverage.main,
     "inputs": inputs.main,
     "scale": scale.main,

@@ -45,8 +45,13 @@ def commands(configfile: Path) -> list[tuple[dict[str, str], list[str]]]:
     return sorted(found, key=lambda job: stages.index("report" if job[1][0] == "report" else job[1][1]))
 
 
-def run(configfile: Path, folder: Path) -> None:
-    """Run check, intake and every job of a study with ``folder`` as the working directory."""
+def needed(stage: str) -> set[str]:
+    """The stage and all that it reads."""
+    return {stage}.union(*(needed(name) for name in STAGES[stage].before))
+
+
+def run(configfile: Path, folder: Path, until: str = "") -> None:
+    """Run intake and every job of a study, or those that a stage needs, with ``folder`` as the working directory."""
     from promet.app import app
 
     def call(words: list[str]) -> None:
@@ -60,6 +65,8 @@ def run(configfile: Path, folder: Path) -> None:
     try:
         call(["intake", "-c", str(configfile)])
         for told, words in commands(configfile):
+            if until and (len(words) < 2 or words[1] not in needed(until)):
+                continue
             os.environ.update(told)
             call(words)
             for name in told:
