@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promet.core.errors import IntegrityError
+from promet.core.errors import IntegrityError, PrometError
 from promet.core.files import digest_file, read_json, write_json
 
 OK = "ok"
@@ -51,6 +51,11 @@ class Sidecar:
     notes: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.error: PrometError | None = (
+            None  # why it is quarantined, in the process that found it; never written
+        )
 
     @property
     def ok(self) -> bool:

@@ -116,6 +116,7 @@ def run_stage(
             if isinstance(error, OSError):
                 raise
             record.status, record.code, record.reason = QUARANTINED, error.code, error.sentence()
+            record.error = error
             record.origin = stage
             log.warning("%s: quarantined, %s: %s", stage, error.code, error.sentence())
         else:

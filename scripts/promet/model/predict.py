@@ -140,14 +140,14 @@ def _prepare(
     records = {
         "convert": convert.run(convert.Inputs(PATIENT, images, tracer), settings.convert, at["convert"], "")
     }
-    _require(model, records["convert"])
+    _require(records["convert"])
     made = records["convert"].values
     if judged:
         warnings += contract.pet(model.contract, made)
     records["segment"] = segment.run(
         segment.Inputs(place, PATIENT, images), settings.segment, at["segment"], ""
     )
-    _require(model, records["segment"])
+    _require(records["segment"])
     seen = around.measure(place)
     if judged:
         warnings += scale.judge(seen, model.distribution["image"], made.get("rule") == convert.GIVEN)
@@ -158,7 +158,7 @@ def _prepare(
     if judged and records["measure"].status != QUARANTINED:
         scale.prostate(records["measure"].values["organ_ml"], model.distribution["image"])
     for record in records.values():
-        _require(model, record)
+        _require(record)
         warnings += record.warnings
     tensor = records["normalise"].products.get(PRODUCT)
     return records, np.load(place / PRODUCT, allow_pickle=False) if tensor else None, seen
@@ -172,9 +172,9 @@ def _register(images: Path, sources: dict[str, Path]) -> None:
             writer.writerow({"patient": PATIENT, "source": name, "path": os.path.abspath(path)})
 
 
-def _require(model: Bundle, record: Sidecar) -> None:
+def _require(record: Sidecar) -> None:
     if record.status == QUARANTINED:
-        raise wording.here(record.code, record.reason, model.contract)
+        raise wording.here(record.error or DataError(record.code, record.reason))
 
 
 def _fuse(
@@ -313,7 +313,7 @@ def run(inputs: Inputs, settings: None, out: Path, pin: str) -> Sidecar:
             answer = predict(opened, registry.sources(inputs.images, inputs.patient), cells, tracer)
             answer["warnings"] = told + answer["warnings"]
         except (UsageError, DataError) as error:  # in a table it is this patient's fault alone
-            raise wording.here(error.code, error.sentence(), opened.contract) from error
+            raise wording.here(error) from error
         write_json(path, answer)
         return Outcome({"prediction": path}, {"model": opened.digest}, answer["warnings"])
 

@@ -162,7 +162,7 @@ def _from_volume(
             raise unusable(f"its values reach no more than {np.abs(kinds).max():.2g}")
         return _labelled(image, np.unique(nearest[nearest != 0]), choose, by_name)
     if by_name and not choose.label:
-        raise missing(len(kinds), "labels")
+        raise missing(choose, len(kinds), "labels")
     if kinds.min() < -WHOLE_NUMBER or kinds.max() > 1 + WHOLE_NUMBER:
         raise DataError(
             "E_MASK_VALUES",
@@ -177,11 +177,11 @@ def _from_volume(
 def _labelled(image: sitk.Image, kinds: np.ndarray, choose: Chooser, by_name: bool) -> sitk.Image:
     """The wanted one of the labels ``kinds``."""
     if by_name and not choose.label:
-        raise missing(len(kinds), "labels")
+        raise missing(choose, len(kinds), "labels")
     if choose.label and choose.label != "any" and len(kinds):
         wanted = float(choose.label)
         if wanted not in kinds:
-            raise missing(len(kinds), "labels")
+            raise missing(choose, len(kinds), "labels")
         return _near(image, wanted)
     if len(kinds) > 1 and not choose.label:
         raise DataError(
@@ -319,7 +319,7 @@ def fitting(source: Path, roi: str, named: bool = False, several: bool = False) 
     if len(found) > 1 or (named and names_of(found[0])):
         fits = [data for data in found if any(choose(*name) for name in names_of(data))]
     if not fits:
-        raise missing(sum(len(names_of(data)) for data in found), "ROIs")
+        raise missing(choose, sum(len(names_of(data)) for data in found), "ROIs")
     if len(fits) > 1:
         raise DataError(
             "E_MASK_AMBIGUOUS",

@@ -135,7 +135,7 @@ def unite(
             if abs(sizes[0] - sizes[1]) > ALIKE * max(sizes):
                 raise DataError(
                     "E_MASK_AMBIGUOUS",
-                    f"Two structures fit the roi setting and {said}",
+                    f"Two structures fit and {said}",
                     "one structure, or several beside each other",
                     "Set imaging.segment.prostate_roi or lesions_roi to the whole name of the right one, or to label=N",
                 )
@@ -161,11 +161,11 @@ def numbered(names: Iterable[tuple[int, str]]) -> dict[int, str]:
     return dict(pairs)
 
 
-def missing(count: int, kind: str) -> DataError:
+def missing(choose: Chooser, count: int, kind: str) -> DataError:
     """No ROI fits; the names of the others stay in the file."""
     return DataError(
         "E_MASK_ROI_MISSING",
-        f"None of the {count} {kind} of the mask file has a name that fits the roi setting",
+        f"None of the {count} {kind} of the mask file has a name that fits {choose.name}",
         "one that fits",
         "Set imaging.segment.prostate_roi or lesions_roi to fit your names",
     )

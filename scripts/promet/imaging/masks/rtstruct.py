@@ -107,7 +107,7 @@ def _chosen(data: Dataset, choose: Chooser, told: list[str]) -> tuple[set[int], 
     ]
     chosen = choose.pick(numbered(names), told)
     if not chosen:
-        raise missing(len(items), "ROIs")
+        raise missing(choose, len(items), "ROIs")
     if len(chosen) > 1:
         told.append(f"{len(chosen)} ROIs fit and were united")
     frames = {str(items[number].get("ReferencedFrameOfReferenceUID") or "") for number in chosen} - {""}

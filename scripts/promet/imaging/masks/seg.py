@@ -45,7 +45,7 @@ def read(
     if kind == "LABELMAP":
         chosen.discard(0)  # background
     if not chosen:
-        raise missing(len(names), "segments")
+        raise missing(choose, len(names), "segments")
     if len(chosen) > 1:
         told.append(f"{len(chosen)} segments fit and were united")
     every = frames_of(data, "MASK")
