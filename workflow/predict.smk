@@ -1,6 +1,6 @@
 # Scores the patients of a table with a locked model, on a machine that has never seen the training data:
 #   snakemake --snakefile workflow/predict.smk --cores 4 --config model=FOLDER cohort=new.tsv out=FOLDER digest=DIGEST
-# digest, of the model as it was received separately, may be left out.
+# digest, of the model as it was received separately, may be left out; validation, settings as JSON, adds what promet validate makes.
 # promet predict FOLDER --cohort new.tsv --out FOLDER registers the images first and then does the same.
 import sys
 from pathlib import Path
@@ -27,6 +27,7 @@ wildcard_constraints:
 rule all:
     input:
         f"{plan.out}/predictions.parquet",
+        plan.validation_record if plan.validation else [],
 
 
 # One job per patient; who is refused ends as a record with the reason.
@@ -68,6 +69,28 @@ rule collect:
     shell:
         "promet model collect {params.patients:q} --folder {params.folder:q} --cohort {input.cohort:q}"
         " --out {output.parquet:q} >> {log:q} 2>&1"
+
+
+# promet validate: the model judged on these patients. Reads the answers; the table of them stands for all.
+rule validate:
+    input:
+        f"{plan.out}/predictions.parquet",
+        cohort=ancient(plan.cohort),
+    output:
+        record=plan.validation_record,
+    log:
+        f"{plan.out}/logs/validate.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        model=plan.model,
+        answers=plan.out,
+        settings=plan.validation,
+        digest=f"--digest {plan.digest}" if plan.compared else "",
+    shell:
+        "promet centres validate {params.model:q} --cohort {input.cohort:q} --answers {params.answers:q}"
+        " --out {output.record:q} --settings {params.settings:q} {params.digest} >> {log:q} 2>&1"
 
 
 localrules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import click
 import typer
@@ -21,6 +21,7 @@ ROOMS = {
     "model": "The locked model as a bundle; promet predict scores with it.",
     "cohort": "Make cohort tables from an export, REDCap and public layouts.",
     "pacs": "Fetch images from a PACS over DICOMweb.",
+    "centres": "A locked model at other hospitals; promet validate judges it there.",
     "phantom": "Write a synthetic cohort as real DICOM.",
 }
 
@@ -287,6 +288,59 @@ def predict(
 
     sources = {"pet": pet, "prostate": prostate, "lesions": lesions, "ct": ct}
     raise typer.Exit(clinic.start(model_dir, sources, clinical, cohort, out, json, ctx.args, digest, horizon))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def validate(
+    ctx: typer.Context,
+    model_dir: Annotated[Path, typer.Argument(help="Folder of the locked model.", show_default=False)],
+    cohort: Annotated[Path, typer.Option(help="Table of this hospital's patients, with their outcome.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of answers, page and site.json.")],
+    site: Annotated[str, typer.Option(help="Name of this hospital, for those who pool.")],
+    smallest_cell: Annotated[
+        int,
+        typer.Option(
+            min=5, help="Counts below it do not leave the hospital, nor what is estimated from them."
+        ),
+    ] = 10,
+    digest: Annotated[
+        str | None, typer.Option(help="The model's digest, as it was received separately.")
+    ] = None,
+) -> None:
+    """Judge a locked model on a hospital's own patients: a page for the house, and site.json, without a patient in it, for others.
+
+    Any Snakemake option may follow, a cluster profile for instance.
+
+    Example: promet validate MODEL_DIR --cohort here.tsv --out validation-here --site "St Anna"
+    """
+    from promet.centres.validate import validate as start
+
+    raise typer.Exit(start(model_dir, cohort, out, site, smallest_cell, ctx.args, digest))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def update(
+    ctx: typer.Context,
+    model_dir: Annotated[Path, typer.Argument(help="Folder of the locked model.", show_default=False)],
+    cohort: Annotated[Path, typer.Option(help="Table of this hospital's patients, with their outcome.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the updated model.")],
+    site: Annotated[str, typer.Option(help="Name of this hospital; it stands in the updated model.")],
+    method: Annotated[
+        Literal["auto", "intercept", "slope", "revision"],
+        typer.Option(help="What to fit anew; auto: what a closed test asks for."),
+    ] = "auto",
+    digest: Annotated[
+        str | None, typer.Option(help="The model's digest, as it was received separately.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Fit the constant or the weights of a locked model anew on a hospital's own patients; the network is never touched.
+
+    Example: promet update MODEL_DIR --cohort here.tsv --site "St Anna" --out model-here
+    """
+    from promet.centres.update import update as start
+
+    raise typer.Exit(start(model_dir, cohort, out, site, method, ctx.args, digest, json))
 
 
 @app.command("pool-sites")

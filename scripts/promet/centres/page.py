@@ -1,9 +1,9 @@
-"""The pages of this room: pooled.html with forest plots."""
+"""The pages of this room: report.html of a validation, and pooled.html with forest plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -12,25 +12,34 @@ from promet.centres.form import REASONS
 from promet.core.files import write_text
 from promet.core.stage import versions
 from promet.core.words import count
+from promet.evaluation.stats.auc import logit_interval
+from promet.model.card import statement
+from promet.report.read import Split
 from promet.report.style import Figures, look
 from promet.report.table import Table
 from promet.report.text import fixed, interval, level, p_value
 
+if TYPE_CHECKING:
+    from promet.centres.scored import Scored
+    from promet.model.opened import Bundle
+    from promet.study.metrics import Metrics
+    from promet.study.survival import Survival
+
 HERE = Path(__file__).parent
-WEB = HERE / "web"
+REPORT = HERE.parent / "report"
 SHOWN = ("auc", "oe", "slope", "intercept")
 
 
 def render(template: str, values: dict[str, Any]) -> str:
     """A page of ``web`` with the look of the report."""
     environment = Environment(
-        loader=FileSystemLoader(WEB),
+        loader=FileSystemLoader([HERE / "web", REPORT]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    css = (HERE.parent / "report/web/page.css").read_text(encoding="utf-8")
+    css = (REPORT / "web/page.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(
         {**values, "css": css, "version": versions().get("promet", "")}
     )
@@ -150,3 +159,127 @@ def _left_out(found: dict[str, Any]) -> list[Table]:
         for row in measure["left_out"]
     ]
     return [Table("Left out of the pooling.", ["hospital", "figure", "why"], rows)] if rows else []
+
+
+def validated(
+    told: dict[str, Any],
+    metrics: Metrics,
+    survival: Survival,
+    patients: Scored,
+    model: Bundle,
+    path: Path,
+) -> dict[str, Path]:
+    """Write report.html of a hospital's validation at ``path`` and its figures; gives the figures' files.
+
+    The sections on discrimination, calibration and survival are those of a study's report.
+    """
+    from promet.report.sections.benefit import figures as benefit
+    from promet.report.sections.benefit import tables as benefits
+    from promet.report.sections.discrimination import figures as discrimination
+    from promet.report.sections.discrimination import tables as discriminations
+    from promet.report.sections.survival import figures as curves
+    from promet.report.sections.survival import tables as survivals
+
+    figures = Figures(path.parent / "figures")
+    split = Split("00", metrics=metrics, survival=survival)
+    with look():
+        discrimination.add(figures, split, False)
+        benefit.add(figures, metrics)
+        curves.add(figures, split)
+    values = {
+        "site": told,
+        "model": model,
+        "statement": statement(model.training),
+        "update": model.update,
+        "unlabelled": patients.unlabelled,
+        "refused": patients.refused,
+        "figures": figures.drawn,
+        "who": _who(told),
+        "cuts": [_cut(cut, told["level"]) for cut in told["groups"]],
+        "subgroups": [_subgroup(name, found) for name, found in told["subgroups"].items()],
+        **discriminations.context(metrics),
+        **benefits.context(metrics),
+        **survivals.context(survival),
+        "fixed": fixed,
+        "interval": interval,
+        "p_value": p_value,
+        "level": level,
+        "count": count,
+    }
+    write_text(path, render("validated.html", values))
+    return figures.paths
+
+
+def _who(told: dict[str, Any]) -> Table:
+    rows = [
+        ["scored, with a known outcome", str(told["n"])],
+        ["with the event", str(told["events"])],
+        *([["with a competing event", str(told["competing"])]] if told["outcome"].get("competing") else []),
+        ["not scored (refused)", str(told["refused"])],
+        *([["median follow-up, months", fixed(told["followup"], 0)]] if told["horizon"] else []),
+        *([f"{name} missing", str(number)] for name, number in told["missing"].items() if number),
+    ]
+    return Table("Patients, as they are told to others.", ["", "patients"], rows)
+
+
+def _cut(cut: dict[str, Any], confidence: float) -> Table:
+    rows = [
+        [
+            row["name"],
+            "hidden" if row["n"] is None else str(row["n"]),
+            "hidden" if row["events"] is None else str(row["events"]),
+            fixed(row["mean_p"]),
+            fixed(row["observed"]),
+            interval(row["low"], row["high"]),
+        ]
+        for row in cut["groups"]
+    ]
+    return Table(
+        f"Groups of the model's cut “{cut['name']}”, fixed where it was locked.",
+        [
+            "group",
+            "patients",
+            "with the event",
+            "mean probability",
+            "observed",
+            f"{level(confidence)} interval",
+        ],
+        rows,
+    )
+
+
+def _subgroup(name: str, found: dict[str, Any]) -> Table:
+    rows = []
+    for row in found["groups"]:
+        area, ratio = row["auc"], row["oe"]
+        limits = (None, None)
+        if area["logit_se"]:
+            limits = logit_interval(area["value"], area["se"], 0.95).values()
+        rows.append(
+            [
+                row["name"],
+                "hidden" if row["n"] is None else str(row["n"]),
+                "hidden" if row["events"] is None else str(row["events"]),
+                fixed(area["value"]),
+                interval(*limits),
+                fixed(ratio["O"] / ratio["E"]) if ratio["O"] is not None and ratio["E"] else fixed(None),
+            ]
+        )
+    if found["p"] is None:
+        said = "Fewer than two groups have an AUC: whether they differ was not tested."
+    else:
+        said = (
+            f"Do the AUCs differ? Cochran's Q {p_value(found['p'])}, corrected for the number of attributes {p_value(found['p_holm'])}"
+            + (
+                f"; score x group {p_value(found['interaction_p'])}"
+                if found["interaction_p"] is not None
+                else ""
+            )
+            + ". A large p is lack of evidence, not evidence that the model works alike."
+        )
+    return Table(
+        f"By {name.replace('_', ' ')}.",
+        ["", "patients", "with the event", "AUC", "95 % interval", "observed / expected"],
+        rows,
+        [said],
+    )

@@ -17,7 +17,16 @@ OUTPUT = "predictions.parquet"
 # The form of prediction.json; an answer in an earlier form is made again.
 SCHEMA = 2
 # What scoring a table makes in its folder; the registry of a study holds a folder for each study, too.
-OWN = {"patients", "logs", "registry", "predictions.tsv", "predictions.parquet", ".snakemake", lock.NAME}
+OWN = {
+    "patients",
+    "logs",
+    "validation",
+    "registry",
+    "predictions.tsv",
+    "predictions.parquet",
+    ".snakemake",
+    lock.NAME,
+}
 
 
 def there(out: str | Path) -> list[str]:

@@ -143,7 +143,12 @@ def _place(place: dict[str, float] | None) -> str:
 
 
 def predict_table(
-    model: Path, cohort: Path, out: Path, options: list[str], digest: str | None = None
+    model: Path,
+    cohort: Path,
+    out: Path,
+    options: list[str],
+    digest: str | None = None,
+    more: list[str] | None = None,
 ) -> tuple[int, int, int]:
     """Register the images of a table of new patients beside the answers and score them with Snakemake.
 
@@ -153,6 +158,7 @@ def predict_table(
         out: folder of the answers.
         options: passed on to Snakemake.
         digest: of the model, as it was received separately.
+        more: further keys of predict.smk's configuration, NAME=VALUE.
 
     Returns:
         Snakemake's exit code, number of patients, how many of them were refused.
@@ -179,7 +185,7 @@ def predict_table(
         if lock.killed.run:
             end(lock.killed.run)  # its jobs would go on writing here
         code = _registered_and_scored(
-            model, cohort, out, options, rows, opened.digest if digest else None, lock
+            model, cohort, out, options, rows, opened.digest if digest else None, lock, more or []
         )
     records = [out / "patients" / row["patient"] / answers.RECORD for row in rows]
     refused = sum(not Sidecar.read(path).ok for path in records if path.exists())
@@ -194,6 +200,7 @@ def _registered_and_scored(
     rows: list[table.Row],
     digest: str | None,
     lock: Lock,
+    more: list[str],
 ) -> int:
     """Snakemake's exit code."""
     found = news.intake(rows, Path(cohort).parent, registry_folder(out), recall=False)
@@ -213,7 +220,7 @@ def _registered_and_scored(
     own_commands_first()
     snakemake = Snakemake([], options, SNAKEFILE.parent / "workflow/predict.smk")
     snakemake.lock = lock
-    given = [f"model={model}", f"cohort={cohort}", f"out={out}"]
+    given = [f"model={model}", f"cohort={cohort}", f"out={out}", *more]
     if digest is not None:
         given.append(f"digest={digest}")
     # The lock of the folder of answers is held: a killed call's own locks and marks are of no meaning.

@@ -17,7 +17,7 @@ from promet.core.errors import IntegrityError, UsageError
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
 from promet.core.words import count
-from promet.model import contract, parts
+from promet.model import contract, parts, update
 from promet.model.identity import require_digest
 
 RECORD = "bundle.json"
@@ -38,6 +38,7 @@ class Bundle:
     thresholds: dict[str, Any]
     distribution: dict[str, Any]
     metrics: dict[str, Any]
+    update: dict[str, Any] | None = None  # of a child, models/update.json
 
 
 def verify(folder: Path) -> list[tuple[str, str]]:
@@ -55,7 +56,7 @@ def verify(folder: Path) -> list[tuple[str, str]]:
             f"the folder that promet run left for a frozen study, results/STUDY/model, or a copy of it, with {checksums.NAME}",
             "Correct the path of the model",
         )
-    return [*checksums.compare(folder, (RECORD,)), *_against_record(folder)]
+    return [*checksums.compare(folder, (RECORD,)), *_against_record(folder), *update.faults(folder)]
 
 
 def _against_record(folder: Path) -> list[tuple[str, str]]:
@@ -109,7 +110,10 @@ def load(folder: Path, digest: str | None = None) -> Bundle:
         )
     found = parts.read(folder)
     contract.require_code(found["contract"])
-    return Bundle(folder, checksums.identity(folder), compared, **found)
+    changed = update.read(folder, found["contract"])
+    if changed and set(changed["factors"]) != set(found["fusion"]["models"][parts.MULTIMODAL]["order"]):
+        raise parts.broken(update.FILE, "factors, which do not belong to the other files")
+    return Bundle(folder, checksums.identity(folder), compared, **found, update=changed)
 
 
 def what_to_do(faults: list[tuple[str, str]]) -> str:

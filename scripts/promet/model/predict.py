@@ -43,6 +43,7 @@ from promet.model import (
     distribution,
     parts,
     scale,
+    update,
     wording,
 )
 from promet.model.answers import ANSWER, SCHEMA, require_same_model
@@ -205,6 +206,8 @@ def _fuse(
     if source and not model.contract["suv_peak"].get(source) and "suv_peak" in values:
         warnings.append(f"suv_peak is {source} here, and never was in training.")
     notes = {name: calibrated.note(model.metrics, name) for name in fitted}
+    log_odds = float(answer[MULTIMODAL])
+    after = _updated(model, dict(zip(main.features, adds.tolist(), strict=True)), log_odds, notes)
     if notes[MULTIMODAL]:
         warnings.append(f"The probability is {notes[MULTIMODAL]}.")
     missing = [name for name, value in values.items() if math.isnan(value)]
@@ -219,7 +222,6 @@ def _fuse(
         for j, name in enumerate(main.features)
         if main.floored[j].any() and name not in missing
     ]
-    log_odds = float(answer[MULTIMODAL])
     groups = certain.groups(model.thresholds, model.contract, main, log, log_odds, missing)
     warnings += [f"Group {name} {cut['reason']}." for name, cut in groups.items() if cut["group"] is None]
     image = {name: _number(seen.get(name, line.get(name))) for name in distribution.IMAGE}
@@ -237,6 +239,7 @@ def _fuse(
         },
         "log_odds": log_odds,
         "probability": float(answer[f"{MULTIMODAL}_probability"]),
+        **after,
         "probability_note": notes[MULTIMODAL],
         "models": {
             name: {
@@ -274,6 +277,27 @@ def _fuse(
             "no_lesion": line["status"] == NO_LESION,
         },
         "warnings": warnings + more,
+    }
+
+
+def _updated(model: Bundle, adds: dict[str, float], before: float, notes: dict[str, str]) -> dict[str, Any]:
+    """Log-odds and probability of a child, and what they were before its update; nothing of a model as it was locked."""
+    told = model.update
+    if told is None:
+        return {}
+    odds = update.log_odds(told, adds)
+    notes[MULTIMODAL] = (
+        f"of the model as updated ({told['choice']}) at {told['site']} on {count(told['n'], 'patient')}, {told['events']} with the event; "
+        "how right it is elsewhere is not known"
+    )
+    return {
+        "log_odds": odds,
+        "probability": 1 / (1 + math.exp(-min(max(odds, -700.0), 700.0))),
+        "update": {
+            **{name: told[name] for name in ("parent", "site", "choice")},
+            "log_odds": before,
+            "probability": 1 / (1 + math.exp(-min(max(before, -700.0), 700.0))),
+        },
     }
 
 

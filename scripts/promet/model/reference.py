@@ -86,7 +86,8 @@ def expected(model: Bundle, row: dict[str, float], answer: dict[str, Any]) -> di
 
     fitted, log = fuse.from_record(model.fusion)
     main = fitted[MULTIMODAL]
-    values, total = {}, RELATIVE * 0.01 * (1 + abs(answer["log_odds"]))
+    odds = answer.get("update", answer)["log_odds"]  # before an update, whose parent has the same reference
+    values, total = {}, RELATIVE * 0.01 * (1 + abs(odds))
     for j, name in enumerate(main.features):
         value = answer["inputs"][name]["value"]
         off = 0.0 if value is None or name in row else LOGIT if name == "cnn_score" else RELATIVE * abs(value)
@@ -100,7 +101,7 @@ def expected(model: Bundle, row: dict[str, float], answer: dict[str, Any]) -> di
     return {
         "schema": 1,
         "clinical": row,
-        "log_odds": answer["log_odds"],
+        "log_odds": odds,
         "tolerance": total,
         "inputs": values,
     }
@@ -153,7 +154,7 @@ def run(model: Bundle) -> list[str]:
             f"Install the versions that made the model: {', '.join(others(model)) or 'they are the same here; report it'}",
         )
     return [
-        f"reference case: log-odds {answer['log_odds']:.6g}, {wanted['log_odds']:.6g} where the model was locked "
+        f"reference case: log-odds {found['log_odds']:.6g}, {wanted['log_odds']:.6g} where the model was locked "
         f"(tolerance {wanted['tolerance']:.2g}); every input within its own",
         *others(model),
     ]

@@ -110,8 +110,8 @@ def closed_test(
             )
             tests[name] = {"statistic": statistic, "df": df, "p": float(stats.chi2.sf(statistic, df))}
         tested = next((name for name, test in tests.items() if test["p"] >= level), "revision")
-    choice, cap = tested or "keep", None if tested else "not_fitted"
     largest, why = _largest(min(events, n - events), p)
+    choice, cap = tested or "keep", None if tested else "few" if largest == "keep" else "not_fitted"
     if METHODS.index(choice) > METHODS.index(largest):
         choice, cap = largest, why
     if choice == "slope" and fits["slope"]["coefficients"][1] <= 0:
