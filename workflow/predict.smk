@@ -1,6 +1,6 @@
 # Scores the patients of a table with a locked model, on a machine that has never seen the training data:
 #   snakemake --snakefile workflow/predict.smk --cores 4 --config model=FOLDER cohort=new.tsv out=FOLDER digest=DIGEST
-# digest, of the model as it was received separately, may be left out; validation, settings as JSON, adds what promet validate makes.
+# digest, of the model as it was received separately, may be left out; site=NAME smallest_cell=10 adds what promet validate makes.
 # promet predict FOLDER --cohort new.tsv --out FOLDER registers the images first and then does the same.
 import sys
 from pathlib import Path

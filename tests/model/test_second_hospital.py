@@ -110,7 +110,7 @@ def test_every_figure_is_that_of_a_study_with_the_same_patients(judged):
         if row.model is not None:
             where = int(np.argmin(np.abs(np.array(everyone["thresholds"]) - row.threshold)))
             assert everyone["thresholds"][where] == pytest.approx(row.threshold)
-            assert row.model == form.rounded(everyone["models"]["multimodal"][where])
+            assert row.model == form.rounded(everyone["models"]["multimodal"]["net_benefit"][where])
 
 
 def test_no_patient_is_in_the_file_nor_in_the_page(judged):

@@ -13,8 +13,8 @@ from promet.evaluation import evaluate, survive
 from promet.evaluation.settings import Evaluation
 from promet.model.answers import ANSWER, RECORD
 from promet.model.parts import MULTIMODAL
-from promet.study.metrics import Metrics
-from promet.study.survival import Survival
+from promet.study.forms.metrics import Metrics
+from promet.study.forms.survival import Survival
 from promet.study.table import Row
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from promet.report.text import fixed, interval, level, p_value
 if TYPE_CHECKING:
     from promet.centres.scored import Scored
     from promet.model.opened import Bundle
-    from promet.study.metrics import Metrics
-    from promet.study.survival import Survival
+    from promet.study.forms.metrics import Metrics
+    from promet.study.forms.survival import Survival
 
 HERE = Path(__file__).parent
 REPORT = HERE.parent / "report"
@@ -191,12 +191,12 @@ def validated(
         "model": model,
         "statement": statement(model.training),
         "update": model.update,
-        "unlabelled": patients.unlabelled,
-        "refused": patients.refused,
+        "limits": _limits(told["auc"], told["level"]),
+        "patients": patients,
         "figures": figures.drawn,
         "who": _who(told),
         "cuts": [_cut(cut, told["level"]) for cut in told["groups"]],
-        "subgroups": [_subgroup(name, found) for name, found in told["subgroups"].items()],
+        "subgroups": [_subgroup(name, found, told["level"]) for name, found in told["subgroups"].items()],
         **discriminations.context(metrics),
         **benefits.context(metrics),
         **survivals.context(survival),
@@ -248,20 +248,24 @@ def _cut(cut: dict[str, Any], confidence: float) -> Table:
     )
 
 
-def _subgroup(name: str, found: dict[str, Any]) -> Table:
+def _limits(area: dict[str, Any], confidence: float) -> tuple[float | None, float | None]:
+    if not area["logit_se"]:
+        return None, None
+    found = logit_interval(area["value"], area["se"], confidence)
+    return found["low"], found["high"]
+
+
+def _subgroup(name: str, found: dict[str, Any], confidence: float) -> Table:
     rows = []
     for row in found["groups"]:
         area, ratio = row["auc"], row["oe"]
-        limits = (None, None)
-        if area["logit_se"]:
-            limits = logit_interval(area["value"], area["se"], 0.95).values()
         rows.append(
             [
                 row["name"],
                 "hidden" if row["n"] is None else str(row["n"]),
                 "hidden" if row["events"] is None else str(row["events"]),
                 fixed(area["value"]),
-                interval(*limits),
+                interval(*_limits(area, confidence)),
                 fixed(ratio["O"] / ratio["E"]) if ratio["O"] is not None and ratio["E"] else fixed(None),
             ]
         )
@@ -279,7 +283,7 @@ def _subgroup(name: str, found: dict[str, Any]) -> Table:
         )
     return Table(
         f"By {name.replace('_', ' ')}.",
-        ["", "patients", "with the event", "AUC", "95 % interval", "observed / expected"],
+        ["", "patients", "with the event", "AUC", f"{level(confidence)} interval", "observed / expected"],
         rows,
         [said],
     )

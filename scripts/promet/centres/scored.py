@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AGE, OLD = (70.0, "70 and older")
 GRADES = {1: "1-2", 2: "1-2", 3: "3", 4: "4-5", 5: "4-5"}
+METACHRONOUS = "metachronous"
 ATTRIBUTES = ("age", "grade_group", "lesion_source", "tracer")
 
 
@@ -36,6 +37,7 @@ class Scored:
     asked: Asked
     refused: int  # not scored
     unlabelled: int  # scored, without an outcome
+    apart: int  # scored, in role metachronous: a study judges them by later progression only
 
 
 def rows(cohort: Path) -> list[Row]:
@@ -60,11 +62,14 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
 
     names = list(model.fusion["models"][MULTIMODAL]["order"])
     found: list[dict[str, Any]] = []
-    refused = unlabelled = 0
+    refused = unlabelled = apart = 0
     for row in rows:
         folder = answers / "patients" / row["patient"]
         if not Sidecar.read(folder / RECORD).ok:
             refused += 1
+            continue
+        if row["role"] == METACHRONOUS:
+            apart += 1
             continue
         label, _ = outcome(row, "synchronous_metastasis", float("inf"))
         if math.isnan(label):
@@ -92,7 +97,7 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
     ]
     frame = pd.DataFrame(found, columns=columns)
     asked = Asked(cuts=cuts, attributes=ATTRIBUTES, inputs=tuple(names))
-    return Scored(frame, asked, refused, unlabelled)
+    return Scored(frame, asked, refused, unlabelled, apart)
 
 
 def _attributes(row: Row, answer: dict[str, Any]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,9 @@ def validate(
     """Score the table with Snakemake and judge the model; prints where the page and the file lie. Exit 2 when somebody was refused."""
     from promet.model.clinic import predict_table
 
-    settings = Validation(site=name, smallest_cell=smallest_cell)
-    code, patients, refused = predict_table(
-        model, cohort, out, options, digest, [f"validation={settings.model_dump_json()}"]
-    )
+    Validation(site=name, smallest_cell=smallest_cell)  # a name of this length, before anybody is scored
+    more = [f"site={json.dumps(name)}", f"smallest_cell={smallest_cell}"]
+    code, patients, refused = predict_table(model, cohort, out, options, digest, more)
     place = out / FOLDER
     if code or not (place / RECORD).exists():
         return code

@@ -38,7 +38,7 @@ class Predictions:
 
     Args:
         config: model (folder of the bundle), cohort (table of new patients), out (folder of the answers), digest (of the
-            model, as it was received separately; may be left out), validation (settings of a validation, JSON; may be left out).
+            model, as it was received separately; may be left out), site and smallest_cell of a validation (may be left out).
 
     Raises:
         UsageError: E_PREDICT_CONFIG, E_COHORT_EMPTY, E_MODEL_MISSING, E_INTAKE_NEEDED, those of promet.model.answers.
@@ -54,8 +54,12 @@ class Predictions:
                 "--config model=FOLDER cohort=TABLE out=FOLDER",
             )
         self.model, self.cohort, self.out = (str(config[name]) for name in ("model", "cohort", "out"))
-        told = config.get("validation") or ""
-        self.validation = told if isinstance(told, str) else json.dumps(told)
+        told = (
+            {"site": str(config["site"]), "smallest_cell": int(config["smallest_cell"])}
+            if "site" in config
+            else {}
+        )
+        self.validation = json.dumps(told) if told else ""
         self.validation_record = f"{self.out}/validation/validate.json"
         self.rows = table.by_patient(self.cohort)
         require_patients(self.rows)
