@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from promet.core.environment import require_source
+from promet.core.environment import SOURCE, require_source
 from promet.core.errors import UsageError
 from promet.core.settings import Settings
 from promet.core.system import folders
@@ -26,7 +26,7 @@ from promet.report.settings import Report
 from promet.study.outcome import Outcome
 from promet.study.settings import Split
 
-DEFAULTS = Path(__file__).parents[2] / "config" / "config.yaml"
+DEFAULTS = SOURCE / "config/config.yaml"
 
 
 class Config(Settings):

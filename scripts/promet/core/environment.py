@@ -10,10 +10,13 @@ from pathlib import Path
 
 from promet.core.errors import UsageError
 
-SOURCE = Path(__file__).parents[3]
+PACKAGE = Path(__file__).parents[1]
+# The source tree around the package, or the copy of it that a wheel brings inside of the package.
+SOURCE = PACKAGE.parents[1] if (PACKAGE.parent / "../workflow/Snakefile").exists() else PACKAGE / "tree"
 # What promet needs of the source tree beside the package itself.
 PARTS = (
     "Snakefile",
+    "workflow/Snakefile",
     "workflow/rules",
     "workflow/report",
     "config/config.yaml",
@@ -24,7 +27,7 @@ CACHES = ("XDG_CACHE_HOME", "CUDA_CACHE_PATH", "NUMBA_CACHE_DIR")
 
 
 def require_source(*parts: str) -> None:
-    """Refuse what needs the source tree where there is only the package, from a wheel or an incomplete copy.
+    """Refuse what needs the source tree where there is only a part of it.
 
     Raises:
         UsageError: it names what is missing.
@@ -34,8 +37,8 @@ def require_source(*parts: str) -> None:
         raise UsageError(
             "E_NO_SOURCE",
             f"Beside this installation of the package there is no {', no '.join(gone)}",
-            "the whole source tree, from which promet runs",
-            "Get it with git clone, run make env there, and use its .venv/bin/promet",
+            "the whole source tree around it, or what a wheel of promet installs",
+            "Install it again, from a wheel or with make env in the source tree",
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from promet.core.environment import own_commands_first, require_source
+from promet.core.environment import SOURCE, own_commands_first, require_source
 from promet.core.errors import EXIT_OK, EXIT_REFUSED, EXIT_RESUMABLE, Interrupted, UsageError
 from promet.core.sidecar import QUARANTINED, Sidecar
 from promet.core.words import count, run_with, say
@@ -31,7 +31,7 @@ from promet.workflow.scheduler import queue
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 from promet.workflow.status import inspect
 
-SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
+SNAKEFILE = SOURCE / "Snakefile"
 DRY, UNLOCK = ("-n", "--dry-run", "--dryrun"), "--unlock"
 # Options with which Snakemake's own output is what was asked for.
 NATIVE = {"--verbose", "--quiet", "-q", "--printshellcmds", "-p", "--logger", "--debug-dag", "--stdout"}

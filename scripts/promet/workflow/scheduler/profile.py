@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parents[3]
+from promet.core.environment import SOURCE
+
 SOMETIMES = {"organs", "bucket", "attention", "hindsight", "bundle"}  # rules that not every study has
 FIRST = re.compile(
     r"min\((?:(\d+) \* )?attempt, (\d+)\)"
