@@ -17,12 +17,9 @@ env: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# The main job on a phantom cohort, from DICOM to report.html.
+# The main job on a phantom cohort, from DICOM to report.html; scripts/promet/commands/demo.py says in which order.
 demo: env
-	$(BIN)/promet phantom demo --development 48 --metachronous 20 --prospective 2 --seed 1 --effect 2
-	$(BIN)/promet check -c config/demo.yaml
-	$(BIN)/promet intake -c config/demo.yaml
-	$(BIN)/promet run -c config/demo.yaml
+	$(BIN)/promet demo
 
 test: env
 	$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8

@@ -56,7 +56,7 @@ class Rooms(TyperGroup):
 app = typer.Typer(
     cls=Rooms,
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     help="Prognosis of metastasis from the PSMA PET of the primary tumour. Research use only.",
     epilog="Exit codes: 0 done; 1 a job of a run failed, its message is above; 2 refused or faults found, with what to do "
@@ -68,6 +68,42 @@ ConfigFiles = Annotated[
     typer.Option("--configfile", "-c", help="Laid over config/config.yaml; may be given several times."),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from promet.core.stage import version
+
+        print(f"promet {version('promet') or 'of a source tree that is not installed'}")
+        raise typer.Exit
+
+
+@app.callback()
+def promet(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Alone it says what to do next."""
+    if ctx.invoked_subcommand is None:
+        from promet.commands.begin import begin
+
+        begin()
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(ctx: typer.Context) -> None:
+    """The whole way on a synthetic cohort, from DICOM to report.html, in the folder demo; some minutes on two cores.
+
+    Any Snakemake option may follow.
+
+    Example: promet demo --cores 2
+    """
+    from promet.commands.demo import demo as start
+    from promet.phantom.cohort import write_cohort
+
+    raise typer.Exit(start(write_cohort, ctx.args))
 
 
 @app.command()

@@ -33,10 +33,7 @@ def test_in_an_empty_place_without_a_network(model, tmp_path):
     lines = re.findall(r"^\.venv/bin/.*$", PAGE, re.MULTILINE)
     install, proof = next(line for line in lines if line.endswith("-e promet")), lines[-1]
     # Some packages come as source, and there is nothing to build them with where there is no network.
-    assert (
-        'pip wheel -w wheels -r promet/envs/lock.txt "setuptools>=77"' in PAGE
-        and "pip download -" not in PAGE
-    )
+    assert "pip wheel -w wheels -r promet/envs/lock.txt" in PAGE and "pip download -" not in PAGE
     assert "--no-index" in install and proof.endswith("verify MODEL_DIR --digest DIGEST --run")
     for name in ("pyproject.toml", "README.md", "LICENSE", "Snakefile", "scripts", "workflow", "envs"):
         tracked = [ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*")

@@ -107,7 +107,8 @@ def own_workflow(study: Study) -> None:
     shutil.copytree(ROOT / "workflow", code / "workflow")
     for name in ("scripts", "config", "envs", "profiles"):
         (code / name).symlink_to(ROOT / name)
-    (code / "Snakefile").write_text("# why\n" + (ROOT / "Snakefile").read_text().replace("\n\n", "\n\n\n"))
+    for name in ("Snakefile", "workflow/Snakefile"):
+        (code / name).write_text("# why\n" + (ROOT / name).read_text().replace("\n\n", "\n\n\n"))
     for path in (code / "workflow/rules").glob("*.smk"):
         path.write_text(re.sub(r"^rule ", "# of this rule\nrule ", path.read_text(), flags=re.MULTILINE))
     study.environment["PYTHONPATH"] = str(code / "scripts")  # promet run takes the workflow beside it

@@ -12,7 +12,8 @@ from promet.core.errors import UsageError
 
 PACKAGE = Path(__file__).parents[1]
 # The source tree around the package, or the copy of it that a wheel brings inside of the package.
-SOURCE = PACKAGE.parents[1] if (PACKAGE.parent / "../workflow/Snakefile").exists() else PACKAGE / "tree"
+AROUND = PACKAGE.parents[1]
+SOURCE = AROUND if (AROUND / "workflow/Snakefile").exists() else PACKAGE / "tree"
 # What promet needs of the source tree beside the package itself.
 PARTS = (
     "Snakefile",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from promet.core.bar import counting
 from promet.core.errors import UsageError
 from promet.core.files import write_text
 from promet.phantom import body, follow_up, masks, series
@@ -94,12 +95,14 @@ def write_cohort(
     rows, answers = [], []
     # Before any patient, so that a phantom which was interrupted is known as one and may be written again.
     write_text(out / "truth.tsv", "")
-    for truth in truths:
-        patient = prefix + truth.patient
-        paths, measured = write_patient(truth, out / "dicom" / patient, small)
-        sources = {name: path.relative_to(out).as_posix() for name, path in paths.items()}
-        rows.append({**truth.row(), **sources, "patient": patient})
-        answers.append({**_answer(truth, measured), "patient": patient})
+    with counting("phantom", len(truths), "patient") as told:
+        for number, truth in enumerate(truths, 1):
+            patient = prefix + truth.patient
+            paths, measured = write_patient(truth, out / "dicom" / patient, small)
+            sources = {name: path.relative_to(out).as_posix() for name, path in paths.items()}
+            rows.append({**truth.row(), **sources, "patient": patient})
+            answers.append({**_answer(truth, measured), "patient": patient})
+            told(number)
     write_text(out / "cohort.tsv", _table(rows, [*COLUMNS, *(["died"] if followed else [])]))
     write_text(
         out / "truth.tsv",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from promet.core import system
+from promet.core.bar import bar, terminal
 from promet.core.files import read_json
 from promet.core.sidecar import QUARANTINED
 from promet.core.words import count, typed
@@ -122,7 +122,7 @@ class LogHandler(LogHandlerBase):
         self.told = time.monotonic()
         self.snakemake_log = ""
         self.live: Progress | None = None
-        self.terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.terminal = terminal()
 
     # what happens -----------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class LogHandler(LogHandlerBase):
         if not self.terminal or not self.tally.total:
             return
         if self.live is None:
-            self.live = _bar()
+            self.live = bar()
             self.live.start()
             self.live.add_task(self.phase, total=self.tally.total, words="")
         self.live.update(
@@ -301,11 +301,3 @@ def _why(logs: list[str], outputs: list[str], told: str = "") -> str:
         return f"{refused.code}: {refused}"
     ended = re.search(r"SLURM status is: '(\w+)'", told)
     return ENDS.get(ended[1], "") if ended else ""
-
-
-def _bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[words]}"))
-    return Progress(*columns, console=Console(file=sys.stdout), transient=True, refresh_per_second=2)
