@@ -25,7 +25,9 @@ def said(monkeypatch, place: Path) -> list[str]:
 def test_each_state_of_a_folder_has_its_next_step(tmp_path, monkeypatch):
     here, then, _ = said(monkeypatch, tmp_path)
     assert "promet demo" in here and "copy" in then and "config/cohort.tsv" in then
-    assert Path(then.split("copy ")[1].split(" to ")[0]).read_text().split("\n")[0].split("\t") == list(COLUMNS)
+    assert Path(then.split("copy ")[1].split(" to ")[0]).read_text().split("\n")[0].split("\t") == list(
+        COLUMNS
+    )
 
     table = tmp_path / "config/cohort.tsv"
     table.parent.mkdir()
@@ -69,7 +71,9 @@ def test_the_demo_is_what_one_would_type_in_this_order(steps, capsys):
     assert found == ["phantom", ("check", settings), ("intake", settings), ("run", settings)]
     assert settings.read_text() == (Path(__file__).parents[2] / "config/demo.yaml").read_text()
     out = capsys.readouterr().out
-    assert "step 1 of 4: promet phantom demo\n" in out and "step 4 of 4: promet run -c demo/demo.yaml\n" in out
+    assert (
+        "step 1 of 4: promet phantom demo\n" in out and "step 4 of 4: promet run -c demo/demo.yaml\n" in out
+    )
     # A second time: the cohort and what was changed in the settings stay.
     settings.write_text("study: demo\n")
     assert demos.demo(write_cohort, []) == 0

@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from promet.core.errors import UsageError
@@ -40,6 +41,35 @@ def require_source(*parts: str) -> None:
             f"Beside this installation of the package there is no {', no '.join(gone)}",
             "the whole source tree around it, or what a wheel of promet installs",
             "Install it again, from a wheel or with make env in the source tree",
+        )
+
+
+def rule_files() -> list[str]:
+    """Names of the files of rules that go with this package."""
+    return sorted(path.name for path in (SOURCE / "workflow/rules").glob("*.smk"))
+
+
+def require_same_rules(paths: Mapping[str, str | os.PathLike[str]]) -> None:
+    """Refuse rules of another version of promet, which may call commands that this one does not have.
+
+    Args:
+        paths: where the workflow's files of rules are, by name.
+
+    Raises:
+        UsageError: ``E_WORKFLOW_OTHER``.
+    """
+    others = [
+        name
+        for name, path in paths.items()
+        # Snakemake leaves the last line end out when it takes a file from git.
+        if Path(path).read_bytes().rstrip() != (SOURCE / "workflow/rules" / name).read_bytes().rstrip()
+    ]
+    if others:
+        raise UsageError(
+            "E_WORKFLOW_OTHER",
+            f"The rules in {', '.join(others)} are not those of the promet that is installed here",
+            "workflow and package of one version",
+            "Install the package of the tag that workflow/Snakefile names, or name the tag of the package (promet --version)",
         )
 
 
