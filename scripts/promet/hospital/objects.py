@@ -30,7 +30,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as dicom
 
-from promet import __version__
+from promet.core.stage import version
 from promet.hospital import codes
 from promet.hospital.codes import Code
 from promet.hospital.pictured import CHARACTERS, Pictured
@@ -38,6 +38,7 @@ from promet.hospital.still import PLACEHOLDER, still, uid
 
 RESEARCH = "Research use only, not for diagnosis"
 SEG_NUMBER, SR_NUMBER = 9001, 9002
+VERSION = version("promet") or "not installed"
 MAKER = {"manufacturer": "promet", "manufacturer_model_name": "promet", "device_serial_number": "none"}
 # Where a mask comes from, as segment says it -> how it was made.
 ORIGINS = {
@@ -99,7 +100,7 @@ def segmentation(pet: Pictured, structures: list[Structure]) -> Dataset:
                 segmented_property_category=concept(structure.category),
                 segmented_property_type=concept(structure.kind),
                 algorithm_type=kind,
-                algorithm_identification=AlgorithmIdentificationSequence(name, concept(family), __version__),
+                algorithm_identification=AlgorithmIdentificationSequence(name, concept(family), VERSION),
                 tracking_uid=uid("segment", structure.label, *about),
                 tracking_id=structure.label,
                 anatomic_regions=None if structure.kind == codes.PROSTATE else [concept(codes.PROSTATE)],
@@ -114,7 +115,7 @@ def segmentation(pet: Pictured, structures: list[Structure]) -> Dataset:
         series_number=SEG_NUMBER,
         sop_instance_uid=PLACEHOLDER,
         instance_number=1,
-        software_versions=__version__,
+        software_versions=VERSION,
         content_description=RESEARCH,
         content_label="PROMET",
         content_creator_name="",
@@ -139,7 +140,7 @@ def report(pet: Pictured, seg: Dataset, results: Results) -> Dataset:
             ),
             finding_type=CodedConcept.from_dataset(segment.SegmentedPropertyTypeCodeSequence[0]),
             finding_sites=[FindingSite(concept(codes.PROSTATE))],
-            algorithm_id=AlgorithmIdentification("promet", __version__, results.parameters),
+            algorithm_id=AlgorithmIdentification("promet", VERSION, results.parameters),
             measurements=_measurements(segment.SegmentLabel, results),
             qualitative_evaluations=_evaluations(segment.SegmentLabel, results),
         )
@@ -148,7 +149,7 @@ def report(pet: Pictured, seg: Dataset, results: Results) -> Dataset:
     observer = ObserverContext(
         observer_type=dicom.DCM.Device,
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=uid("promet"), name="promet", manufacturer_name="promet", model_name=f"promet {__version__}"
+            uid=uid("promet"), name="promet", manufacturer_name="promet", model_name=f"promet {VERSION}"
         ),
     )
     content = MeasurementReport(
@@ -167,7 +168,7 @@ def report(pet: Pictured, seg: Dataset, results: Results) -> Dataset:
         is_complete=True,
         is_final=False,
         is_verified=False,
-        software_versions=__version__,
+        software_versions=VERSION,
         series_description=f"promet measurements: {RESEARCH}",
         specific_character_set=CHARACTERS,
         **MAKER,
