@@ -17,7 +17,7 @@ from promet.core.sidecar import Sidecar
 from promet.evaluation import evaluate
 from promet.evaluation.cli import app
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.stats import labels
+from promet.study import outcome
 from promet.study.forms.tables import PATIENTS, PREDICTIONS
 
 PARTS = {"training": 20, "validation": 10, "test": 14, "metachronous": 12, "prospective": 2}
@@ -174,17 +174,16 @@ def test_unusable_recalibration_leaves_after_empty(study: Study) -> None:
         ("1", "47", 1),
         ("1", "48", 1),
         ("1", "49", 0),
-        ("1", "", 1),
+        ("1", "", None),
         ("0", "48", 0),
         ("0", "47", None),
-        ("0", "", 0),
+        ("0", "", None),
         ("", "60", None),
     ],
 )
 def test_progression_within_the_horizon(progression: str, months: str, label: int | None) -> None:
-    value, reason = labels.outcome({"progression": progression, "months": months}, "progression", 48)
+    value = outcome.label({"progression": progression, "months": months}, outcome.METACHRONOUS, 48)
     assert (None if np.isnan(value) else value) == label
-    assert bool(reason) == (label is None)
 
 
 def test_short_follow_up_is_counted(study: Study) -> None:
@@ -194,11 +193,10 @@ def test_short_follow_up_is_counted(study: Study) -> None:
     study.cohort[first]["months"] = "30"
     section = study.metrics()["sections"]["metachronous"]
     assert (section["patients"], section["n"], section["positives"]) == (12, 11, 6)
-    assert section["excluded"][0] == "1 were followed for less than 48 months without progression."
+    assert (section["unknown"], section["excluded"], section["horizon"]) == (1, [], 48)
     # who left at 30 was still there when all six progressed at 20: 6 of 12, not 6 of 11
-    assert "share with progression is 55 %" in section["excluded"][1]
-    assert "gives 50 %" in section["excluded"][1]
-    assert any("weighted in, under survival" in note for note in section["notes"])
+    assert section["calibration"]["multimodal"]["before"]["observed"] == pytest.approx(0.5)
+    assert any(note.startswith("1 patient left before 48 months") for note in section["notes"])
 
 
 def test_capra_table(study: Study) -> None:

@@ -11,9 +11,9 @@ import pytest
 import statsmodels.api as sm
 
 from promet.evaluation import survive
-from promet.evaluation.stats import calibration, dynamic, horizon, labels, product_limit
+from promet.evaluation.stats import calibration, dynamic, horizon, product_limit
 from promet.evaluation.stats.gray import gray
-from promet.study import concordance, follow_up
+from promet.study import concordance, follow_up, outcome
 
 ROOT = Path(__file__).parents[2]
 ORACLES = next((p for p in (ROOT / "shared/oracles", ROOT.parent / "shared/oracles") if p.is_dir()), None)
@@ -225,7 +225,7 @@ def test_all_commands_draw_one_line_at_the_horizon():
         (48, 1, 1), (nearly, 1, 1), (48.1, 1, 0), (48, 0, 0), (48 - 1e-10, 0, 0), (47.9, 0, None), (47.9, 1, 1),
     ]:  # fmt: skip
         row = {"progression": str(event), "months": repr(float(months))}
-        told, _ = labels.outcome(row, "progression", 48.0)
+        told = outcome.label(row, outcome.METACHRONOUS, 48.0)
         assert (None if math.isnan(told) else told) == label, (months, event)
         time, happened = np.array([months, 60.0, 20.0]), np.array([event, 0.0, 1.0])
         who = follow_up.known(time, happened, 48.0)

@@ -13,17 +13,21 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
     capra: {complete, incomplete}   patients with and without a CAPRA, over all parts
     recalibration: {MODEL: {n, positives, intercept, slope, usable, reason}}    logistic, fitted on the validation part;
               MODEL: every score that is a probability model (multimodal, clinical, ...)
-    sections: {KEY: SECTION}        KEY: synchronous, synchronous_training, synchronous_validation, metachronous, prospective
+    sections: {KEY: SECTION}        KEY: of the paper's outcome synchronous, synchronous_training, synchronous_validation,
+              metachronous, prospective; of another one (study.outcome) its names in outcome.evaluate instead
     section_order: [KEY, ...]
+    primary: KEY of what is learnt, in the test part; KEY_training and KEY_validation are there too
+    later: KEY of the first outcome in the metachronous patients, "" without one
     notes: [sentence, ...]
 
     SECTION: title: headline
              part: training | validation | test | metachronous | prospective    (of the ledger)
-             outcome: "synchronous_metastasis" | "progression"
+             outcome: column of the table; words: what it is called; horizon: months, null of a binary outcome
              seen: true when the models were fitted or selected on these patients; never quote as performance
              status: "ok" | "empty"       empty: reason says why, scores and paired are {}
              reason: sentence, "" when ok
-             patients: in this part, n: with a usable label, positives, negatives
+             patients: in this part, n: known to be with (positives) or without (negatives), unknown: left before the horizon.
+                       Where there are any, the figures are weighted (stats.weighted), Mann-Whitney and smooth curve are null
              no_lesion: among the n, how many have no CNN score
              excluded: [sentence, ...]    who has no usable label and why, with counts
              scores: {NAME: RECORD}
@@ -31,10 +35,12 @@ metrics.json (written by ``evaluate``), every key always present, ``null`` = can
              calibration: {MODEL: {before: CALIBRATION, after: CALIBRATION | null}}    {} when seen or empty; after = with the
                          recalibration of above, null when that is not usable (its reason says why)
              decision: DECISION | null    all MODELs before recalibration, on the patients who have them all; null like {}
+             operating: OPERATING | null    multimodal score at the threshold with the largest Youden index in the validation part
              interval_advice: ADVICE | null    which interval of the multimodal score's AUC to quote; null when empty
              notes: [sentence, ...]
 
     ADVICE: see promet.evaluation.stats.coverage.advice: prefer, coverage, size, areas, mann_whitney_size, delong_size, sentence
+    OPERATING: see promet.evaluation.stats.operating
     CALIBRATION: see promet.evaluation.stats.calibration.record
     DECISION: see promet.evaluation.stats.decision.curves
     RECORD: see promet.evaluation.stats.auc.record: n, positives, negatives, missing, auc, delong{variance, se, low, high, z, p},
@@ -60,14 +66,12 @@ import numpy as np
 from promet.core.files import atomic
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.core.words import count
+from promet.evaluation.sections import Asked, Cohort, recalibrations, section, sections
 from promet.evaluation.settings import Evaluation, UclaPsma
-from promet.evaluation.stats import auc, calibration, coverage, decision
 from promet.evaluation.stats.capra import COLUMNS, ITEMS, capra, cores_percent, t_stage
-from promet.evaluation.stats.labels import Cohort, labelled, left_early
 from promet.study.forms import shapes
 from promet.study.forms.metrics import FILE as METRICS
-from promet.study.forms.metrics import Metrics, Recalibration, Section, Stages
+from promet.study.forms.metrics import Metrics, Recalibration, Section
 from promet.study.forms.tables import PATIENTS, PREDICTIONS
 from promet.study.outcome import PAPER
 from promet.study.outcome import Outcome as Outcomes
@@ -77,7 +81,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CAPRA = "capra.parquet"
-CURVE_RESAMPLES = 500  # of a calibration curve, at most
 TITLES = {
     "multimodal": ("Multimodal", "log-odds"),
     "clinical": ("Clinical only", "log-odds"),
@@ -87,28 +90,6 @@ TITLES = {
     "psa": ("PSA", "ng/ml"),
     "capra": ("CAPRA", "points"),
     "ucla_psma_risk": ("UCLA PSMA risk score", ""),
-}
-SECTIONS = {
-    "synchronous": ("Synchronous metastases, test part", "test", "synchronous_metastasis", False),
-    "synchronous_training": (
-        "Synchronous metastases, training part",
-        "training",
-        "synchronous_metastasis",
-        True,
-    ),
-    "synchronous_validation": (
-        "Synchronous metastases, validation part",
-        "validation",
-        "synchronous_metastasis",
-        True,
-    ),
-    "metachronous": ("Metachronous metastases", "metachronous", "progression", False),
-    "prospective": (
-        "Synchronous metastases, patients added later",
-        "prospective",
-        "synchronous_metastasis",
-        False,
-    ),
 }
 
 
@@ -163,124 +144,14 @@ def ucla(cohort: Cohort, patients: list[str], coefficients: UclaPsma) -> tuple[n
     return np.array(risks), "Computed from the coefficients in the configuration (evaluation.ucla_psma)."
 
 
-def recalibrations(
-    table: pd.DataFrame, models: list[str], cohort: Cohort, horizon: float
-) -> dict[str, Recalibration]:
-    """Logistic recalibration of each model, fitted on the validation part."""
-    mine = table[table["part"] == "validation"]
-    labels, _ = labelled(mine, "synchronous_metastasis", cohort, horizon)
-    return {name: calibration.recalibration(labels, mine[name].to_numpy("float64")) for name in models}
-
-
-def _calibrated(
-    labels: np.ndarray, mine: pd.DataFrame, recalibration: dict[str, Recalibration], settings: Evaluation
-) -> dict[str, Stages]:
-    """CALIBRATION before and after, per model."""
-    found = {}
-    resamples = min(settings.bootstrap, CURVE_RESAMPLES)
-    for name, by in recalibration.items():
-        before = mine[name].to_numpy("float64")
-        stages = {"before": before, "after": calibration.recalibrated(before, by) if by["usable"] else None}
-        found[name] = {
-            stage: None
-            if x is None
-            else calibration.record(labels, _probability(x), x, settings.confidence, resamples, settings.seed)
-            for stage, x in stages.items()
-        }
-    return found
-
-
-def section(
-    key: str,
-    table: pd.DataFrame,
-    names: list[str],
-    cohort: Cohort,
-    settings: Evaluation,
-    recalibration: dict[str, Recalibration],
-) -> Section:
-    """One SECTION; ``table`` has patient, part and a column per score; ``recalibration``: the models' own."""
-    title, part, label_name, seen = SECTIONS[key]
-    mine = table[table["part"] == part]
-    labels, found = labelled(mine, label_name, cohort, settings.horizon_months)
-    reasons = [reason for _, reason in found if reason]
-    known = ~np.isnan(labels)
-    excluded = [f"{reasons.count(reason)} {reason}." for reason in sorted(set(reasons))]
-    early = []
-    if label_name == "progression":
-        early = left_early(mine["patient"].tolist(), cohort, labels, settings.horizon_months)
-    mine, labels = mine[known], labels[known]
-    result: Section = {
-        "title": title,
-        "part": part,
-        "outcome": label_name,
-        "seen": seen,
-        "status": "ok" if len(mine) else "empty",
-        "reason": "",
-        "patients": len(found),
-        "n": len(mine),
-        "positives": int((labels == 1).sum()),
-        "negatives": int((labels == 0).sum()),
-        "no_lesion": int(mine["cnn_score"].isna().sum()),
-        "excluded": [*excluded, *early],
-        "scores": {},
-        "paired": {},
-        "calibration": {},
-        "decision": None,
-        "interval_advice": None,
-        "notes": [],
-    }
-    if not len(mine):
-        what = (
-            f"no patient in part {part}"
-            if not found
-            else f"of {count(len(found), 'patient')} in part {part} none has a label"
-        )
-        result["reason"] = f"There is {what}." if not found else f"{what.capitalize()}."
-        return result
-    for name in names:
-        score = mine[name].to_numpy("float64")
-        result["scores"][name] = auc.record(
-            labels, score, settings.confidence, settings.bootstrap, settings.seed
-        )
-        if name != "multimodal":
-            result["paired"][name] = auc.paired(
-                labels, mine["multimodal"].to_numpy("float64"), score, settings.confidence
-            )
-    result["interval_advice"] = coverage.advice(result["scores"]["multimodal"], settings.confidence)
-    if not seen and recalibration:
-        result["calibration"] = _calibrated(labels, mine, recalibration, settings)
-        result["decision"] = decision.curves(
-            labels, {name: _probability(mine[name].to_numpy("float64")) for name in recalibration}
-        )
-        result["notes"].append(
-            "The recalibration is learnt on the validation part, on which the models' densities were fitted too: "
-            "what it corrects there need not be what is wrong elsewhere, neither in size nor in direction."
-        )
-        if label_name == "progression":
-            result["notes"].append(
-                "The probabilities are those of metastases on the scan; here they are compared with later "
-                "progression, so the calibration intercept also holds the difference between the two rates."
-            )
-            if early:
-                result["notes"].append(
-                    "Calibration and decision curve here are of those whose outcome is known; where those who left early are "
-                    "weighted in, under survival, they say something else."
-                )
-    if seen:
-        result["notes"].append(
-            "The models were fitted or selected on these patients: this is not performance."
-        )
-    if "capra" in names and label_name == "synchronous_metastasis":
-        result["notes"].append(
-            "CAPRA is defined for localised disease; here it also scores patients with metastases."
-        )
-    return result
-
-
 def study(
-    cohort: Cohort, predictions: pd.DataFrame, measures: pd.DataFrame, settings: Evaluation
+    cohort: Cohort,
+    predictions: pd.DataFrame,
+    measures: pd.DataFrame,
+    settings: Evaluation,
+    outcome: Outcomes = PAPER,
 ) -> tuple[Metrics, pd.DataFrame]:
-    """metrics.json and the CAPRA table."""
+    """metrics.json and the CAPRA table; ``cohort`` was read with the columns of ``outcome``."""
     table = predictions.copy()
     parts = dict(zip(table["patient"], table["part"], strict=True))
     points = capra_table(cohort, parts)
@@ -316,7 +187,9 @@ def study(
         }
     complete = int(points["capra"].notna().sum())
     probable = [name for name in usable if name in models]
-    recalibration = recalibrations(table, probable, cohort, settings.horizon_months)
+    recalibration = recalibrations(table, probable, cohort, outcome, settings.horizon_months)
+    asked = sections(outcome, settings.horizon_months)
+    later = (name for name in outcome.aims if outcome.patients_of(name) == "metachronous")
     return {
         "schema": 1,
         "confidence": settings.confidence,
@@ -326,13 +199,32 @@ def study(
         "order": names,
         "capra": {"complete": complete, "incomplete": len(points) - complete},
         "recalibration": recalibration,
-        "sections": {key: section(key, table, usable, cohort, settings, recalibration) for key in SECTIONS},
-        "section_order": list(SECTIONS),
+        "sections": _sections(asked, table, usable, cohort, settings, recalibration, outcome),
+        "section_order": list(asked),
+        "primary": outcome.primary,
+        "later": next(later, ""),
         "notes": [
             "p of mann_whitney is the paper's: normal approximation without tie or continuity correction. "
             "p of delong tests the same AUC against 0.5 with DeLong's variance. They differ."
         ],
     }, points
+
+
+def _sections(
+    asked: dict[str, Asked],
+    table: pd.DataFrame,
+    names: list[str],
+    cohort: Cohort,
+    settings: Evaluation,
+    recalibration: dict[str, Recalibration],
+    outcome: Outcomes,
+) -> dict[str, Section]:
+    """All of them; the threshold of the validation part (Youden, of the multimodal score) is that of the others."""
+    how = (table, names, cohort, settings, recalibration, outcome)
+    chosen = f"{outcome.primary}_validation"
+    first = section(asked[chosen], *how)
+    threshold = (first["scores"].get("multimodal") or {"youden": {"threshold": None}})["youden"]["threshold"]
+    return {key: first if key == chosen else section(one, *how, threshold) for key, one in asked.items()}
 
 
 @dataclass(frozen=True)
@@ -354,6 +246,7 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
             PREDICTIONS.read(inputs.predictions),
             PATIENTS.read(inputs.measures),
             settings,
+            inputs.outcome,
         )
         metrics_file, capra_file = out.with_name(METRICS), out.with_name(CAPRA)
         shapes.write(Metrics, metrics_file, metrics)
@@ -389,10 +282,6 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
         makes=(METRICS, CAPRA),
         packages=("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "dcurves"),
     )
-
-
-def _probability(log_odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
 
 
 def _or_nan(value: float | None) -> float:

@@ -6,14 +6,18 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
     status: "ok" | "skipped"        skipped: everything below ``reason`` except score, horizon_months is null or empty
     reason: sentence, "" when ok
     score: "multimodal"             the score; higher = more risk
+    name, part, words: which outcome of outcome.evaluate, in whom, and what it is called
     horizon_months: 48.0            follow-up is cut here: later events and times count as event-free up to here
     confidence: 0.95
-    n, events: patients analysed, progressions among them
+    n, events, competing: patients analysed, who had the event, and who another one that makes it impossible
+    follow_up: {median, low, high}  by the reverse Kaplan-Meier method, not cut at the horizon
     excluded: [sentence, ...]       who is not analysed and why, with counts
     cuts: {"tertiles": CUT, "median": CUT}
     cox: {hazard_ratio, low, high, p, sd, n, events}      per standard deviation sd of the score; null values if not estimable
-    concordance: Harrell's C (0.5 = chance, higher score = earlier event) or null
+    proportional: {p, sentence}     whether the hazard ratio is one number over time
+    concordance: Harrell's C (0.5 = chance, higher score = earlier event) or null; concordance_interval: {low, high}, bootstrap
     dynamic: DYNAMIC | null         AUC over time, Uno's C, Brier score; the follow-up as given, not cut at the horizon
+    also: {NAME: the same}          the other outcomes over time
     notes: [sentence, ...]          about cox, concordance, few events
 
     DYNAMIC: see promet.evaluation.stats.dynamic.record: horizon, auc [{time, auc, low, high, se, logit, cases, controls}], uno
@@ -22,7 +26,8 @@ survival.json (written by ``survive``), every key always present, ``null`` = can
 
     CUT: thresholds: [t, ...]       quantiles of these patients' own score; group k: t[k-1] < score <= t[k]
          groups: [GROUP, ...]       lowest score first
-         logrank: {statistic, df, p}       over all groups; null values if not possible
+         logrank, gray: {statistic, df, p}       over all groups: Gray's test where another event competes, else log-rank;
+                                                 trend: log-rank for ordered groups; null values if not possible
          notes: [sentence, ...]
 
     GROUP: name: "low" | "middle" | "high"
@@ -51,16 +56,17 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.stats import dynamic, product_limit
+from promet.evaluation.stats import dynamic, over_time, product_limit
+from promet.evaluation.stats.gray import gray
 from promet.study.concordance import harrell
 from promet.study.follow_up import settled
 from promet.study.forms import shapes
 from promet.study.forms.survival import FILE as PRODUCT
 from promet.study.forms.survival import Survival
 from promet.study.forms.tables import MULTIMODAL, PREDICTIONS
-from promet.study.outcome import PAPER
+from promet.study.outcome import METACHRONOUS, PAPER, ByHorizon, status
 from promet.study.outcome import Outcome as Outcomes
-from promet.study.table import by_patient, number
+from promet.study.table import by_patient
 
 NAMES = {1: ["all"], 2: ["low", "high"], 3: ["low", "middle", "high"]}
 DYNAMIC_RESAMPLES = 500  # of the intervals over time, at most
@@ -68,8 +74,12 @@ FEW = 10  # events below which every figure is called descriptive
 
 
 def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> dict[str, Any]:
-    """n, events, median with interval, curve and censored (see GROUP above) of one group."""
-    found = product_limit.kaplan_meier(time, event, level)
+    """n, events, median with interval, curve and censored (see GROUP above) of one group.
+
+    Where another event competes (``event`` 2) the curve is 1 - the cumulative incidence of the event (Aalen-Johansen).
+    """
+    competing = bool((np.asarray(event) == 2).any())
+    found = (product_limit.free_of if competing else product_limit.kaplan_meier)(time, event, level)
     median, low, high = (
         product_limit.quantile(found.time, curve) for curve in (found.survival, found.low, found.high)
     )
@@ -77,7 +87,7 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> di
     steps = found.survival.tolist()
     return {
         "n": len(time),
-        "events": int(event.sum()),
+        "events": int((event == 1).sum()),
         "median": median,
         "median_low": low,
         "median_high": high,
@@ -97,8 +107,9 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> di
 def compare(
     time: np.ndarray, event: np.ndarray, group: np.ndarray, names: list[str], level: float = 0.95
 ) -> dict[str, Any]:
-    """Curves of the groups ``names`` (in that order) and the log-rank test: groups, logrank, notes of CUT."""
+    """Curves of the groups ``names`` (lowest first) and the tests: groups, logrank, gray, trend, notes of CUT."""
     time, _ = settled(time)
+    competing = bool((event == 2).any())
     ticks = _ticks(float(time.max(initial=0.0)))
     groups, notes = [], []
     for name in names:
@@ -111,11 +122,18 @@ def compare(
             notes.append(f"Group {name} has no events: its median is not reached and its curve stays at 1.")
         curve["at_risk"] = _at_risk(ticks, time[mine], curve["curve"])
         groups.append({"name": str(name), **curve})
-    test: dict[str, float | None] = {"statistic": None, "df": None, "p": None}
+    nothing: dict[str, float | None] = {"statistic": None, "df": None, "p": None}
+    test, grays, trend = dict(nothing), dict(nothing), dict(nothing)
+    if len(groups) > 2 and not competing:
+        trend = over_time.trend(time, event, np.array([names.index(g) for g in group]))  # type: ignore[assignment]
     if len(groups) < 2:
         notes.append(
             "There is only one group: nothing to compare." if groups else "There is nobody to analyse."
         )
+    elif competing:
+        found = gray(time, event, group)
+        grays = {key: None if found[key] is None else float(found[key]) for key in nothing}
+        notes += found["notes"]
     elif event.sum() < 2:
         notes.append(f"Only {count(int(event.sum()), 'event')}: no log-rank test.")
     else:
@@ -133,7 +151,7 @@ def compare(
             }
         else:
             notes.append("The log-rank test is not possible: no event happens while two groups are at risk.")
-    return {"groups": groups, "logrank": test, "notes": notes}
+    return {"groups": groups, "logrank": test, "gray": grays, "trend": trend, "notes": notes}
 
 
 def cut(score: np.ndarray, kind: str) -> tuple[list[float], np.ndarray, list[str], list[str]]:
@@ -214,13 +232,21 @@ def analyse(
     """n, events, cuts, cox, concordance, notes of survival.json; arrays without missing values."""
     time, event, score = (np.asarray(x, float) for x in (time, event, score))
     time, _ = settled(time)
-    result: dict[str, Any] = {"n": len(time), "events": int(event.sum()), "cuts": {}, "notes": []}
+    happened = (event == 1).astype(float)
+    result: dict[str, Any] = {
+        "n": len(time),
+        "events": int(happened.sum()),
+        "competing": int((event == 2).sum()),
+        "cuts": {},
+        "notes": [],
+    }
     for kind in cuts:
         thresholds, group, names, notes = cut(score, kind) if len(score) else ([], score, [], [])
         found = compare(time, event, group, names, level)
         found["notes"] = notes + found["notes"]
         result["cuts"][kind] = {"thresholds": thresholds, **found}
-    result["cox"], notes = cox(time, event, score, level)
+    result["cox"], notes = cox(time, happened, score, level)
+    result["proportional"] = over_time.proportional(time, event, score, level)
     result["concordance"], more = concordance(time, event, score)
     result["notes"] = notes + more
     if result["events"] < FEW:
@@ -235,63 +261,125 @@ def at_horizon(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[np.
 
 
 def study(
-    cohort: dict[str, dict[str, str]], scores: dict[str, tuple[str, float]], settings: Evaluation
+    cohort: dict[str, dict[str, str]],
+    scores: dict[str, tuple[str, float]],
+    settings: Evaluation,
+    outcome: Outcomes = PAPER,
 ) -> Survival:
-    """survival.json of the metachronous cohort; ``scores`` = patient -> (part, multimodal score)."""
-    result: Survival = {
+    """survival.json: the first outcome over time, in the metachronous patients before the test part, and the others.
+
+    Args:
+        cohort: rows of the table, with the columns of ``outcome``.
+        scores: patient -> (part, multimodal score).
+        settings: of the evaluation.
+        outcome: what is learnt and evaluated.
+    """
+    timed = {name: aim for name, aim in outcome.aims.items() if isinstance(aim, ByHorizon)}
+    order = sorted(timed, key=lambda name: outcome.patients_of(name) != "metachronous")
+    if not order:
+        return _empty("", METACHRONOUS, settings, PAPER) | {"reason": "No outcome over time is evaluated."}
+    found = [of_aim(name, timed[name], cohort, scores, settings, outcome) for name in order]
+    return found[0] | {"also": dict(zip(order[1:], found[1:], strict=True))}
+
+
+def _empty(name: str, aim: ByHorizon, settings: Evaluation, outcome: Outcomes) -> Survival:
+    interval = {"low": None, "high": None}
+    return {
         "schema": 1,
         "status": "skipped",
         "reason": "",
         "score": "multimodal",
-        "horizon_months": settings.horizon_months,
+        "name": name,
+        "part": outcome.patients_of(name) if name else "metachronous",
+        "words": outcome.noun(aim),
+        "horizon_months": aim.horizon(settings.horizon_months),
         "confidence": settings.confidence,
         "n": 0,
         "events": 0,
+        "competing": 0,
+        "follow_up": {"median": None, **interval},  # type: ignore[typeddict-item]
         "excluded": [],
         "cuts": {},
         "cox": None,
+        "proportional": {"p": None, "sentence": ""},
         "concordance": None,
+        "concordance_interval": dict(interval),  # type: ignore[typeddict-item]
         "dynamic": None,
+        "also": {},
         "notes": [],
     }
-    members = [p for p, (part, _) in scores.items() if part == "metachronous" and p in cohort]
+
+
+def of_aim(
+    name: str,
+    aim: ByHorizon,
+    cohort: dict[str, dict[str, str]],
+    scores: dict[str, tuple[str, float]],
+    settings: Evaluation,
+    outcome: Outcomes,
+) -> Survival:
+    """survival.json of one outcome over time."""
+    result = _empty(name, aim, settings, outcome)
+    part, horizon = result["part"], result["horizon_months"]
+    who = "metachronous cohort" if part == "metachronous" else "test part"
+    members = [p for p, (of, _) in scores.items() if of == part and p in cohort]
     if not members:
-        return result | {
-            "reason": "There is no metachronous cohort with predictions, so there are no survival curves."
-        }
-    event = np.array([number(cohort[p], "progression") for p in members])
-    time = np.array([number(cohort[p], "months") for p in members])
+        return result | {"reason": f"There is no {who} with predictions, so there are no survival curves."}
+    stated = np.array([status(cohort[p], aim) for p in members], float)
     score = np.array([scores[p][1] for p in members])
     gaps = {
-        "progression": np.isnan(event),
-        "months": np.isnan(time) | (time < 0),
+        aim.event: np.array([not cohort[p].get(aim.event) for p in members]),
+        aim.time: np.array([not cohort[p].get(aim.time) for p in members]),
         "a score": ~np.isfinite(score),
     }
     result["excluded"] = [f"{int(bad.sum())} without {what}." for what, bad in gaps.items() if bad.any()]
     keep = ~np.any(list(gaps.values()), axis=0)
     result["n"] = int(keep.sum())
     if result["n"] < 2:
+        patients = "metachronous" if part == "metachronous" else "test"
         return result | {
-            "reason": f"Of {len(members)} metachronous patients {result['n']} have progression, months and a score; "
+            "reason": f"Of {len(members)} {patients} patients {result['n']} have {aim.event}, {aim.time} and a score; "
             "survival curves need at least two."
         }
-    time, event, score = time[keep], event[keep], score[keep]
-    over_time = dynamic.record(
+    time, event, score = stated[keep, 0], stated[keep, 1], score[keep]
+    result["follow_up"] = over_time.followed(time, event, settings.confidence)
+    resamples = min(settings.bootstrap, DYNAMIC_RESAMPLES)
+    of_time = dynamic.record(
         time,
         event,
         score,
-        settings.horizon_months,
+        horizon,
         1 / (1 + np.exp(-np.clip(score, -700, 700))),
         settings.confidence,
-        min(settings.bootstrap, DYNAMIC_RESAMPLES),
+        resamples,
         settings.seed,
         score,
     )
-    over_time["notes"].append(
-        "Brier score and calibration take the model's probability of metastases on the scan as that of progression."
-    )
-    time, event = at_horizon(time, event, settings.horizon_months)
-    return result | analyse(time, event, score, settings.confidence) | {"status": "ok", "dynamic": over_time}
+    if aim.flags != outcome.learn.flags:
+        learnt = "metastases on the scan" if outcome.learnt == "metastases" else outcome.learnt
+        of_time["notes"].append(
+            f"Brier score and calibration take the model's probability of {learnt} as that of {result['words']}."
+        )
+    time, event = at_horizon(time, event, horizon)
+    found = analyse(time, event, score, settings.confidence)
+    bounds = _resampled(time, event, score, settings.confidence, resamples, settings.seed)
+    return result | found | {"status": "ok", "dynamic": of_time, "concordance_interval": bounds}
+
+
+def _resampled(
+    time: np.ndarray, event: np.ndarray, score: np.ndarray, level: float, resamples: int, seed: int
+) -> dict[str, float | None]:
+    """Percentile interval of Harrell's C over resampled patients; none where a fifth of them gives no C."""
+    random, found = np.random.default_rng(seed), []
+    for _ in range(resamples):
+        pick = random.integers(0, len(time), len(time))
+        value, _ = harrell(time[pick], event[pick], score[pick])
+        if value is not None:
+            found.append(value)
+    if len(found) < 0.8 * resamples or len(set(found)) < 2:
+        return {"low": None, "high": None}
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return {"low": float(low), "high": float(high)}
 
 
 @dataclass(frozen=True)
@@ -309,7 +397,8 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         table = PREDICTIONS.read(inputs.predictions, ["patient", "part", MULTIMODAL])
         scores = {row.patient: (row.part, float(row.multimodal)) for row in table.itertuples()}
-        result = study(by_patient(inputs.cohort, inputs.outcome.extra), scores, settings)
+        cohort = by_patient(inputs.cohort, inputs.outcome.extra)
+        result = study(cohort, scores, settings, inputs.outcome)
         product = out.with_name(PRODUCT)
         shapes.write(Survival, product, result)
         values = {key: result[key] for key in ("status", "reason", "n", "events", "concordance")}

@@ -34,11 +34,11 @@ from promet.core.files import write_json
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
 from promet.evaluation.settings import Evaluation
-from promet.evaluation.stats.labels import outcome
 from promet.study.forms.tables import PATIENTS
 from promet.study.ledger import ASSIGNED as DEVELOPMENT
-from promet.study.outcome import PAPER
+from promet.study.outcome import PAPER, Binary, ByHorizon
 from promet.study.outcome import Outcome as Outcomes
+from promet.study.outcome import label as label_of
 from promet.study.parts import of_study
 from promet.study.table import by_patient, number
 
@@ -80,16 +80,23 @@ MISSABLE = (
     "primary_score",
     "psma_expression",
 )
-GROUPS = (
-    "Development, no metastasis",
-    "Development, metastasis",
-    "Development, label unknown",
-    "Metachronous, no progression",
-    "Metachronous, progression",
-    "Metachronous, label unknown",
-    "Prospective",
-)
 ODD, SITE_P, SMALL_SITE = 3.5, 0.01, 3
+
+
+def groups(outcome: Outcomes = PAPER) -> tuple[str, ...]:
+    """Columns of the table: development by what is learnt, metachronous by the first outcome in them, prospective."""
+    learnt, later = outcome.noun(outcome.learn), _later(outcome)
+    if learnt == "metastases":
+        learnt = "metastasis"
+    of_later = outcome.noun(later) if later else "outcome"
+    kinds = (("Development", learnt), ("Metachronous", of_later))
+    named = (f"{who}, {how}" for who, of in kinds for how in (f"no {of}", of, "label unknown"))
+    return (*named, "Prospective")
+
+
+def _later(outcome: Outcomes) -> Binary | ByHorizon | None:
+    found = (aim for name, aim in outcome.aims.items() if outcome.patients_of(name) == "metachronous")
+    return next(found, None)
 
 
 def frame(
@@ -98,8 +105,9 @@ def frame(
     patients: Path | None,
     horizon: float,
     parts: dict[str, str] | None = None,
+    outcome: Outcomes = PAPER,
 ) -> pd.DataFrame:
-    """One row per patient: patient, group, label (of the development cohort, else NaN) and every variable.
+    """One row per patient: patient, group (of ``groups``), label (of the development cohort, else NaN) and every variable.
 
     ``parts``: patient -> part, who is not in it is prospective whatever the role; without it the role counts.
     """
@@ -112,7 +120,7 @@ def frame(
         if parts is not None:
             part = parts.get(patient, "")
             role = "development" if part in DEVELOPMENT else part
-        group, label = _group(role, given, horizon)
+        group, label = _group(role, given, horizon, outcome)
         row: dict[str, Any] = {"patient": patient, "group": group, "label": label}
         for name in NUMBERS:
             known = name in measured and patient in measured.index
@@ -129,9 +137,9 @@ def frame(
     return table.astype(dict.fromkeys(["label", *NUMBERS], "float64"))
 
 
-def study(table: pd.DataFrame) -> dict[str, Any]:
+def study(table: pd.DataFrame, outcome: Outcomes = PAPER) -> dict[str, Any]:
     """characteristics.json of ``frame``'s table."""
-    names = [name for name in GROUPS if (table["group"] == name).any()]
+    names = [name for name in groups(outcome) if (table["group"] == name).any()]
     notes = [
         "No p values: a difference between the groups is described, not tested.",
         "The make of a scanner is not recorded; site (hospital or scanner), voxel size and uptake time stand for it.",
@@ -144,7 +152,7 @@ def study(table: pd.DataFrame) -> dict[str, Any]:
         "schema": 1,
         "groups": [{"name": name, "n": int((table["group"] == name).sum())} for name in names],
         "rows": rows(table, names, [name for name in NUMBERS if name not in empty], empty),
-        "missing": missing(table, names),
+        "missing": missing(table, names, outcome.noun(outcome.learn)),
         "sites": compared(table, "site"),
         "scanners": compared(table, "voxel_mm"),
         "outliers": flagged,
@@ -196,8 +204,8 @@ def rows(table: pd.DataFrame, names: list[str], numeric: list[str], empty: list[
     return found
 
 
-def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
-    """Missing values per variable and group, and whether being missing differs with the label."""
+def missing(table: pd.DataFrame, names: list[str], words: str) -> list[dict[str, Any]]:
+    """Missing values per variable and group, and whether being missing differs with the label, called ``words``."""
     from scipy.stats import fisher_exact
 
     found = []
@@ -221,7 +229,7 @@ def missing(table: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
             if row["p"] < 0.05:
                 row["sentence"] = (
                     f"{row['title']}: missing in {cells[0][0]} of {sums[0]} patients with and {cells[1][0]} of {sums[1]} without "
-                    "metastases. Whether the value is missing differs between the two, so that alone must never become an "
+                    f"{words}. Whether the value is missing differs between the two, so that alone must never become an "
                     "input (naive Bayes leaves a missing value out)."
                 )
         found.append(row)
@@ -303,8 +311,8 @@ def run(inputs: Inputs, settings: Evaluation, out: Path, pin: str) -> Sidecar:
         measured = PATIENTS.read(inputs.measures)
         rows = by_patient(inputs.cohort, inputs.outcome.extra)
         parts = members(inputs.ledger, rows, measured, inputs.outcome) if inputs.ledger else None
-        table = frame(rows, measured, inputs.patients, settings.horizon_months, parts)
-        found = study(table)
+        table = frame(rows, measured, inputs.patients, settings.horizon_months, parts, inputs.outcome)
+        found = study(table, inputs.outcome)
         product = out.with_name(PRODUCT)
         write_json(product, found)
         odd = [
@@ -344,15 +352,16 @@ def members(
     return found[min(found)] if found else {}
 
 
-def _group(role: str, row: dict[str, str], horizon: float) -> tuple[str, float]:
+def _group(role: str, row: dict[str, str], horizon: float, outcome: Outcomes) -> tuple[str, float]:
     """Column of table 1, and the label of a development patient (NaN otherwise)."""
-    if role == "metachronous":
-        value, _ = outcome(row, "progression", horizon)
-        return GROUPS[5] if math.isnan(value) else GROUPS[4] if value == 1 else GROUPS[3], math.nan
-    if role == "development":
-        value = number(row, "synchronous_metastasis")
-        return GROUPS[2] if math.isnan(value) else GROUPS[1] if value == 1 else GROUPS[0], value
-    return GROUPS[6], math.nan
+    names, later = groups(outcome), _later(outcome)
+    if role not in ("metachronous", "development"):
+        return names[6], math.nan
+    mine = role == "development"
+    aim = outcome.learn if mine else later
+    value = math.nan if aim is None else label_of(row, aim, horizon)
+    place = 2 if math.isnan(value) else int(value)
+    return names[place if mine else 3 + place], value if mine else math.nan
 
 
 def _acquisition(patients: Path | None, patient: str) -> dict[str, Any]:

@@ -173,6 +173,14 @@ class Outcome(Settings):
             raise ValueError("patients belongs to outcome.evaluate: the development patients are learnt from")
         return aim
 
+    @field_validator("evaluate")
+    @classmethod
+    def _names_are_free(cls, aims: dict[str, Any]) -> dict[str, Any]:
+        for name in aims:
+            if name in ("learnt", "prospective") or name.endswith(("_training", "_validation")):
+                raise ValueError(f"the name {name} is taken: learnt, prospective, *_training, *_validation")
+        return aims
+
     @model_validator(mode="after")
     def _columns_fit(self) -> Outcome:
         aims = [self.learn, *self.evaluate.values()]
@@ -225,8 +233,22 @@ class Outcome(Settings):
 
     def patients_of(self, name: str) -> Literal["test", "metachronous"]:
         """In whom an outcome of ``evaluate`` is evaluated."""
-        aim = self.evaluate[name]
+        aim = self.evaluate.get(name, self.learn)
         return aim.patients or ("metachronous" if isinstance(aim, ByHorizon) and not self.timed else "test")
+
+    @property
+    def primary(self) -> str:
+        """The name in ``evaluate`` of what is learnt, in the test part; ``learnt`` where it is not asked for."""
+        asked = [name for name in self.evaluate if self.patients_of(name) == "test"]
+        same = (name for name in asked if _alike(self.evaluate[name], self.learn))
+        return next(same, "learnt")
+
+    @property
+    def aims(self) -> dict[str, Binary | ByHorizon]:
+        """What is evaluated, the learnt one first: every study says how good it is at what it learnt."""
+        first = self.primary
+        found: dict[str, Binary | ByHorizon] = {first: self.evaluate.get(first, self.learn)}
+        return found | {name: aim for name, aim in self.evaluate.items() if name != first}
 
     def called(self, column: str) -> str:
         """What the report calls a column: metastases, progression, PSA persistence."""
@@ -255,6 +277,13 @@ def _own_keys(given: dict[str, Any], default: Binary | ByHorizon) -> dict[str, A
         return given
     before, own = default.model_dump(), kinds[kind].model_fields
     return {key: value for key, value in given.items() if key in own or before.get(key) != value}
+
+
+def _alike(one: Binary | ByHorizon, other: Binary | ByHorizon) -> bool:
+    """The same columns at the same horizon; the horizon that is left out is another one than any that is given."""
+    if isinstance(one, Binary) or isinstance(other, Binary):
+        return one.flags == other.flags and not (one.times or other.times)
+    return (one.flags, one.time) == (other.flags, other.time) and one.horizon(-1) == other.horizon(-1)
 
 
 # A patient's status ----------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ COMPETING = (
     "(Aalen-Johansen) is needed, for which the table would have to name them."
 )
 
+RECORDED = (
+    "A competing event is recorded apart: who had it can no longer have the event and counts as without it, the risk is the "
+    "cumulative incidence (Aalen-Johansen), and 1 - Kaplan-Meier, which would be too high, is not shown."
+)
+
 
 def record(
     time: np.ndarray,
@@ -66,12 +71,12 @@ def record(
         "horizon": at,
         "auc": [],
         "uno": dict.fromkeys(("value", "low", "high")),
-        "brier": {"time": at, **dict.fromkeys(("value", "reference", "scaled"))},
+        "brier": {"time": at, **dict.fromkeys(("value", "reference", "scaled", "low", "high"))},
         "calibration": None,
         "resamples": bootstrap,
         "seed": seed,
         "censoring": CENSORING,
-        "competing": COMPETING,
+        "competing": RECORDED if (event == 2).any() else COMPETING,
         "notes": [],
     }
     notes = result["notes"]
@@ -99,6 +104,7 @@ def record(
         scaled = 1 - value / reference if reference > 0 else None
         result["brier"] |= {"value": value, "reference": reference, "scaled": scaled}
         result["calibration"] = calibrated(time, event, probability, at, level, log_odds)
+        _spread(result, time, event, probability, at, level, np.random.default_rng(seed))
     return result
 
 
@@ -147,6 +153,8 @@ def calibrated(
                 "threshold": h,
                 "model": horizon.net_benefit(time, event, probability, at, h),
                 "all": horizon.treat_all(time, event, at, h),
+                "low": None,
+                "high": None,
             }
             for h in THRESHOLDS
         ],
@@ -216,6 +224,31 @@ def _ranking(
         result["uno"]["value"] = concordance.uno(time, event, score, at)
         if result["uno"]["value"] is None:
             notes.append("No Uno's C: no two patients can be compared in time.")
+
+
+def _spread(
+    result: Dynamic,
+    time: np.ndarray,
+    event: np.ndarray,
+    probability: np.ndarray,
+    at: float,
+    level: float,
+    random: np.random.Generator,
+) -> None:
+    """Percentile bounds of Brier score and net benefit over resampled patients, put into ``result``."""
+    rows = result["calibration"]["net_benefit"]
+    drawn: list[list[float | None]] = []
+    for _ in range(result["resamples"]):
+        pick = random.integers(0, len(time), len(time))
+        t, e, p = time[pick], event[pick], probability[pick]
+        who = follow_up.known(t, e, at)
+        worth = [None if who is None else horizon.net_benefit(t, e, p, at, r["threshold"]) for r in rows]
+        drawn.append([None if who is None else horizon.brier(who, p, len(t)), *worth])
+    for k, target in enumerate([result["brier"], *rows]):
+        values = [row[k] for row in drawn if row[k] is not None]
+        if drawn and len(values) >= 0.8 * len(drawn) and len(set(values)) > 1:
+            low, high = np.quantile(np.array(values, float), [(1 - level) / 2, (1 + level) / 2])
+            target |= {"low": float(low), "high": float(high)}  # type: ignore[typeddict-item]
 
 
 def _intervals(

@@ -45,6 +45,16 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> Cu
     return Curve(times, survival, log_se, low, high)
 
 
+def free_of(time: np.ndarray, event: np.ndarray, level: float = 0.95) -> Curve:
+    """1 - the cumulative incidence of ``event`` 1 where 2 competes (Aalen-Johansen), with its log(-log) interval."""
+    times, share, se = cumulative_incidence(time, event)
+    free = 1 - share
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_se = np.where(free < 1, se / free, np.nan)
+    low, high = log_log(free, log_se, level)
+    return Curve(times, free, log_se, low, high)
+
+
 def log_log(survival: np.ndarray, log_se: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """The log(-log) interval of probabilities with a standard error on the log scale; NaN at 0 and 1."""
     z = float(stats.norm.ppf((1 + level) / 2))

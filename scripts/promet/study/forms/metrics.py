@@ -143,8 +143,8 @@ class Group(TypedDict):
     positives: int
     probability: float
     observed: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Calibration(Counts):
@@ -176,7 +176,7 @@ class Stages(TypedDict):
 class Benefit(TypedDict):
     """One model's decision curve."""
 
-    net_benefit: list[float]
+    net_benefit: list[float | None]
     better_from: float | None
     better_to: float | None
     better_steps: int | None
@@ -222,12 +222,37 @@ class Recalibration(TypedDict):
     reason: str
 
 
+class Share(Interval):
+    """A proportion."""
+
+    value: float | None
+
+
+class Operating(TypedDict):
+    """The multimodal score at a threshold that was fixed on the validation part: evaluation.stats.operating."""
+
+    threshold: float
+    n: int
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+    sensitivity: Share
+    specificity: Share
+    ppv: Share
+    npv: Share
+    notes: list[str]
+
+
 class Section(TypedDict):
     """One outcome in one part."""
 
     title: str
     part: Literal["training", "validation", "test", "metachronous", "prospective"]
-    outcome: Literal["synchronous_metastasis", "progression"]
+    outcome: str
+    words: str
+    horizon: float | None
+    unknown: int
     seen: bool
     status: Literal["ok", "empty"]
     reason: str
@@ -241,6 +266,7 @@ class Section(TypedDict):
     paired: dict[str, Paired]
     calibration: dict[str, Stages]
     decision: Decision | None
+    operating: Operating | None
     interval_advice: Advice | None
     notes: list[str]
 
@@ -274,4 +300,6 @@ class Metrics(TypedDict):
     recalibration: dict[str, Recalibration]
     sections: dict[str, Section]
     section_order: list[str]
+    primary: str
+    later: str
     notes: list[str]

@@ -12,7 +12,7 @@ FILE = "survival.json"
 
 
 class Steps(TypedDict):
-    """A Kaplan-Meier curve with its interval."""
+    """A Kaplan-Meier curve with its interval; where another event competes 1 - the cumulative incidence (Aalen-Johansen)."""
 
     time: list[float]
     survival: list[float]
@@ -65,11 +65,26 @@ class Cut(TypedDict):
     thresholds: list[float]
     groups: list[Group]
     logrank: Logrank
+    gray: Logrank
+    trend: Logrank
     notes: list[str]
 
 
+class Proportional(TypedDict):
+    """Test of proportional hazards, null where there is none."""
+
+    p: float | None
+    sentence: str
+
+
+class FollowUp(Interval):
+    """Median follow-up by the reverse Kaplan-Meier method."""
+
+    median: float | None
+
+
 class Cox(Interval):
-    """Per standard deviation of the score."""
+    """Per standard deviation of the score; cause-specific where another event competes."""
 
     hazard_ratio: float | None
     p: float | None
@@ -95,7 +110,7 @@ class Uno(Interval):
     value: float | None
 
 
-class Brier(TypedDict):
+class Brier(Interval):
     """At the horizon."""
 
     time: float | None
@@ -119,8 +134,8 @@ class Third(Interval):
     se: float | None
 
 
-class NetBenefit(TypedDict):
-    """At one threshold."""
+class NetBenefit(Interval):
+    """At one threshold; the interval is that of the model."""
 
     threshold: float
     model: float | None
@@ -167,13 +182,21 @@ class Survival(TypedDict):
     status: Literal["ok", "skipped"]
     reason: str
     score: str
+    name: str
+    part: Literal["test", "metachronous"]
+    words: str
     horizon_months: float
     confidence: float
     n: int
     events: int
+    competing: int
+    follow_up: FollowUp
     excluded: list[str]
     cuts: dict[str, Cut]
     cox: Cox | None
+    proportional: Proportional
     concordance: float | None
+    concordance_interval: Interval
     dynamic: Dynamic | None
+    also: dict[str, Survival]
     notes: list[str]
