@@ -23,6 +23,7 @@ TIMED = {
     "horizon_months": 48,
     "edges": [12, 24, 36, 48],
 }
+RANKED = {"network": {"select": {"metric": "concordance"}}}  # which a time to an event asks for
 OWN = {"kind": "binary", "column": "psa_persistence"}
 
 
@@ -57,7 +58,9 @@ def test_status_and_label_at_the_horizon():
 
 def test_a_block_laid_over_the_default_keeps_nothing_of_another_kind():
     """Snakemake and promet lay configurations over each other key by key."""
-    laid = merge(load().model_dump(mode="json"), {"outcome": {"learn": TIMED, "evaluate": {"late": TIMED}}})
+    laid = merge(
+        load().model_dump(mode="json"), RANKED | {"outcome": {"learn": TIMED, "evaluate": {"late": TIMED}}}
+    )
     found = parse_config(laid).outcome
     assert found.learn == TimeToEvent.model_validate(TIMED) and found.learn.intervals == (12, 24, 36, 48)
     assert set(found.evaluate) == {"synchronous", "metachronous", "late"}
@@ -101,7 +104,8 @@ def test_the_papers_block_enters_no_pin(stage):
 
 def test_each_stage_is_told_what_it_uses():
     def told(stage, **block):
-        config = parse_config({"outcome": block}).model_dump(mode="json")
+        ranked = RANKED if block.get("learn", OWN)["kind"] == "time_to_event" else {}
+        config = parse_config(ranked | {"outcome": block}).model_dump(mode="json")
         return stage_settings(config, stage, "paper").get("outcome"), columns_used(config, stage)
 
     assert told("train", learn=OWN) == (None, ())  # labels are labels
@@ -166,7 +170,7 @@ def followed(paper, n=24):
     for i in range(n):
         event, months = (("1", "20"), ("0", "50"), ("0", "30"))[i % 3]
         paper.put(f"D{i}", role="development", synchronous_metastasis="", progression=event, months=months)
-    paper.config["outcome"] = {"learn": TIMED}
+    paper.config |= {"outcome": {"learn": TIMED}, "network": {"seeds": 2, **RANKED["network"]}}
     paper.save()
 
 

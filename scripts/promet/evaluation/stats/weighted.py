@@ -1,6 +1,6 @@
 """What ``auc``, ``calibration`` and ``decision`` tell, of an event by a horizon that some patients left before.
 
-The same forms (study.metrics), by the one rule of ``promet.evaluation.stats.horizon``. Where nobody left before the horizon every
+The same forms (study.forms.metrics), by the one rule of ``promet.evaluation.stats.horizon``. Where nobody left before the horizon every
 weight is 1, and the functions for a label give the same estimates with more about them: the caller uses those.
 ``time``, ``event`` (n,) as there, none missing; a score or probability may be missing (NaN).
 """
