@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from promet.centres.site import Asked
 from promet.core.files import read_json
 from promet.core.sidecar import Sidecar
-from promet.evaluation.stats.labels import outcome
 from promet.model.answers import ANSWER, RECORD
 from promet.model.opened import Bundle
 from promet.model.parts import MULTIMODAL
 from promet.study import table
+from promet.study.outcome import SYNCHRONOUS
+from promet.study.outcome import label as label_of
 from promet.study.table import COLUMNS, Row, number
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
         if row["role"] == METACHRONOUS:
             apart += 1
             continue
-        label, _ = outcome(row, "synchronous_metastasis", float("inf"))
+        label = label_of(row, SYNCHRONOUS)
         if math.isnan(label):
             unlabelled += 1
             continue
