@@ -1,5 +1,6 @@
 """promet alone says what to do next, and promet demo does what one would type."""
 
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner
 
 from promet.app import app
 from promet.commands import demo as demos
+from promet.core.bar import counting
 from promet.core.errors import EXIT_REFUSED
 from promet.study.table import COLUMNS
 
@@ -89,3 +91,11 @@ def test_a_step_that_does_not_end_well_ends_the_demo(steps, monkeypatch):
 def test_a_version():
     done = CliRunner().invoke(app, ["--version"])
     assert done.exit_code == 0 and done.output.startswith("promet ")
+
+
+def test_a_count_without_a_terminal(capsys):
+    with counting("phantom", 2, "patient") as told:
+        told(1)
+    assert capsys.readouterr().out == "phantom: 2 patients\n"
+    with redirect_stdout(None), counting("phantom", 2, "patient") as told:
+        told(2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def terminal() -> bool:
     """Is standard output a terminal on which a line can be written over?"""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return bool(sys.stdout and sys.stdout.isatty()) and os.environ.get("TERM") != "dumb"
 
 
 def bar() -> Progress:
