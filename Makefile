@@ -6,7 +6,7 @@ BIN := .venv/bin
 TARGET ?= training
 JOBS ?= $(shell nproc)
 
-.PHONY: env demo test quick coverage test-slurm test-hospital lint docs bench clean
+.PHONY: env demo test quick coverage test-slurm test-hospital test-pythons test-install bundle image lint docs bench clean
 
 env: .venv/ready
 
@@ -51,6 +51,27 @@ lint: env
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m promet.documents --check
+
+# build/bundle: wheels of promet and of all it needs, the lock and install.sh, for a machine without internet. The others' wheels are
+# fetched again when the lock changes. For a GPU make it with a torch that has CUDA, which is what the package index gives on Linux.
+bundle: env build/bundle/lock.txt
+	rm -f build/bundle/wheels/promet-* build/bundle/promet-*
+	$(BIN)/python -m hatchling build -d build/bundle/wheels -t wheel
+	$(BIN)/python -m hatchling build -d build/bundle -t sdist
+	cp envs/install.sh build/bundle
+	@echo "build/bundle: $$(du -sh build/bundle | cut -f1)"
+
+build/bundle/lock.txt: envs/lock.txt pyproject.toml
+	rm -rf build/bundle build/dependencies
+	$(BIN)/python -m hatchling build -d build/dependencies -t wheel
+	$(BIN)/pip wheel --quiet --disable-pip-version-check -w build/bundle/wheels -c envs/lock.txt "$$(ls $$PWD/build/dependencies/promet-*.whl)[slurm]"
+	cp envs/lock.txt $@
+
+# localhost/promet with buildah, and nothing from a registry of images: its base is Debian's packages. Needs root, buildah and
+# mmdebstrap. SUITE must have the Python of .venv. An image of the same bundle, base and Containerfile is not built again.
+SUITE ?= bookworm
+image: bundle
+	SUITE=$(SUITE) bash envs/image.sh
 
 # The pages as a site in build/site; a link or heading that does not exist is an error.
 docs: .venv/docs
