@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import reduce
@@ -26,6 +28,7 @@ from promet.report.settings import Report
 from promet.study.outcome import Outcome
 from promet.study.settings import Split
 
+OLDER = "PROMET_OLDER_KEYS_TOLD"
 DEFAULTS = SOURCE / "config/config.yaml"
 
 
@@ -102,8 +105,23 @@ def load(configfiles: list[Path] | tuple[Path, ...] = ()) -> Config:
                 "E_CONFIG_YAML", f"The configuration {path} holds no mapping", "key: value lines"
             )
     config = parse(reduce(merge, layers))
+    _tell_older_keys(layers[1:])
     folders((config.results, config.registry, config.logs))
     return config
+
+
+def _tell_older_keys(layers: list[dict[str, Any]]) -> None:
+    """A sentence, once in all processes of a call, for keys that a later version will no longer read."""
+    used = any(
+        isinstance(layer.get("imaging"), dict) and layer["imaging"].get("totalsegmentator")
+        for layer in layers
+    )
+    if used and not os.environ.get(OLDER):
+        os.environ[OLDER] = "1"
+        logging.getLogger("promet").warning(
+            "The configuration uses imaging.totalsegmentator, which the next version no longer reads: write "
+            "imaging.segment.sources.totalsegmentator with weights and device, and {} for the defaults. Nothing is made again for that"
+        )
 
 
 def _without_nulls(value: Any) -> Any:

@@ -43,7 +43,10 @@ HOMES = {
 # Who looks for a stage's record reads the declarations; they import nothing.
 DECLARED = {"promet.workflow.stages", "promet.workflow.declaration"}
 # A bucket decides for many patients what the plan decides for one.
-ALSO = {"imaging/bucket.py": {"promet.workflow.buckets", "promet.workflow.planned", "promet.workflow.uses"}}
+ALSO = {
+    "imaging/bucket.py": {"promet.workflow.buckets", "promet.workflow.planned", "promet.workflow.uses"},
+    "imaging/check.py": {"promet.workflow.buckets"},  # whose masks a program makes
+}
 FILES = [path for room in ROOMS for path in sorted((PACKAGE / room).rglob("*.py"))]
 
 

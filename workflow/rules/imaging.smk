@@ -22,7 +22,7 @@ rule convert:
         " --tracer {params.tracer:q} --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 
-# Only for patients with a CT and no prostate mask, and only if imaging.totalsegmentator.use is true.
+# Only for patients without a mask of the prostate or of lesions, and only if imaging.segment.sources names a program for it.
 rule organs:
     input:
         registry=ancient(plan.images),
@@ -41,9 +41,10 @@ rule organs:
         pin=lambda wc: plan.pin("organs", patient=wc.patient),
         settings=lambda wc: plan.settings("organs"),
         planned=lambda wc: of_sources(plan, "organs", wc.patient),
+        sources=lambda wc: plan.organ_sources(wc.patient),
     shell:
         "PROMET_PLANNED={params.planned:q} promet imaging organs --patient {wildcards.patient} --registry {input.registry:q} --out {output.record:q}"
-        " --weights={resources.weights:q} --device {resources.device}"
+        " --weights={resources.weights:q} --device {resources.device} {params.sources}"
         " --pin {params.pin} --settings {params.settings:q} >> {log:q} 2>&1"
 
 

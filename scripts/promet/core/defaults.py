@@ -6,3 +6,4 @@ SPACING_MM = (5.0, 1.37, 1.37)  # of its voxels, mm (z, y, x); paper
 # PRIMARY score keeps it, or the scores of two studies would not be the same thing.
 RAISED_SUV = 4.0
 PROSTATE_ML = (5.0, 400.0)  # outside of this a mask is more likely another structure
+TOTALSEGMENTATOR = "totalsegmentator"  # the one external program that promet knows how to call

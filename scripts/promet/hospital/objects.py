@@ -89,10 +89,9 @@ def segmentation(pet: Pictured, structures: list[Structure]) -> Dataset:
     about = (pet.first.SeriesInstanceUID, pet.first.SOPInstanceUID)
     described = []
     for number, structure in enumerate(structures, 1):
-        kind, name, family = ORIGINS.get(
-            structure.origin.split()[0],
-            (SegmentAlgorithmTypeValues.AUTOMATIC, structure.origin, codes.LEARNED),
-        )
+        first, *rest = structure.origin.split()
+        known = ORIGINS.get(first) if first != "given" or not rest else None  # else: given by a program
+        kind, name, family = known or (SegmentAlgorithmTypeValues.AUTOMATIC, structure.origin, codes.LEARNED)
         described.append(
             SegmentDescription(
                 segment_number=number,

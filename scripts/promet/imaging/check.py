@@ -12,6 +12,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from promet.core.defaults import TOTALSEGMENTATOR
 from promet.core.errors import DataError
 from promet.imaging import convert
 from promet.imaging.ct import choose, convert_ct
@@ -21,6 +22,7 @@ from promet.imaging.segment import how, limit
 from promet.imaging.settings import Imaging
 from promet.study.sources import source
 from promet.study.table import read
+from promet.workflow.buckets import ImagePins
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,17 @@ def check_images(table: Path, settings: Imaging) -> Iterator[ImageFault]:
 
 
 def _look_at_ct(path: Path, paths: dict[str, Path], settings: Imaging) -> None:
-    if settings.convert.keep_ct or (settings.totalsegmentator.use and "prostate" not in paths):
+    if settings.convert.keep_ct or wants_ct(settings, paths):
         if masks.is_volume(path):
             convert_ct(path)
         else:
             choose(path, paths.get("pet"))
+
+
+def wants_ct(settings: Imaging, paths: dict[str, Path]) -> bool:
+    """Does a program make a mask of this patient from the CT?"""
+    named = ImagePins(settings.model_dump(mode="json")).sources(paths)
+    return any(name == TOTALSEGMENTATOR or "ct" in source["inputs"] for name, source in named.items())
 
 
 def _look_at_mask(

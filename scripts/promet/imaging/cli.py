@@ -30,7 +30,8 @@ HELP = {
     "tracer": "The table's word for the tracer, compared with the header.",
     "weights": "Folder of TotalSegmentator's weights; empty: its own.",
     "device": "cpu, gpu or gpu:N.",
-    "organs": "The prostate mask is that of the stage organs.",
+    "organs": "A mask is that of the stage organs.",
+    "sources": "The programs to call, as JSON: name -> entry of imaging.segment.sources; empty: TotalSegmentator.",
     "crop": "Settings of the stage crop as JSON: the cuboid that is drawn.",
     "bucket": "Which one, e.g. fit-007.",
     "number": "How many there are of each group.",
@@ -146,6 +147,19 @@ def mask(
         )
         for sentence in found["warnings"]:
             print(f"Note: {sentence}")
+
+
+@app.command()
+def weights(
+    folder: Annotated[Path, typer.Argument(help="Folder of a program's weights.", show_default=False)],
+) -> None:
+    """By hand: the digest of a folder of weights, for imaging.segment.sources.
+
+    Example: promet imaging weights /models/tumour
+    """
+    from promet.imaging.programs import weights_digest
+
+    print(weights_digest(folder))
 
 
 @app.command()

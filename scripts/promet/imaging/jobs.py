@@ -57,16 +57,25 @@ def organs(
     settings: str = "{}",
     weights: str = "",
     device: str = "cpu",
+    sources: str = "",
 ) -> None:
-    """Masks of prostate, bladder, liver, aorta, spleen (and parotids) on the CT, by TotalSegmentator.
+    """Masks by external programs: TotalSegmentator on the CT, or those of imaging.segment.sources.
 
     Example: promet imaging organs --patient P001 --registry registry/images.tsv --weights weights --out results/patients/P001/organs.json
     """
+    from json import loads
+
     from promet.imaging.organs import Inputs, run
 
     chosen = read("organs", settings)
+    named = None
+    if sources:
+        from promet.core.settings import from_json
+        from promet.imaging.settings import Source
+
+        named = {name: from_json(Source, told) for name, told in loads(sources).items()}
     one_thread()
-    run(Inputs(patient, registry, weights, device), chosen, out, pin)
+    run(Inputs(patient, registry, weights, device, named), chosen, out, pin)
 
 
 def segment(

@@ -1,7 +1,8 @@
-"""Organ masks on the CT by TotalSegmentator (Wasserthal 2023, Radiol Artif Intell 5:e230024), an external program.
+"""Masks by external programs, for patients whose table row gives none, and only those that the configuration names.
 
-Only for patients who have a CT and no prostate mask, and only when the configuration asks. The program sees a volume
-without any text in a temporary folder, and its usage statistics are switched off.
+TotalSegmentator (Wasserthal 2023, Radiol Artif Intell 5:e230024) makes organ masks on the CT, with its usage statistics switched
+off; any other program of imaging.segment.sources is called as it says (programs.py). All see volumes without any text in a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from promet.core.defaults import TOTALSEGMENTATOR
 from promet.core.errors import DataError, UsageError
 from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage
-from promet.imaging import geometry
+from promet.imaging import geometry, programs
 from promet.study.registry import sources
 
 if TYPE_CHECKING:
-    from promet.imaging.settings import Organs
+    from promet.imaging.settings import Organs, Source
 
 PROGRAM = "TotalSegmentator"
 PRODUCT = "organs.nii.gz"
@@ -74,7 +76,7 @@ def environment(weights: str, home: Path, settings: Organs) -> dict[str, str]:
             "E_TOTALSEGMENTATOR_WEIGHTS",
             f"The folder of TotalSegmentator's weights holds no {' and no '.join(missing)}",
             "the folder that holds the Dataset folders, as totalseg_download_weights leaves them",
-            "Correct imaging.totalsegmentator.weights, or leave it empty to let the program load them",
+            "Correct imaging.segment.sources.totalsegmentator.weights, or leave it empty to let the program load them",
         )
     own = os.environ.get("TOTALSEG_WEIGHTS_PATH") or str(Path.home() / ".totalsegmentator/nnunet/results")
     return {**os.environ, "TOTALSEG_HOME_DIR": str(home), "TOTALSEG_WEIGHTS_PATH": weights or own}
@@ -101,7 +103,7 @@ def segment_organs(ct: sitk.Image, settings: Organs, weights: str = "", device: 
         raise UsageError(
             "E_TOTALSEGMENTATOR_MISSING",
             f"The program {PROGRAM} is not installed: it is not on the PATH",
-            "the program, since imaging.totalsegmentator.use is true",
+            "the program, since imaging.segment.sources names it",
             "Install it (envs/totalsegmentator.yaml, or --sdm conda), or give prostate masks in the table",
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -151,41 +153,84 @@ def found(labels: sitk.Image) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Whose CT, and where the program computes: ``weights`` is the folder of its weights, '' its own; cpu, gpu or gpu:N."""
+    """Whose images, and where TotalSegmentator computes: ``weights`` is the folder of its weights, '' its own; cpu, gpu or gpu:N.
+
+    ``sources``: the programs that make a mask of this patient, by name; none: TotalSegmentator alone.
+    """
 
     patient: str
     registry: Path
     weights: str = ""
     device: str = "cpu"
+    sources: dict[str, Source] | None = None
+
+
+def made_file(structure: str) -> str:
+    """Name of the mask that a program of imaging.segment.sources left for a structure."""
+    return f"source_{structure}.nii.gz"
+
+
+MADE = (PRODUCT, *(made_file(structure) for structure in ("prostate", "lesions")))
 
 
 def run(inputs: Inputs, settings: Organs, out: Path, pin: str) -> Sidecar:
-    """The stage ``organs``: organs.nii.gz beside ``out``; a CT without a prostate quarantines (E_ORGANS_NO_PROSTATE)."""
+    """The stage ``organs``: organs.nii.gz of TotalSegmentator, source_prostate.nii.gz and source_lesions.nii.gz of other programs.
+
+    A CT without a prostate quarantines (E_ORGANS_NO_PROSTATE). The values name who made what: ``prostate_by``, ``lesions_by``.
+    """
     folder = Path(out).parent
+    chosen: dict[str, Source | None] = {**inputs.sources} if inputs.sources else {TOTALSEGMENTATOR: None}
 
     def work() -> Outcome:
+        given = sources(inputs.registry, inputs.patient)
+        made = Outcome(notes={"device": inputs.device})
+        for path in MADE:
+            (folder / path).unlink(missing_ok=True)
+        volumes: dict[str, sitk.Image] = {}
+        for name, source in chosen.items():
+            for volume in source.inputs if source else ("ct",):
+                if volume not in volumes:
+                    volumes[volume] = _volume(volume, given)
+            if source is None or name == TOTALSEGMENTATOR:
+                if source:
+                    programs.require_weights(name, source)
+                _organs(volumes["ct"], inputs, settings, folder, made)
+                continue
+            for structure, mask in programs.call(name, source, volumes).items():
+                geometry.write_nifti(mask, folder / made_file(structure))
+                made.products[f"source_{structure}"] = folder / made_file(structure)
+                made.values[f"{structure}_by"] = f"{name} {source.version}"
+        return made
+
+    return run_stage("organs", out, pin, work, makes=MADE, packages=("pydicom", "SimpleITK", "numpy"))
+
+
+def _volume(name: str, given: dict[str, Path]) -> sitk.Image:
+    """CT in HU or PET in SUV, as every program gets it."""
+    if name not in given:
+        raise DataError(
+            "E_CT_NONE", "The table names no ct source for this patient", "a path in the column ct"
+        )
+    if name == "ct":
         from promet.imaging.ct import convert_ct
 
-        given = sources(inputs.registry, inputs.patient)
-        if "ct" not in given:
-            raise DataError(
-                "E_CT_NONE", "The table names no ct source for this patient", "a path in the column ct"
-            )
-        ct = convert_ct(given["ct"], given.get("pet"))
-        labels = segment_organs(ct, settings, inputs.weights, inputs.device)
-        volumes = found(labels)
-        if "prostate" not in volumes:
-            raise DataError(
-                "E_ORGANS_NO_PROSTATE",
-                f"{PROGRAM} found no prostate on the CT",
-                "a CT that shows the pelvis",
-                "Give a mask in the column prostate",
-            )
-        geometry.write_nifti(labels, folder / PRODUCT)
-        return Outcome(
-            products={"organs": folder / PRODUCT},
-            values={f"{name}_ml": ml for name, ml in volumes.items()},
-            notes={"device": inputs.device},
-        )
+        return convert_ct(given["ct"], given.get("pet"))
+    from promet.imaging.convert import convert_source
 
-    return run_stage("organs", out, pin, work, makes=(PRODUCT,), packages=("pydicom", "SimpleITK", "numpy"))
+    return convert_source(given["pet"]).image
+
+
+def _organs(ct: sitk.Image, inputs: Inputs, settings: Organs, folder: Path, made: Outcome) -> None:
+    """TotalSegmentator's labels, added to what is made."""
+    labels = segment_organs(ct, settings, inputs.weights, inputs.device)
+    volumes = found(labels)
+    if "prostate" not in volumes:
+        raise DataError(
+            "E_ORGANS_NO_PROSTATE",
+            f"{PROGRAM} found no prostate on the CT",
+            "a CT that shows the pelvis",
+            "Give a mask in the column prostate",
+        )
+    geometry.write_nifti(labels, folder / PRODUCT)
+    made.products["organs"] = folder / PRODUCT
+    made.values.update({f"{name}_ml": ml for name, ml in volumes.items()})

@@ -21,7 +21,7 @@ from promet.imaging.geometry import REGION, WHOLE, dilate_mm, read_image, read_p
 from promet.imaging.masks.read import NOTHING_MARKED, names_in, read_mask
 from promet.imaging.masks.roi import Chooser
 from promet.imaging.measure import count, surroundings
-from promet.imaging.organs import NAMES
+from promet.imaging.organs import NAMES, made_file
 from promet.imaging.organs import PRODUCT as ORGANS
 from promet.study.registry import sources
 
@@ -273,7 +273,7 @@ class Surroundings:
 class Inputs:
     """The patient's folder with the record and the PET of convert, and whose masks: those that the image registry names.
 
-    With ``organs`` the prostate mask is that of the stage ``organs``, in the same folder.
+    With ``organs`` the masks that the table does not give are those of the stage ``organs``, in the same folder.
     """
 
     folder: Path
@@ -293,28 +293,42 @@ def run(inputs: Inputs, settings: Segment, out: Path, pin: str) -> Sidecar:
 
     def work() -> Outcome:
         given = sources(inputs.registry, inputs.patient)
-        if "prostate" not in given and not organs:
+        by = Sidecar.read(upstream["organs"]) if organs else None
+        # What the table gives counts; of the rest, who made it.
+        makers = {
+            name: str(by.values[f"{name}_by"])
+            for name in ("prostate", "lesions")
+            if by is not None and name not in given and f"{name}_by" in by.values
+        }
+        given |= {name: product(folder, made_file(name), "organs") for name in makers}
+        labelled = by is not None and ORGANS in by.products
+        if "prostate" not in given and not labelled:
             raise DataError(
                 "E_MASK_MISSING",
                 "This patient has no prostate mask",
                 "a NIfTI, DICOM SEG or RTSTRUCT in the column prostate of the cohort table",
-                "Draw it, or let TotalSegmentator make it on the CT (imaging.totalsegmentator.use), then run promet intake",
+                "Draw it, or let a program make it (imaging.segment.sources, for instance totalsegmentator on the CT), then run promet intake",
             )
         whole = folder / WHOLE
         pet = read_pet(folder) if whole.exists() else _convert_again(given)
         told: list[str] = []
-        labels = read_image(product(folder, ORGANS, "organs")) if organs else None
+        labels = read_image(product(folder, ORGANS, "organs")) if labelled else None
+        roi = {
+            name: "label=any" if name in makers else getattr(settings, f"{name}_roi")
+            for name in ("prostate", "lesions")
+        }
         if labels is None:
-            organ = read_source("prostate", given, pet, settings.prostate_roi, told)
+            organ = read_source("prostate", given, pet, roi["prostate"], told)
         else:
             organ = to_grid(labels == 1, pet)
-        around = Surroundings(pet, labels, given.get("prostate"))
-        marked = (
-            read_source("lesions", given, pet, settings.lesions_roi, told) if "lesions" in given else None
-        )
+        around = Surroundings(pet, labels, None if "prostate" in makers else given.get("prostate"))
+        marked = read_source("lesions", given, pet, roi["lesions"], told) if "lesions" in given else None
         bladder = around.find(settings.bladder_roi) if marked is None else None
         lesions, values, warnings = segment(pet, organ, marked, settings, bladder)
-        values |= {"organ_source": "TotalSegmentator" if organs else "given", **around.mean_suv(settings)}
+        made = "TotalSegmentator" if labelled else makers.get("prostate") or "given"
+        values |= {"organ_source": made, **around.mean_suv(settings)}
+        if "lesions" in makers:
+            values["lesion_source"] = f"given by {makers['lesions']}"
         images = {"prostate.nii.gz": organ, "lesions.nii.gz": lesions}
         if not whole.exists():
             index, size = surroundings(organ, settings.region_mm)

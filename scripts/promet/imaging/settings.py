@@ -1,10 +1,10 @@
 """Settings of the imaging room."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from promet.core.defaults import RAISED_SUV, SHAPE, SPACING_MM
+from promet.core.defaults import RAISED_SUV, SHAPE, SPACING_MM, TOTALSEGMENTATOR
 from promet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -26,8 +26,8 @@ class Convert(Settings):
 
 
 class TotalSegmentator(Settings):
-    """The program TotalSegmentator, called for patients who have a CT and no prostate mask. No result depends on
-    where its weights lie or on the device, so these make nothing stale."""
+    """An older way to name the program TotalSegmentator, read for one version more: write imaging.segment.sources.totalsegmentator.
+    No result depends on where its weights lie or on the device, so these make nothing stale."""
 
     use: bool = Field(
         False, description="call it; it has to be installed, or the run started with --sdm conda"
@@ -69,6 +69,36 @@ class Lesions(Settings):
     )
 
 
+Volume, Structure = Literal["pet", "ct"], Literal["prostate", "lesions"]
+
+
+class Source(Settings):
+    """An external program that makes a mask where the table gives none. It is installed by you, and called without a shell."""
+
+    command: str = Field(
+        "",
+        description="its words, with {pet} {ct} {out} {weights} {device} for the volumes (NIfTI: SUV, HU), the folder to "
+        "write to, and what stands below; empty for totalsegmentator, which promet knows",
+    )
+    inputs: tuple[Volume, ...] = Field(
+        ("ct",), description="volumes it needs; a patient without one of them gets no mask from it"
+    )
+    outputs: dict[Structure, str] = Field(
+        {}, description="structure (prostate, lesions) -> file below {out}, NIfTI, placed in the body"
+    )
+    labels: dict[Structure, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="structure -> its number in that file; without one every voxel that is not 0"
+    )
+    version: str = Field("", description="of the program: another version is another mask")
+    weights: str = Field("", description="folder of its weights; promet downloads none")
+    weights_digest: str = Field(
+        "",
+        pattern="^([0-9a-f]{64})?$",
+        description="of that folder, as promet imaging weights FOLDER prints it; other weights are refused",
+    )
+    device: str = Field("cpu", pattern=r"^(cpu|gpu(:\d+)?)$", description="cpu, gpu or gpu:1, for {device}")
+
+
 class Segment(Settings):
     """Masks of organ and lesions on the PET grid."""
 
@@ -97,6 +127,11 @@ class Segment(Settings):
     region_mm: float = Field(
         60.0, gt=0, description="what is kept of the PET around the organ when convert.keep_pet is false"
     )
+    sources: dict[Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")], Source] = Field(
+        {},
+        description="name -> external program that makes the mask of the prostate or of the lesions where the table gives none "
+        "(command, inputs, outputs, labels, version, weights, weights_digest, device); see docs/sources.md",
+    )
     lesions: Lesions = Lesions()
     organ_is_lesion: bool = Field(
         False,
@@ -106,8 +141,16 @@ class Segment(Settings):
 
     @model_serializer(mode="wrap")
     def _as_before(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without ``organ_is_lesion`` where it is off: records made before there was such a key stay as they are."""
-        return {key: value for key, value in standard(self).items() if key != "organ_is_lesion" or value}
+        """Without ``organ_is_lesion`` where it is off: records made before there was such a key stay as they are.
+
+        Without ``sources``: they concern patients without a mask and no others (``Imaging.sources``).
+        """
+        told = standard(self)
+        return {
+            key: value
+            for key, value in told.items()
+            if key != "sources" and (key != "organ_is_lesion" or value)
+        }
 
 
 class Crop(Settings):
@@ -176,6 +219,56 @@ class Imaging(Settings):
     max_quarantine: float = Field(
         0.1, ge=0, le=1, description="the run stops when a larger share of a fit part is quarantined"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_of_a_dump(cls, given: Any) -> Any:
+        """What ``_with_sources`` puts beside the sections goes back into its own."""
+        if not isinstance(given, dict) or "sources" not in given:
+            return given
+        segment = {**given.get("segment", {}), "sources": given["sources"]}
+        return {**{key: value for key, value in given.items() if key != "sources"}, "segment": segment}
+
+    @model_serializer(mode="wrap")
+    def _with_sources(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The external programs beside the sections, where there are any; TotalSegmentator in the section of its own, as before."""
+        told, named = standard(self), self.segment.sources
+        known = named.get(TOTALSEGMENTATOR)
+        if known is not None and isinstance(told.get("totalsegmentator"), dict):
+            told["totalsegmentator"] = {"use": True, "weights": known.weights, "device": known.device}
+        if known is not None and not (known.version or known.weights_digest):
+            named = {name: source for name, source in named.items() if name != TOTALSEGMENTATOR}
+        return told | (
+            {"sources": {name: source.model_dump() for name, source in named.items()}} if named else {}
+        )
+
+    @model_validator(mode="after")
+    def _sources_are_whole(self) -> Self:
+        """Each program says how it is called and what it makes, and no two make the same."""
+        makers: dict[str, str] = {"prostate": TOTALSEGMENTATOR} if self.totalsegmentator.use else {}
+        for name, source in self.segment.sources.items():
+            made = ["prostate"] if name == TOTALSEGMENTATOR else list(source.outputs)
+            if name == TOTALSEGMENTATOR and (source.command or source.outputs or source.labels):
+                raise ValueError(f"segment.sources.{name}: promet knows its command, outputs and labels")
+            if name != TOTALSEGMENTATOR and not (
+                source.command and made and source.version and source.inputs
+            ):
+                raise ValueError(f"segment.sources.{name} needs command, inputs, outputs and version")
+            if source.weights and name != TOTALSEGMENTATOR and not source.weights_digest:
+                raise ValueError(
+                    f"segment.sources.{name} names weights and no weights_digest: promet imaging weights FOLDER prints it"
+                )
+            for file in source.outputs.values():
+                if file.startswith("/") or ".." in file.split("/"):
+                    raise ValueError(f"segment.sources.{name}.outputs: files below {{out}}")
+            if set(source.labels) - set(source.outputs):
+                raise ValueError(f"segment.sources.{name}.labels: a structure that is not among its outputs")
+            for structure in made:
+                if makers.setdefault(structure, name) != name:
+                    raise ValueError(
+                        f"segment.sources: {makers[structure]} and {name} both make the {structure}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _region_holds_the_box(self) -> Self:

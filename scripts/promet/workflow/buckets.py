@@ -8,12 +8,15 @@ of their own, so that training waits for the tensors of the fitted and for nothi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from typing import Any
 
+from promet.core.defaults import TOTALSEGMENTATOR
 from promet.core.pin import pin as make_pin
 from promet.workflow.stages import PATIENT_STAGES, STAGES
 
-ORGANS = "organs"  # of patients whose prostate mask TotalSegmentator makes; a job of its own, before segment
+ORGANS = "organs"  # of patients of whom an external program makes a mask; a job of its own, before segment
+PLACES = ("weights", "device")  # where a program computes: no result depends on it
 TENSOR, VIEW = (
     tuple(name for name in PATIENT_STAGES if STAGES[name].bucket == kind) for kind in ("tensor", "view")
 )
@@ -50,7 +53,14 @@ def settings(bucket: str, imaging: dict[str, Any]) -> dict[str, Any]:
     used = {section: imaging[section] for section in (*here, *also)}
     if here == VIEW:
         return used
-    return used | {ORGANS: imaging[ORGANS], "totalsegmentator": {"use": imaging["totalsegmentator"]["use"]}}
+    used |= {ORGANS: imaging[ORGANS], TOTALSEGMENTATOR: {"use": imaging[TOTALSEGMENTATOR]["use"]}}
+    named = {name: pinned(source) for name, source in imaging.get("sources", {}).items()}
+    return used | ({"sources": named} if named else {})
+
+
+def pinned(source: dict[str, Any]) -> dict[str, Any]:
+    """What of a program's entry its masks depend on: not where it computes."""
+    return {key: value for key, value in source.items() if key not in PLACES}
 
 
 def with_tracers(
@@ -80,9 +90,20 @@ class ImagePins:
         self._same: dict[str, str] = {}
         self._own: dict[tuple[str, int], tuple[dict, str]] = {}
 
-    def wants_organs(self, images: dict[str, dict[str, str]]) -> bool:
-        """Does TotalSegmentator make the prostate mask of a patient with these sources?"""
-        return self.imaging["totalsegmentator"]["use"] and "ct" in images and "prostate" not in images
+    def sources(self, images: Container[str]) -> dict[str, dict[str, Any]]:
+        """The programs that make a mask of a patient with these images, by name."""
+        known, found = self.imaging.get("sources", {}), {}
+        if self.imaging[TOTALSEGMENTATOR]["use"] and "ct" in images and "prostate" not in images:
+            found[TOTALSEGMENTATOR] = known.get(TOTALSEGMENTATOR, {})
+        for name, source in known.items():
+            wanted = any(structure not in images for structure in source["outputs"])
+            if name != TOTALSEGMENTATOR and wanted and all(volume in images for volume in source["inputs"]):
+                found[name] = source
+        return found
+
+    def wants_organs(self, images: Container[str]) -> bool:
+        """Does an external program make a mask of a patient with these sources?"""
+        return bool(self.sources(images))
 
     def uses(self, stage: str, images: dict[str, dict[str, str]]) -> dict[str, Any]:
         """What a stage uses beyond its settings and the stages before; ``images``: source -> row of the registry."""
@@ -95,6 +116,10 @@ class ImagePins:
             used[f"setting {name}"] = self.imaging[name]
         if stage == "convert" and "tracer" in images:
             used["column tracer"] = images["tracer"]["digest"]
+        if stage == ORGANS and (
+            named := {name: pinned(source) for name, source in self.sources(images).items() if source}
+        ):
+            used["programs"] = named
         if stage == "segment" and self.wants_organs(images):
             used["organ masks"] = self.pin(ORGANS, images)
         return used

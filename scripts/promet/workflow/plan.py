@@ -7,6 +7,7 @@ Snakefile again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
@@ -280,8 +281,13 @@ class Plan(Cohort):
             for patient in patients
         }
 
+    def organ_sources(self, patient: str) -> str:
+        """Option of the job of external programs, as a shell reads it: which ones; '' for TotalSegmentator alone."""
+        named = self._image_pins.sources(self._images.get(patient, {}))
+        return f"--sources {shlex.quote(canonical(named))}" if any(named.values()) else ""
+
     def organ_records(self, patients: list[str]) -> list[str]:
-        """Records of TotalSegmentator's jobs among these patients; none unless the configuration asks for it."""
+        """Records of the jobs of external programs among these patients; none unless the configuration asks for it."""
         wanted = (name for name in patients if self._image_pins.wants_organs(self._images.get(name, {})))
         return [self.sidecar(ORGANS, patient=name) for name in wanted]
 
