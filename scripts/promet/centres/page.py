@@ -189,7 +189,7 @@ def validated(
     values = {
         "site": told,
         "model": model,
-        "statement": statement(model.training),
+        "statement": statement(model.training, model.contract.get("outcome")),
         "update": model.update,
         "limits": _limits(told["auc"], told["level"]),
         "patients": patients,

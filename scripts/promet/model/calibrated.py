@@ -23,7 +23,7 @@ def note(metrics: dict[str, Any], name: str) -> str:
     Args:
         metrics: docs/metrics.json; slope 1 and predicted / observed 1 are right.
     """
-    found = metrics["sections"]["synchronous"]["calibration"].get(name)
+    found = metrics["sections"][metrics.get("primary", "synchronous")]["calibration"].get(name)
     if not found or found["slope"].get("value") is None:
         return NEVER
     slope, ratio = found["slope"], found["expected_observed"]

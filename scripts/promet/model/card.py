@@ -22,7 +22,19 @@ NO_LICENCE = (
     "No licence has been given for this model. Without one nobody but its owner may use, copy or pass it on.\n"
     "The owner names a file with the key model.licence of the configuration; it then stands here.\n"
 )
-SHOWN = ("synchronous", "metachronous")
+PAPER = "synchronous"  # the section of what the paper's model learns
+SEEN = "_validation"  # ends the section of the patients who chose the network
+
+
+def shown(found: Metrics) -> tuple[str, list[str]]:
+    """The section of what is learnt, and it with the others of patients the model has not seen."""
+    first = next(key.removesuffix(SEEN) for key in found["sections"] if key.endswith(SEEN))
+    others = [
+        key
+        for key in found["sections"]
+        if not key.startswith(f"{first}_") and key not in (first, "prospective")
+    ]
+    return first, [first, *others]
 
 
 def metrics(found: Metrics, survival: Survival) -> dict[str, Any]:
@@ -31,7 +43,8 @@ def metrics(found: Metrics, survival: Survival) -> dict[str, Any]:
     A curve's steps are single patients' scores and times, so none leaves the house.
     """
     sections = {}
-    for key in SHOWN:
+    first, keys = shown(found)
+    for key in keys:
         part = found["sections"][key]
         advice = part["interval_advice"]
         sections[key] = {
@@ -71,6 +84,7 @@ def metrics(found: Metrics, survival: Survival) -> dict[str, Any]:
         "horizon_months": found["horizon_months"],
         "order": found["order"],
         "sections": sections,
+        **({"primary": first} if first != PAPER else {}),
         "survival": {
             **{k: survival[k] for k in ("status", "reason", "n", "events", "concordance", "notes")},
             "cox": survival["cox"]
@@ -79,8 +93,19 @@ def metrics(found: Metrics, survival: Survival) -> dict[str, Any]:
     }
 
 
-def statement(training: dict[str, Any]) -> str:
-    """What the probability is a probability of."""
+def statement(training: dict[str, Any], outcome: dict[str, Any] | None = None) -> str:
+    """What the probability is a probability of; ``outcome`` of the contract, None = the paper's."""
+    if outcome:
+        within = (
+            f" within {outcome['horizon_months']:g} months of the scan" if "horizon_months" in outcome else ""
+        )
+        before = f", before {outcome['competing']}" if outcome.get("competing") else ""
+        return (
+            f"Probability of {outcome['called']}{within}{before}, from the primary tumour in the PSMA PET, by naive Bayes over the "
+            f"network's score, the clinic and the PET. Fitted on {count(training['patients'], 'patient')}, whose probability of "
+            f"{outcome['called']}{within} is {training['prevalence']:.0%}: among patients with less it is too high. "
+            + RESEARCH
+        )
     return (
         "Probability of metastases on the same PSMA PET scan, from the primary tumour, by naive Bayes over the network's "
         f"score, the clinic and the PET. Fitted on {count(training['patients'], 'patient')} of whom {training['prevalence']:.0%} had metastases: among patients with fewer "
@@ -104,7 +129,7 @@ def metadata(
         "numpy_version": version["numpy"],
         "required_packages_version": packages,
         "task": "Metastases of prostate cancer predicted from the primary tumour in PSMA PET",
-        "description": statement(training),
+        "description": statement(training, contract.get("outcome")),
         "authors": authors or "not stated",
         "copyright": f"Copyright (c) {authors}" if authors else "not stated",
         "data_source": "patients of the training site; not public",
@@ -311,8 +336,7 @@ def readme(
         "",
         "On patients who took no part in training or choice:",
         "",
-        *_scores(judged, "synchronous"),
-        *_scores(judged, "metachronous"),
+        *(line for key in judged["sections"] for line in _scores(judged, key)),
     ]
     if survival["status"] == "ok":
         cox = survival["cox"]

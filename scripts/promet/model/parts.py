@@ -230,16 +230,17 @@ class Section(Part):
     calibration: dict[str, Calibration]
 
 
-class Sections(Part):
-    """The parts."""
-
-    synchronous: Section
-
-
 class Metrics(Part):
-    """docs/metrics.json."""
+    """docs/metrics.json; ``primary``: the section of what is learnt."""
 
-    sections: Sections
+    sections: dict[str, Section]
+    primary: str = "synchronous"
+
+    @model_validator(mode="after")
+    def _judged(self) -> Metrics:
+        if self.primary not in self.sections:
+            raise ValueError(f"no section {self.primary}")
+        return self
 
 
 # part -> file, versions of its format that are read, and its form

@@ -230,7 +230,7 @@ def _fuse(
     image["uptake_min"] = uptake / 60 if uptake else float("nan")
     return {
         "schema": SCHEMA,
-        "statement": card.statement(model.training),
+        "statement": card.statement(model.training, model.contract.get("outcome")),
         **({"outcome": told} if (told := model.contract.get("outcome")) else {}),
         "model": {
             **{name: model.training[name] for name in ("study", "freeze", "fit")},

@@ -23,7 +23,9 @@ def build(metrics: Metrics, survival: Survival) -> dict[str, Any]:
         patients}]; absent: sentences on cuts that could not be made.
     """
     cuts, absent = [], []
-    part = metrics["sections"]["synchronous_validation"]
+    key = next(key for key in metrics["sections"] if key.endswith("_validation"))
+    part = metrics["sections"][key]
+    of = "metastases on the scan" if key == "synchronous_validation" else "what is learnt"
     scored = part["scores"].get("multimodal")
     best = scored["youden"]["threshold"] if scored else None
     if best is not None and math.isfinite(best):
@@ -32,7 +34,7 @@ def build(metrics: Metrics, survival: Survival) -> dict[str, Any]:
                 "youden",
                 [best],
                 "upper",
-                "largest sensitivity + specificity for metastases on the scan in the validation part",
+                f"largest sensitivity + specificity for {of} in the validation part",
                 part["n"],
             )
         )
