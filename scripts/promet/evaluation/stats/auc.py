@@ -13,7 +13,7 @@ from scipy import stats
 
 from promet.core.words import count
 from promet.study.auc import auc, mann_whitney_u
-from promet.study.forms.metrics import Paired, Record
+from promet.study.forms.metrics import Delong, Interval, MannWhitney, Paired, Record, Roc, Youden, empty
 
 EXACT_WORK = 500_000_000  # sums of counts that an exact Mann-Whitney p may take: half a second, 100 MB
 FEW = 10  # patients of a class below which the normal approximation is called rough
@@ -48,12 +48,12 @@ def record(
         "negatives": n0,
         "missing": missing,
         "auc": None,
-        "delong": dict.fromkeys(("variance", "se", "low", "high", "z", "p")),
-        "logit": dict.fromkeys(("low", "high")),
+        "delong": empty(Delong),
+        "logit": empty(Interval),
         "bootstrap": {"low": None, "high": None, "resamples": bootstrap, "seed": seed},
         "hanley_mcneil": {"se": None},
-        "mann_whitney": dict.fromkeys(("u", "z", "p", "p_ties", "p_exact")),
-        "youden": dict.fromkeys(("j", "threshold", "sensitivity", "specificity")),
+        "mann_whitney": empty(MannWhitney),
+        "youden": empty(Youden),
         "roc": {"fpr": [], "tpr": [], "threshold": []},
         "notes": notes,
     }
@@ -117,18 +117,22 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
         "positives": n1,
         "negatives": n0,
         "missing": int((np.isin(label, (0, 1)) & ~both).sum()),
-        **dict.fromkeys(("auc_a", "auc_b", "difference", "se", "low", "high", "z", "p")),
+        "auc_a": None,
+        "auc_b": None,
+        "difference": None,
+        "se": None,
+        "low": None,
+        "high": None,
+        "z": None,
+        "p": None,
         "notes": notes,
     }
     if (reason := _unusable(np.concatenate([a, b]), n1, n0)) is not None:
         notes.append(reason)
         return result
     areas, covariance = delong_covariance(y, np.stack([a, b]))
-    result |= {
-        "auc_a": float(areas[0]),
-        "auc_b": float(areas[1]),
-        "difference": float(areas[0] - areas[1]),
-    }
+    difference = float(areas[0] - areas[1])
+    result |= {"auc_a": float(areas[0]), "auc_b": float(areas[1]), "difference": difference}
     if min(n1, n0) < 2:
         notes.append("A class has only one patient: the difference has no standard error.")
         return result
@@ -141,11 +145,11 @@ def paired(label: np.ndarray, a: np.ndarray, b: np.ndarray, level: float = 0.95)
     if se < 1e-9:
         notes.append("The two scores rank these patients alike or without any variance: no test is possible.")
         return result
-    z, half = result["difference"] / se, quantile(level) * se
+    z, half = difference / se, quantile(level) * se
     result |= {
         "se": se,
-        "low": max(result["difference"] - half, -1.0),
-        "high": min(result["difference"] + half, 1.0),
+        "low": max(difference - half, -1.0),
+        "high": min(difference + half, 1.0),
         "z": z,
         "p": _two_sided(z),
     }
@@ -169,14 +173,14 @@ def delong_covariance(label: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray
     return areas, np.atleast_2d(np.cov(of_cases)) / m + np.atleast_2d(np.cov(of_controls)) / n
 
 
-def wald(area: float, se: float, level: float) -> dict[str, float]:
+def wald(area: float, se: float, level: float) -> Delong:
     """Symmetric interval clipped to [0, 1] and the two-sided p against 0.5."""
     half, z = quantile(level) * se, (area - 0.5) / se
-    bounds = {"low": max(area - half, 0.0), "high": min(area + half, 1.0)}
-    return {"variance": se**2, "se": se, **bounds, "z": z, "p": _two_sided(z)}
+    low, high = max(area - half, 0.0), min(area + half, 1.0)
+    return {"variance": se**2, "se": se, "low": low, "high": high, "z": z, "p": _two_sided(z)}
 
 
-def logit_interval(area: float, se: float, level: float) -> dict[str, float]:
+def logit_interval(area: float, se: float, level: float) -> Interval:
     """Interval on the logit scale (delta method), back-transformed; never leaves (0, 1)."""
     centre, half = math.log(area / (1 - area)), quantile(level) * se / (area * (1 - area))
     low, high = (1 / (1 + math.exp(-min(max(x, -700.0), 700.0))) for x in (centre - half, centre + half))
@@ -190,7 +194,7 @@ def hanley_mcneil(area: float, n1: int, n0: int) -> float:
     return math.sqrt(variance / (n1 * n0))
 
 
-def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> dict[str, float | None]:
+def mann_whitney(positives: np.ndarray, negatives: np.ndarray) -> MannWhitney:
     """U and three two-sided p values.
 
     p: z = (AUC - 1/2) / sqrt((n1 + n0 + 1) / (12 n1 n0)), without tie or continuity correction; it gives the
@@ -244,7 +248,7 @@ def _sums(ranks: np.ndarray, size: int, highest: int) -> np.ndarray:
 
 def bootstrap_interval(
     positives: np.ndarray, negatives: np.ndarray, level: float, resamples: int, seed: int
-) -> dict[str, float]:
+) -> Interval:
     """Percentile interval of the AUC, resampling positives and negatives separately."""
     random = np.random.default_rng(seed)
     values = np.unique(np.concatenate([positives, negatives]))
@@ -263,7 +267,7 @@ def bootstrap_interval(
     return {"low": float(low), "high": float(high)}
 
 
-def roc(label: np.ndarray, score: np.ndarray) -> dict[str, list[float | None]]:
+def roc(label: np.ndarray, score: np.ndarray) -> Roc:
     """All corners of the ROC curve, thresholds falling; "score >= threshold" is called positive."""
     thresholds, where = np.unique(score, return_inverse=True)
     hits = np.bincount(where, weights=label == 1, minlength=len(thresholds))[::-1].cumsum()
@@ -275,7 +279,7 @@ def roc(label: np.ndarray, score: np.ndarray) -> dict[str, list[float | None]]:
     }
 
 
-def youden(label: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
+def youden(label: np.ndarray, score: np.ndarray) -> Youden:
     """Threshold with the largest sensitivity + specificity - 1; the highest one if several are equal."""
     curve = roc(label, score)
     j = np.array(curve["tpr"][1:]) - np.array(curve["fpr"][1:])
@@ -284,7 +288,7 @@ def youden(label: np.ndarray, score: np.ndarray) -> dict[str, float | None]:
         "j": float(j.max()),
         "threshold": curve["threshold"][best],
         "sensitivity": curve["tpr"][best],
-        "specificity": 1 - curve["fpr"][best],  # type: ignore[operator]
+        "specificity": 1 - curve["fpr"][best],
     }
 
 

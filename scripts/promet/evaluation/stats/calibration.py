@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
 
 from promet.core.words import count
 from promet.evaluation.stats.auc import clean, quantile
-from promet.study.forms.metrics import Calibration, Group, Recalibration
+from promet.study.forms.metrics import Calibration, Curve, Estimate, Group, Ratio, Recalibration, Slope, empty
 
 CURVE_N = 10  # patients below which no smooth curve is drawn
 FEW = 50  # patients of the rarer class below which calibration is called descriptive
@@ -58,7 +57,6 @@ def record(
     y, p, missing, notes = clean(label, probability)
     n, n1 = len(y), int(y.sum())
     n0 = n - n1
-    nothing = dict.fromkeys(("value", "se", "low", "high"))
     result: Calibration = {
         "n": n,
         "positives": n1,
@@ -66,10 +64,15 @@ def record(
         "missing": missing,
         "mean_probability": None,
         "observed": None,
-        "expected_observed": dict.fromkeys(("ratio", "low", "high")),
-        "intercept": dict(nothing),
-        "slope": nothing | {"intercept": None},
-        **dict.fromkeys(("brier", "brier_scaled", "ici", "e50", "e90", "e_max")),
+        "expected_observed": empty(Ratio),
+        "intercept": empty(Estimate),
+        "slope": empty(Slope),
+        "brier": None,
+        "brier_scaled": None,
+        "ici": None,
+        "e50": None,
+        "e90": None,
+        "e_max": None,
         "curve": {"probability": [], "observed": [], "low": [], "high": [], "resamples": bootstrap},
         "groups": [],
         "notes": notes,
@@ -82,8 +85,8 @@ def record(
             f"Outside 0 to 1 and so no probabilities: {count(outside, 'value')}. Nothing is computed."
         )
         return result
-    share = n1 / n
-    result |= {"mean_probability": float(p.mean()), "observed": share, "brier": float(((p - y) ** 2).mean())}
+    share, brier = n1 / n, float(((p - y) ** 2).mean())
+    result |= {"mean_probability": float(p.mean()), "observed": share, "brier": brier}
     if n < 3:
         notes.append(f"Only {n} with label and probability: nothing more can be computed.")
         return result
@@ -91,7 +94,7 @@ def record(
         group = "without" if n1 == 0 else "with"
         notes.append(f"All {n} are {group} the outcome: intercept, slope, E/O and curve need both classes.")
         return result
-    result["brier_scaled"] = 1 - result["brier"] / (share * (1 - share))
+    result["brier_scaled"] = 1 - brier / (share * (1 - share))
     ratio, half = float(p.mean()) / share, quantile(level) * math.sqrt((1 - share) / n1)
     result["expected_observed"] = {
         "ratio": ratio,
@@ -133,7 +136,7 @@ def record(
 
 def intercept(
     label: np.ndarray, log_odds: np.ndarray, level: float = 0.95, weight: np.ndarray | None = None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Estimate, list[str]]:
     """Calibration in the large {value, se, low, high} with the slope held at 1, and notes.
 
     The maximum of the likelihood is where the mean probability equals the observed share, one root of a rising function;
@@ -156,7 +159,7 @@ def intercept(
     p = expit(log_odds + a)
     information = float((w * p * (1 - p)).sum())
     if information < 1e-9:
-        return dict.fromkeys(("value", "se", "low", "high")), [
+        return empty(Estimate), [
             "The log-odds are so extreme that the calibration intercept is not determined."
         ]
     spread = information if weight is None else float(((w * (label - p)) ** 2).sum())
@@ -165,27 +168,26 @@ def intercept(
 
 def slope(
     label: np.ndarray, log_odds: np.ndarray, level: float = 0.95, weight: np.ndarray | None = None
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Slope, list[str]]:
     """Calibration slope {value, se, low, high, intercept} and notes; ``weight``: see ``intercept``.
 
     With one covariate the estimate is infinite exactly when some value separates the classes.
     """
-    empty = dict.fromkeys(("value", "se", "low", "high", "intercept"))
     spread, centre = float(np.std(log_odds)), float(np.mean(log_odds))
     if spread == 0 or log_odds.min() == log_odds.max():
-        return empty, ["The probability is the same for everyone: no calibration slope."]
+        return empty(Slope), ["The probability is the same for everyone: no calibration slope."]
     cases, controls = log_odds[label == 1], log_odds[label == 0]
     if cases.min() >= controls.max() or cases.max() <= controls.min():
-        return empty, [
+        return empty(Slope), [
             "The probabilities separate the classes perfectly: the slope is infinite, none is given."
         ]
     # In units of its own spread, so that log-odds of hundreds converge too.
     design = np.column_stack([np.ones(len(label)), (log_odds - centre) / spread])
     fitted = _logistic(label, design, weight)
     if fitted is None:
-        return empty, ["The calibration slope did not converge."]
+        return empty(Slope), ["The calibration slope did not converge."]
     (a, b), (_, se) = fitted
-    return _wald(b / spread, se / spread, level) | {"intercept": float(a - b * centre / spread)}, []
+    return {**_wald(b / spread, se / spread, level), "intercept": float(a - b * centre / spread)}, []
 
 
 def recalibration(label: np.ndarray, log_odds: np.ndarray) -> Recalibration:
@@ -213,8 +215,10 @@ def recalibration(label: np.ndarray, log_odds: np.ndarray) -> Recalibration:
 
 
 def recalibrated(log_odds: np.ndarray, by: Recalibration) -> np.ndarray:
-    """Log-odds after ``recalibration``."""
-    return by["intercept"] + by["slope"] * np.asarray(log_odds, float)
+    """Log-odds after a ``recalibration`` that is usable."""
+    a, b = by["intercept"], by["slope"]
+    assert a is not None and b is not None
+    return a + b * np.asarray(log_odds, float)
 
 
 def groups(label: np.ndarray, probability: np.ndarray, level: float = 0.95) -> list[Group]:
@@ -224,7 +228,7 @@ def groups(label: np.ndarray, probability: np.ndarray, level: float = 0.95) -> l
     count = max(1, min(GROUPS, len(label) // 5))
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, count + 1)[1:-1]))
     where = np.searchsorted(edges, probability, side="left")
-    rows = []
+    rows: list[Group] = []
     for k in np.unique(where):
         mine = where == k
         n, cases = int(mine.sum()), int(label[mine].sum())
@@ -244,7 +248,7 @@ def groups(label: np.ndarray, probability: np.ndarray, level: float = 0.95) -> l
 
 def curve(
     label: np.ndarray, probability: np.ndarray, level: float = 0.95, bootstrap: int = 500, seed: int = 0
-) -> dict[str, Any]:
+) -> Curve:
     """Smooth curve on even steps between the smallest and the largest probability, with bootstrap interval."""
     at = np.linspace(probability.min(), probability.max(), POINTS)
     random, drawn = np.random.default_rng(seed), []
@@ -252,13 +256,15 @@ def curve(
         pick = random.integers(0, len(label), len(label))
         if len(np.unique(probability[pick])) > 2:
             drawn.append(_smooth(label[pick], probability[pick], at))
-    result: dict[str, Any] = {
+    result: Curve = {
         "probability": at.tolist(),
         "observed": _smooth(label, probability, at).tolist(),
+        "low": [None] * POINTS,
+        "high": [None] * POINTS,
         "resamples": len(drawn),
     }
     if not drawn or len(drawn) < bootstrap / 2:
-        return result | {"low": [None] * POINTS, "high": [None] * POINTS}
+        return result
     low, high = np.quantile(np.stack(drawn), [(1 - level) / 2, (1 + level) / 2], axis=0)
     return result | {"low": low.tolist(), "high": high.tolist()}
 
@@ -326,7 +332,7 @@ def _logistic(
     return (value, se) if settled and np.isfinite(value).all() and np.isfinite(se).all() else None
 
 
-def _wald(value: float, se: float, level: float) -> dict[str, float]:
+def _wald(value: float, se: float, level: float) -> Estimate:
     half = quantile(level) * float(se)
     return {"value": float(value), "se": float(se), "low": float(value) - half, "high": float(value) + half}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from promet.core.files import read_json
-from promet.study.forms.metrics import Advice, Record
+from promet.study.forms.metrics import Advice, Interval, Method, Record, empty
 
-NAMES = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
+NAMES: dict[Method, str] = {"delong": "DeLong", "logit": "logit-DeLong", "bootstrap": "bootstrap"}
 SHORT = 0.02  # a coverage this far below the level is called too low
 
 
@@ -31,25 +31,29 @@ def advice(record: Record, level: float) -> Advice:
     0.5, sentence.
     """
     known = table()
-    nothing = dict.fromkeys(
-        ("prefer", "coverage", "size", "areas", "mann_whitney_size", "delong_size", "sentence")
-    )
+    nothing = empty(Advice)
+    intervals: list[Interval] = [record["delong"], record["logit"], record["bootstrap"]]
+    lows = [each["low"] for each in intervals if each["low"] is not None]
+    highs = [each["high"] for each in intervals if each["high"] is not None]
     if record["auc"] is None or record["delong"]["low"] is None:
-        return nothing | {"sentence": "There is no interval, so none can be preferred."}
+        nothing["sentence"] = "There is no interval, so none can be preferred."
+        return nothing
     if abs(level - known["level"]) > 1e-9:
-        return nothing | {
-            "sentence": f"Coverage was simulated for {100 * known['level']:g} % intervals only; these are {100 * level:g} %."
-        }
+        nothing["sentence"] = (
+            f"Coverage was simulated for {100 * known['level']:g} % intervals only; these are {100 * level:g} %."
+        )
+        return nothing
     smaller = min(record["positives"], record["negatives"])
     sizes = sorted({(row["positives"], row["negatives"]) for row in known["rows"]})
     size = min(sizes, key=lambda s: abs(min(s) - smaller))
     rows = [row for row in known["rows"] if (row["positives"], row["negatives"]) == size]
-    low = min(record[name]["low"] for name in NAMES)
-    high = max(record[name]["high"] for name in NAMES)
+    low, high = min(lows), max(highs)
     used = [row for row in rows if low <= row["auc"] <= high or low <= 1 - row["auc"] <= high]
     centre = max(record["auc"], 1 - record["auc"])
     used = used or [min(rows, key=lambda row: abs(row["auc"] - centre))]
-    coverage = {name: sum(row["coverage"][name] for row in used) / len(used) for name in NAMES}
+    coverage: dict[str, float] = {
+        name: sum(row["coverage"][name] for row in used) / len(used) for name in NAMES
+    }
     prefer = min(NAMES, key=lambda name: abs(coverage[name] - level))
     chance = next(row for row in rows if row["auc"] == 0.5)["rejected"]
     areas = [row["auc"] for row in used]

@@ -12,7 +12,8 @@ from promet.core.words import count
 from promet.evaluation.stats import calibration, horizon
 from promet.evaluation.stats.auc import logit_interval, quantile
 from promet.study import concordance, follow_up
-from promet.study.forms.survival import Calibration, Dynamic
+from promet.study.forms.metrics import Estimate, Interval, Slope, empty
+from promet.study.forms.survival import Brier, Calibration, Dynamic, Uno, WeightedRatio
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the horizon, or quantiles of the event times without one
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)  # at which net benefit is given
@@ -70,8 +71,8 @@ def record(
     result: Dynamic = {
         "horizon": at,
         "auc": [],
-        "uno": dict.fromkeys(("value", "low", "high")),
-        "brier": {"time": at, **dict.fromkeys(("value", "reference", "scaled", "low", "high"))},
+        "uno": empty(Uno),
+        "brier": {**empty(Brier), "time": at},
         "calibration": None,
         "resamples": bootstrap,
         "seed": seed,
@@ -96,9 +97,9 @@ def record(
     else:
         _ranking(result, time, event, score, followed, level)
         _intervals(result, time, event, score, level, np.random.default_rng(seed))
-    if probability is not None and at is not None and followed:
+    who = None if at is None or probability is None else follow_up.known(time, event, at)
+    if probability is not None and at is not None and who is not None:
         probability = np.asarray(probability, float)
-        who = follow_up.known(time, event, at)
         share, _ = horizon.observed(time, event, at)
         value, reference = (horizon.brier(who, p, len(time)) for p in (probability, share))
         scaled = 1 - value / reference if reference > 0 else None
@@ -134,6 +135,7 @@ def calibrated(
         notes: sentences.
     """
     who = follow_up.known(time, event, at)
+    assert who is not None
     share, se = horizon.observed(time, event, at)
     seen = who.weight > 0
     result: Calibration = {
@@ -144,9 +146,9 @@ def calibrated(
         "mean_probability": float(probability.mean()),
         "observed": share,
         "observed_se": se if np.isfinite(se) else None,
-        "expected_observed": dict.fromkeys(("ratio", "log_se", "low", "high")),
-        "intercept": dict.fromkeys(("value", "se", "low", "high")),
-        "slope": dict.fromkeys(("value", "se", "low", "high", "intercept")),
+        "expected_observed": empty(WeightedRatio),
+        "intercept": empty(Estimate),
+        "slope": empty(Slope),
         "groups": horizon.groups(time, event, probability, at, level),
         "net_benefit": [
             {
@@ -179,9 +181,9 @@ def calibrated(
         result["notes"].append("Some probabilities are exactly 0 or 1: no calibration intercept and slope.")
         return result
     label, weight = who.case[seen].astype(float), who.weight[seen]
-    for name, fit in (("intercept", calibration.intercept), ("slope", calibration.slope)):
-        result[name], more = fit(label, odds, level, weight)
-        result["notes"] += more
+    result["intercept"], more = calibration.intercept(label, odds, level, weight)
+    result["slope"], again = calibration.slope(label, odds, level, weight)
+    result["notes"] += more + again
     return result
 
 
@@ -199,8 +201,10 @@ def _ranking(
     for t in np.unique(where):
         who = follow_up.known(time, event, t)
         value = None if who is None else horizon.auc(who, score)
-        se = None if value is None else horizon.auc_se(who, score)
-        bounded = se is not None and se > 0 and 0 < value < 1
+        se = None if who is None or value is None else horizon.auc_se(who, score)
+        logit = empty(Interval)
+        if se is not None and se > 0 and value is not None and 0 < value < 1:
+            logit = logit_interval(value, se, level)
         result["auc"].append(
             {
                 "time": float(t),
@@ -208,7 +212,7 @@ def _ranking(
                 "low": None,
                 "high": None,
                 "se": se,
-                "logit": logit_interval(value, se, level) if bounded else dict.fromkeys(("low", "high")),
+                "logit": logit,
                 "cases": int(follow_up.by_then(time[event == 1], t).sum()),
                 "controls": 0 if who is None else int(who.control.sum()),
             }
@@ -236,7 +240,7 @@ def _spread(
     random: np.random.Generator,
 ) -> None:
     """Percentile bounds of Brier score and net benefit over resampled patients, put into ``result``."""
-    rows = result["calibration"]["net_benefit"]
+    rows = result["calibration"]["net_benefit"] if result["calibration"] else []
     drawn: list[list[float | None]] = []
     for _ in range(result["resamples"]):
         pick = random.integers(0, len(time), len(time))
@@ -248,7 +252,7 @@ def _spread(
         values = [row[k] for row in drawn if row[k] is not None]
         if drawn and len(values) >= 0.8 * len(drawn) and len(set(values)) > 1:
             low, high = np.quantile(np.array(values, float), [(1 - level) / 2, (1 + level) / 2])
-            target |= {"low": float(low), "high": float(high)}  # type: ignore[typeddict-item]
+            target |= {"low": float(low), "high": float(high)}
 
 
 def _intervals(
@@ -261,20 +265,21 @@ def _intervals(
 ) -> None:
     """Percentile bounds over resampled patients, put into ``result``; none where a fifth of the resamples fails."""
     asked = [row for row in result["auc"] if row["auc"] is not None]
-    targets = [*asked, result["uno"]] if result["uno"]["value"] is not None else asked
+    targets: list[tuple[str, Interval]] = [(f"the AUC at {row['time']:g}", row) for row in asked]
+    if result["uno"]["value"] is not None:
+        targets.append(("Uno's C", result["uno"]))
     drawn: list[list[float | None]] = []
     for _ in range(result["resamples"] if targets else 0):
         pick = random.integers(0, len(time), len(time))
         t, e, s = time[pick], event[pick], score[pick]
         row = [auc_at(t, e, s, target["time"]) for target in asked]
         drawn.append(row + [concordance.uno(t, e, s, result["horizon"])] * (len(targets) - len(asked)))
-    for k, target in enumerate(targets):
+    for k, (whose, target) in enumerate(targets):
         values = [row[k] for row in drawn if row[k] is not None]
         if len(values) >= 0.8 * len(drawn) and len(set(values)) > 1:
             low, high = np.quantile(np.array(values, float), [(1 - level) / 2, (1 + level) / 2])
             target |= {"low": float(low), "high": float(high)}
         else:
-            whose = "Uno's C" if target is result["uno"] else f"the AUC at {target['time']:g}"
             why = (
                 "too few resamples give a value"
                 if len(values) < 0.8 * len(drawn)

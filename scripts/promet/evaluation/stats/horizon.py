@@ -17,12 +17,12 @@ Sources: Graf et al., Stat Med 1999;18:2529 (weights, Brier); Uno et al., JASA 2
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from promet.evaluation.stats.product_limit import log_log, risk
 from promet.study.follow_up import Known, reached, settled
+from promet.study.forms.survival import Third
 
 GROUPS = 3  # tertiles of the probability
 
@@ -109,7 +109,7 @@ def brier(who: Known, probability: np.ndarray | float, n: int) -> float:
 
 def groups(
     time: np.ndarray, event: np.ndarray, probability: np.ndarray, at: float, level: float = 0.95
-) -> list[dict[str, Any]]:
+) -> list[Third]:
     """Thirds by probability: [{n, probability (mean), observed, se, low, high}].
 
     observed: risk by Kaplan-Meier (Aalen-Johansen) in the group with log(-log) interval of its complement; null where
@@ -120,8 +120,14 @@ def groups(
     rows = []
     for k in np.unique(where):
         mine = where == k
-        row: dict[str, Any] = {"n": int(mine.sum()), "probability": float(probability[mine].mean())}
-        row |= dict.fromkeys(("observed", "se", "low", "high"))
+        row: Third = {
+            "n": int(mine.sum()),
+            "probability": float(probability[mine].mean()),
+            "observed": None,
+            "se": None,
+            "low": None,
+            "high": None,
+        }
         if reached(time[mine], at):
             share, se = observed(time[mine], event[mine], at)
             free = np.array([1 - share])

@@ -17,7 +17,21 @@ from promet.evaluation.stats.auc import clean, logit_interval, quantile, wald
 from promet.evaluation.stats.decision import STEPS
 from promet.study import follow_up
 from promet.study.follow_up import Known
-from promet.study.forms.metrics import Calibration, Decision, Paired, Record
+from promet.study.forms.metrics import (
+    Calibration,
+    Decision,
+    Delong,
+    Estimate,
+    Interval,
+    MannWhitney,
+    Paired,
+    Ratio,
+    Record,
+    Roc,
+    Slope,
+    Youden,
+    empty,
+)
 
 
 def unknown(time: np.ndarray, event: np.ndarray, at: float) -> int:
@@ -64,12 +78,12 @@ def record(
         "negatives": control,
         "missing": missing,
         "auc": None,
-        "delong": dict.fromkeys(("variance", "se", "low", "high", "z", "p")),
-        "logit": dict.fromkeys(("low", "high")),
+        "delong": empty(Delong),
+        "logit": empty(Interval),
         "bootstrap": {"low": None, "high": None, "resamples": bootstrap, "seed": seed},
         "hanley_mcneil": {"se": None},
-        "mann_whitney": dict.fromkeys(("u", "z", "p", "p_ties", "p_exact")),
-        "youden": dict.fromkeys(("j", "threshold", "sensitivity", "specificity")),
+        "mann_whitney": empty(MannWhitney),
+        "youden": empty(Youden),
         "roc": {"fpr": [], "tpr": [], "threshold": []},
         "notes": notes,
     }
@@ -88,7 +102,7 @@ def record(
         return result
     result["youden"] = youden(result["roc"])
     se = horizon.auc_se(who, s)
-    if se is None or not 0 < area < 1 or se < 1e-12:
+    if area is None or se is None or not 0 < area < 1 or se < 1e-12:
         notes.append("No interval: a class has one patient, or the score separates them perfectly.")
         return result
     result["delong"] = wald(area, se, level)
@@ -105,7 +119,7 @@ def _resampled(
     level: float,
     resamples: int,
     seed: int,
-) -> dict[str, float | None]:
+) -> Interval:
     """Percentile interval of the AUC, weights and all made anew in each resample; none where a fifth of them has none."""
     random, found = np.random.default_rng(seed), []
     for _ in range(resamples):
@@ -120,7 +134,7 @@ def _resampled(
     return {"low": float(low), "high": float(high)}
 
 
-def roc(who: Known, score: np.ndarray) -> dict[str, list[float | None]]:
+def roc(who: Known, score: np.ndarray) -> Roc:
     """Weighted corners, as ``auc.roc``."""
     thresholds, where = np.unique(score, return_inverse=True)
     hits, alarms = (
@@ -134,7 +148,7 @@ def roc(who: Known, score: np.ndarray) -> dict[str, list[float | None]]:
     }
 
 
-def youden(curve: dict[str, list[float | None]]) -> dict[str, float | None]:
+def youden(curve: Roc) -> Youden:
     """As ``auc.youden``, of a curve."""
     j = np.array(curve["tpr"][1:], float) - np.array(curve["fpr"][1:], float)
     best = int(np.flatnonzero(j >= j.max() - 1e-12)[0]) + 1
@@ -142,7 +156,7 @@ def youden(curve: dict[str, list[float | None]]) -> dict[str, float | None]:
         "j": float(j.max()),
         "threshold": curve["threshold"][best],
         "sensitivity": curve["tpr"][best],
-        "specificity": 1 - curve["fpr"][best],  # type: ignore[operator]
+        "specificity": 1 - curve["fpr"][best],
     }
 
 
@@ -157,20 +171,27 @@ def paired(
         "positives": 0 if who is None else int(who.case.sum()),
         "negatives": 0 if who is None else int(who.control.sum()),
         "missing": missing,
-        **dict.fromkeys(("auc_a", "auc_b", "difference", "se", "low", "high", "z", "p")),
+        "auc_a": None,
+        "auc_b": None,
+        "difference": None,
+        "se": None,
+        "low": None,
+        "high": None,
+        "z": None,
+        "p": None,
         "notes": notes,
     }
     if who is None or not (who.case.any() and who.control.any()):
         return result
     a, b = a[there], b[there]
-    result |= {"auc_a": horizon.auc(who, a), "auc_b": horizon.auc(who, b)}
+    one, other = horizon.auc(who, a), horizon.auc(who, b)
     found = horizon.paired(who, a, b, quantile(level))
-    result |= {key: found[key] for key in ("difference", "se", "p")}
-    if result["difference"] is None:
-        result["difference"] = result["auc_a"] - result["auc_b"]
-    if found["low"] is not None:
-        result |= {"low": max(-1.0, found["low"]), "high": min(1.0, found["high"])}
-        result["z"] = found["difference"] / found["se"]
+    difference, se, low, high = (found[key] for key in ("difference", "se", "low", "high"))
+    if difference is None and one is not None and other is not None:
+        difference = one - other
+    result |= {"auc_a": one, "auc_b": other, "difference": difference, "se": se, "p": found["p"]}
+    if low is not None and high is not None and difference is not None and se is not None:
+        result |= {"low": max(-1.0, low), "high": min(1.0, high), "z": difference / se}
     return result
 
 
@@ -195,10 +216,15 @@ def calibration(
         "missing": missing,
         "mean_probability": float(np.mean(probability[there])) if there.any() else None,
         "observed": None,
-        "expected_observed": dict.fromkeys(("ratio", "low", "high")),
-        "intercept": dict.fromkeys(("value", "se", "low", "high")),
-        "slope": dict.fromkeys(("value", "se", "low", "high", "intercept")),
-        **dict.fromkeys(("brier", "brier_scaled", "ici", "e50", "e90", "e_max")),
+        "expected_observed": empty(Ratio),
+        "intercept": empty(Estimate),
+        "slope": empty(Slope),
+        "brier": None,
+        "brier_scaled": None,
+        "ici": None,
+        "e50": None,
+        "e90": None,
+        "e_max": None,
         "curve": {"probability": [], "observed": [], "low": [], "high": [], "resamples": bootstrap},
         "groups": [],
         "notes": notes,
@@ -211,13 +237,20 @@ def calibration(
     ratio = told["expected_observed"]
     result |= {
         "observed": told["observed"],
-        "expected_observed": {key: ratio[key] for key in ("ratio", "low", "high")},
+        "expected_observed": {"ratio": ratio["ratio"], "low": ratio["low"], "high": ratio["high"]},
         "intercept": told["intercept"],
         "slope": told["slope"],
         "brier": value,
         "brier_scaled": 1 - value / reference if reference > 0 else None,
         "groups": [
-            {"positives": n, **{key: row[key] for key in ("n", "probability", "observed", "low", "high")}}
+            {
+                "n": row["n"],
+                "positives": n,
+                "probability": row["probability"],
+                "observed": row["observed"],
+                "low": row["low"],
+                "high": row["high"],
+            }
             for row, n in zip(told["groups"], _events(t, e, p, at), strict=True)
             if row["observed"] is not None
         ],

@@ -246,11 +246,6 @@ def place(path: Path, source: Path) -> str:
     return f"file {paths.index(path) + 1} of {len(paths)} in the order of their paths{name}"
 
 
-def read_headers(source: Path) -> list[Dataset]:
-    """Headers of all DICOM files of a source."""
-    return [found for path in files_of(source) if (found := read_header(path)) is not None]
-
-
 def _locked() -> DataError:
     return DataError(
         "E_SOURCE_UNREADABLE",

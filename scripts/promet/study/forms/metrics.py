@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 from typing_extensions import TypedDict
 
 FILE = "metrics.json"
+T = TypeVar("T")
+Method = Literal["delong", "logit", "bootstrap"]  # of an interval
+
+
+def empty(kind: type[T]) -> T:
+    """A form of numbers none of which can be given."""
+    return cast(T, dict.fromkeys(kind.__annotations__))
 
 
 class Interval(TypedDict):
@@ -202,7 +209,7 @@ class Size(TypedDict):
 class Advice(TypedDict):
     """evaluation.stats.coverage.advice."""
 
-    prefer: Literal["delong", "logit", "bootstrap"] | None
+    prefer: Method | None
     coverage: dict[str, float] | None
     size: Size | None
     areas: list[float] | None
