@@ -54,7 +54,7 @@ OVER_TIME = CONFIG | {
 }
 
 
-def concordances(seed: int, effect: float, development: int = 40) -> dict[str, dict[str, float | None]]:
+def concordances(seed: int, effect: float, development: int = 56) -> dict[str, dict[str, float | None]]:
     """Score -> Harrell's C up to four years in the test part of one small cohort, in which a time to an event is learnt; {} where a
     part has too few events."""
     import pandas as pd
