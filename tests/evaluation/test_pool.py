@@ -29,13 +29,22 @@ def metrics(test: tuple | None, later: tuple | None = None) -> dict:
             paired = {"psa": auc.paired(y, a, b)}
         sections[key] = {
             "title": key,
+            "part": "test" if key == "synchronous" else key,
+            "seen": False,
             "status": "ok" if data else "empty",
             "n": len(data[0]) if data else 0,
             "scores": scores,
             "paired": paired,
         }
+    order = list(sections)
     sections |= {"synchronous_training": {"n": 47}, "synchronous_validation": {"n": 19}}
-    return {"confidence": 0.95, "order": ["multimodal", "psa"], "sections": sections}
+    return {
+        "confidence": 0.95,
+        "order": ["multimodal", "psa"],
+        "sections": sections,
+        "section_order": order,
+        "primary": "synchronous",
+    }
 
 
 def data(seed: int, n: int = 28) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

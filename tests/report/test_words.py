@@ -22,9 +22,12 @@ def record(area, low=None, high=None, delong=None, rank=None, notes=()):
     }  # fmt: skip
 
 
+CALLED = {"progression": "progression", "synchronous_metastasis": "metastases"}
+
+
 def section(multimodal, paired=None, outcome="progression", **more):
     return {
-        "title": "Metachronous metastases", "outcome": outcome, "positives": 10, "negatives": 13, "n": 23, "excluded": [], "reason": "",
+        "title": "Metachronous metastases", "outcome": outcome, "words": CALLED[outcome], "positives": 10, "negatives": 13, "n": 23, "excluded": [], "reason": "",
         "status": "ok", "scores": {"multimodal": multimodal}, "paired": paired or {}, **more,
     }  # fmt: skip
 

@@ -30,7 +30,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -41,9 +40,7 @@ from promet.core.stage import Outcome, run_stage
 from promet.study.forms import shapes
 from promet.study.forms.metrics import Metrics
 from promet.study.forms.pooled import FILE as PRODUCT
-from promet.study.forms.pooled import Estimate, Interval, Method, Pooled, Section
-
-METHODS: dict[str, Method] = {"synchronous": "corrected", "metachronous": "fixed", "prospective": "fixed"}
+from promet.study.forms.pooled import Estimate, Interval, Pooled, Section
 
 
 def corrected(values: list[float | None], ratio: float | None, against: float, level: float) -> Estimate:
@@ -87,15 +84,16 @@ def pool(metrics: list[Metrics]) -> Pooled:
         raise UsageError(
             "E_POOL_LEVELS", "The splits were evaluated with several levels of confidence", "one level"
         )
-    level = levels.pop()
+    level, first = levels.pop(), metrics[0]
+    asked = [key for key in first["section_order"] if not first["sections"][key]["seen"]]
     order = list(dict.fromkeys(name for m in metrics for name in m["order"]))
     result: Pooled = {
         "schema": 1,
         "splits": len(metrics),
         "confidence": level,
         "order": order,
-        "sections": {key: _section(key, [m["sections"] for m in metrics], order, level) for key in METHODS},
-        "section_order": list(METHODS),
+        "sections": {key: _section(key, metrics, order, level) for key in asked},
+        "section_order": asked,
         "notes": [],
     }
     if len(metrics) > 1:
@@ -111,10 +109,15 @@ def pool(metrics: list[Metrics]) -> Pooled:
     return result
 
 
-def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: float) -> Section:
-    mine, method = [sections[key] for sections in splits], METHODS[key]
+def _section(key: str, metrics: list[Metrics], order: list[str], level: float) -> Section:
+    mine = [m["sections"][key] for m in metrics]
+    # The test part is another in each split; all others are the same patients.
+    method = "corrected" if mine[0]["part"] == "test" else "fixed"
     tested = [s["n"] for s in mine if s["status"] == "ok"]
-    fitted = [s["synchronous_training"]["n"] + s["synchronous_validation"]["n"] for s in splits]
+    fitted = [
+        sum(m["sections"][f"{m['primary']}_{part}"]["n"] for part in ("training", "validation"))
+        for m in metrics
+    ]
     n_tested, n_fitted = (float(np.mean(x)) if x else None for x in (tested, fitted))
     ratio = n_tested / n_fitted if n_tested and n_fitted else None
     result: Section = {
@@ -146,8 +149,8 @@ def _section(key: str, splits: list[dict[str, Any]], order: list[str], level: fl
                 else fixed(values, [error(r) for r in found], against, level)
             )
             pooled = where[name]
-            if pooled["n"] < len(splits):
-                result["notes"].append(f"{name}: {pooled['n']} of {len(splits)} splits have a value.")
+            if pooled["n"] < len(metrics):
+                result["notes"].append(f"{name}: {pooled['n']} of {len(metrics)} splits have a value.")
             if pooled["n"] > 1 and pooled["se"] is None:
                 result["notes"].append(
                     f"{name}: no interval, since a split has no standard error or the splits do not differ."

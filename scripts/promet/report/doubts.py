@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from promet.core.words import count
 from promet.report import calibrated, chance
 from promet.report.text import fixed, interval, known, level, listed, p_value, percent
-from promet.report.words import INPUTS, OUTCOMES, lead_section, lost, rank_test, said, verdict
+from promet.report.words import (
+    INPUTS,
+    lead_section,
+    lost,
+    primary,
+    rank_test,
+    said,
+    sides,
+    unseen,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -63,7 +73,7 @@ def _small(section: Section) -> Doubt | None:
     positives, negatives = section["positives"], section["negatives"]
     if min(positives, negatives) >= ENOUGH:
         return None
-    yes, no = OUTCOMES[section["outcome"]]
+    yes, no = sides(section)
     record = section["scores"].get("multimodal") or {}
     se = (record.get("delong") or {}).get("se")
     extra = f" The standard error of the multimodal AUC is {fixed(se)}." if known(se) else ""
@@ -194,7 +204,7 @@ def _several_splits(study: Study) -> Doubt | None:
     told = study.pooled
     if not told or told["splits"] < 2:
         return None
-    record = told["sections"]["synchronous"]["scores"].get("multimodal") or {}
+    record = told["sections"][told["section_order"][0]]["scores"].get("multimodal") or {}
     if not known(record.get("sd")):
         return None
     return Doubt(
@@ -222,7 +232,7 @@ def _attention(split: Split) -> Doubt | None:
 
 def _fell(split: Split, metrics: Metrics | None) -> Doubt | None:
     best = split.values("select").get("validation_auc")
-    section = (metrics or {}).get("sections", {}).get("synchronous") or {}
+    section = (metrics or {}).get("sections", {}).get(primary(metrics)) or {}
     record = section.get("scores", {}).get("cnn_score") or {}
     area = record.get("auc")
     if split.word != "AUC" or not (known(best) and known(area)) or best - area < 0.1:
@@ -293,7 +303,7 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
 def _no_label(metrics: Metrics | None) -> list[Doubt | None]:
     sections = (metrics or {}).get("sections", {})
     lost = []
-    for key in ("metachronous", "synchronous"):
+    for key in reversed(unseen(metrics)):
         section = sections.get(key)
         if section and section["excluded"]:
             lost.append(f"{section['title']}: {' '.join(section['excluded'])}")

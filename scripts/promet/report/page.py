@@ -63,12 +63,13 @@ def answer(split: Split) -> dict[str, Any] | None:
     for other in ("clinical", "suv_max"):
         sentences.append(words.comparison(section, split.metrics, other, confidence))
     instead = ""
-    if key == "synchronous":
-        later = split.metrics["sections"].get("metachronous") or {}
-        instead = "The answer is for metastases on the same scan. " + (
+    if key != (asked := split.metrics["later"]) and asked:
+        later = split.metrics["sections"].get(asked) or {}
+        told = "metastases on the same scan" if section["words"] == "metastases" else section["words"]
+        instead = f"The answer is for {told}. " + (
             later.get("reason") or "The metachronous cohort gives no AUC."
         )
-    yes, no = words.OUTCOMES[section["outcome"]]
+    yes, no = words.sides(section)
     return {
         "title": section["title"],
         "n": section["n"],

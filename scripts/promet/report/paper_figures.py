@@ -14,7 +14,7 @@ from promet.report.sections.discrimination import figures as discrimination
 from promet.report.sections.inputs import figures as inputs
 from promet.report.sections.survival import figures as survival
 from promet.report.text import fixed
-from promet.report.words import INPUTS
+from promet.report.words import INPUTS, primary
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -32,7 +32,7 @@ LEADING = ["multimodal", "cnn_score"]
 def keep(made: style.Figures, study: Study, split: Split) -> None:
     """Write those that the records allow."""
     shown = discrimination.shown(split.metrics)
-    if split.metrics and "synchronous" in shown:
+    if split.metrics and primary(split.metrics) in shown:
         made.keep("figure-1", overview(study, split))
     if split.metrics and shown and (found := inputs.over(split)) is not None:
         made.keep("figure-2", result(split.metrics, shown[-1], found))
@@ -45,7 +45,7 @@ def overview(study: Study, split: Split) -> Figure:
     fig = style.figure(3.1)
     pipeline, axes = fig.subplots(1, 2, width_ratios=[1.25, 1])
     _pipeline(pipeline, study.config)
-    discrimination.curves(axes, split.metrics or {}, "synchronous", LEADING)
+    discrimination.curves(axes, split.metrics or {}, primary(split.metrics), LEADING)
     axes.set_box_aspect(1)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="lower right", fontsize=6.2)

@@ -8,7 +8,7 @@ from promet.core.words import count
 from promet.report.calibrated import quoted
 from promet.report.doubts import ENOUGH, WIDE
 from promet.report.text import interval, known, level, listed, p_value
-from promet.report.words import OUTCOMES, lead_section, rank_test
+from promet.report.words import lead_section, rank_test, sides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def verdict(metrics: Metrics | None, doubts: Sequence[Doubt]) -> tuple[str, str]
         return "There is no answer yet", "the multimodal score has no AUC in these patients"
     low, high = quoted(section, "multimodal")
     positives, negatives = section["positives"], section["negatives"]
-    yes, no = OUTCOMES[section["outcome"]]
+    yes, no = sides(section)
     patients = f"{count(positives, 'patient')} {yes} and {negatives} {no}"
     clauses = [doubt.clause for doubt in doubts if doubt.clause][:CLAUSES]
     if not known(low) or not known(high):

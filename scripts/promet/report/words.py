@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from promet.study.forms.metrics import Metrics, Section
 
 LEADING = ("multimodal", "cnn_score", "clinical")
-UNSEEN = ("synchronous", "metachronous")  # sections of patients that nothing was fitted or selected on
-OUTCOMES = {
-    "progression": ("with progression", "without"),
-    "synchronous_metastasis": ("with metastases", "without"),
-}
 INPUTS = {
     "cnn_score": "CNN score",
     "psa": "PSA",
@@ -30,10 +25,33 @@ INPUTS = {
 }
 
 
+def primary(metrics: Metrics | None) -> str:
+    """Key of the section of what is learnt, in the test part."""
+    return (metrics or {}).get("primary", "synchronous")
+
+
+def unseen(metrics: Metrics | None) -> list[str]:
+    """Sections of patients that nothing was fitted or selected on, in their order; not of those who came later."""
+    first, found = primary(metrics), (metrics or {}).get("sections", {})
+    order = (metrics or {}).get("section_order", found)
+    return [key for key in order if key not in (f"{first}_training", f"{first}_validation", "prospective")]
+
+
+def sides(section: Section) -> tuple[str, str]:
+    """What the patients with and without the outcome of a section are called."""
+    return f"with {section['words']}", "without"
+
+
+def learnt(metrics: Metrics | None) -> str:
+    """What is learnt, as the tables say it: metastases, PSA persistence, progression."""
+    section = (metrics or {}).get("sections", {}).get(primary(metrics)) or {}
+    return str(section.get("words", "metastases"))
+
+
 def lead_section(metrics: Metrics | None) -> tuple[str, dict[str, Any]] | None:
-    """The section the answer is taken from: metachronous if it has an AUC, else the synchronous test part."""
+    """The section the answer is taken from: that of the metachronous patients if it has an AUC, else the test part."""
     sections = (metrics or {}).get("sections", {})
-    for key in ("metachronous", "synchronous"):
+    for key in ((metrics or {}).get("later", "metachronous"), primary(metrics)):
         part = sections.get(key)
         if part and any(known(record["auc"]) for record in part["scores"].values()):
             return key, part

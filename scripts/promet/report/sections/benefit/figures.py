@@ -13,7 +13,7 @@ from promet.core.words import count
 from promet.report import style
 from promet.report.calibrated import benefit, ordered
 from promet.report.text import fixed, level
-from promet.report.words import UNSEEN, title_of
+from promet.report.words import title_of, unseen
 
 if TYPE_CHECKING:
     from promet.study.forms.metrics import Metrics
@@ -26,7 +26,7 @@ SMOOTH = 50  # patients below which a smooth curve shows noise; the groups with 
 
 def add(made: style.Figures, metrics: Metrics) -> None:
     """Calibration and decision curves of the sections that were not seen in fitting."""
-    keys = [k for k in UNSEEN if drawable(metrics, k)]
+    keys = [k for k in unseen(metrics) if drawable(metrics, k)]
     ci = level(metrics["confidence"])
     if keys:
         told = []
@@ -48,7 +48,11 @@ def add(made: style.Figures, metrics: Metrics) -> None:
             "bars not repeated.",
             f"Calibration plots, groups as fitted. {' '.join(told)}",
         )
-    keys = [k for k in UNSEEN if ((metrics["sections"].get(k) or {}).get("decision") or {}).get("treat_all")]
+    keys = [
+        k
+        for k in unseen(metrics)
+        if ((metrics["sections"].get(k) or {}).get("decision") or {}).get("treat_all")
+    ]
     if keys:
         titles = {name: title_of(metrics, name) for name in metrics["order"]}
         told = [s for k in keys for s in benefit(metrics["sections"][k], titles)]

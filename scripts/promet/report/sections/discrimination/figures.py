@@ -11,7 +11,7 @@ from promet.report import style
 from promet.report.calibrated import INTERVALS, preferred, quoted
 from promet.report.sections.discrimination import bands
 from promet.report.text import fixed, interval, known, level, p_value
-from promet.report.words import UNSEEN, title_of
+from promet.report.words import title_of, unseen
 
 if TYPE_CHECKING:
     from promet.report.read import Split
@@ -24,7 +24,9 @@ def shown(metrics: Metrics | None) -> list[str]:
     """The sections of unseen patients in which any score has an AUC."""
     sections = (metrics or {}).get("sections", {})
     return [
-        k for k in UNSEEN if any(known(r["auc"]) for r in (sections.get(k) or {}).get("scores", {}).values())
+        k
+        for k in unseen(metrics)
+        if any(known(r["auc"]) for r in (sections.get(k) or {}).get("scores", {}).values())
     ]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from promet.report import calibrated
 from promet.report.table import Table
 from promet.report.text import NBSP, fixed, interval, level, p_value
-from promet.report.words import UNSEEN, analysed, notes, notes_of, title_of
+from promet.report.words import analysed, notes, notes_of, title_of
+from promet.report.words import unseen as unseen_of
 
 if TYPE_CHECKING:
     from promet.study.forms.metrics import Metrics
@@ -26,7 +27,7 @@ def context(metrics: Metrics | None) -> dict[str, Any]:
         ],
         "empty": [
             f"{sections[k]['title']}: {sections[k]['reason']}"
-            for k in UNSEEN
+            for k in unseen_of(metrics)
             if metrics and sections[k]["reason"]
         ],
     }

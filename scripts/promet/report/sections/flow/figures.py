@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promet.core.words import count
 from promet.report import style
-from promet.report.words import latecomers
+from promet.report.words import latecomers, primary
 from promet.study.ledger import ASSIGNED as DEVELOPMENT
 from promet.study.ledger import METACHRONOUS, PROSPECTIVE
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from promet.report.read import Split, Study
+    from promet.study.forms.metrics import Metrics, Section
 
 PARTS = (*DEVELOPMENT, METACHRONOUS, PROSPECTIVE)
-SECTION = {
-    "training": "synchronous_training",
-    "validation": "synchronous_validation",
-    "test": "synchronous",
-    "metachronous": "metachronous",
-    "prospective": "prospective",
-}
+
+
+def section_of(metrics: Metrics | None, part: str) -> Section | None:
+    """The section that says who of a part has the outcome."""
+    first, sections = primary(metrics), (metrics or {}).get("sections", {})
+    keys = {"test": first, "metachronous": (metrics or {}).get("later", "metachronous"), "prospective": part}
+    return sections.get(keys.get(part, f"{first}_{part}"))
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Box:
     positives: int | None = None
     negatives: int | None = None
     unknown: int | None = None
+    words: str = "metastases"
 
 
 @dataclass
@@ -57,7 +59,6 @@ def count_flow(study: Study, split: Split) -> Flow:
     status = {patient: study.status(patient) for patient in study.patients}
     totals = Counter(status.values())
     codes = Counter(row["code"] for row in study.exclusions if row["status"] == "quarantined")
-    sections: dict[str, Any] = (split.metrics or {}).get("sections", {})
     boxes = []
     for part in PARTS:
         members = [patient for patient in study.patients if split.part(patient) == part]
@@ -65,7 +66,8 @@ def count_flow(study: Study, split: Split) -> Flow:
             continue
         lost = Counter(status[patient] for patient in members)
         box = Box(part, len(members), lost["quarantined"], lost["no-lesion"])
-        if members and (section := sections.get(SECTION[part])):
+        if members and (section := section_of(split.metrics, part)):
+            box.words = section["words"]
             box.positives, box.negatives = section["positives"], section["negatives"]
             box.unknown = box.total - box.quarantined - section["n"]
         boxes.append(box)
@@ -79,7 +81,7 @@ def count_flow(study: Study, split: Split) -> Flow:
 
 
 def _lines(box: Box) -> str:
-    yes, no = ("progressed", "did not") if box.part == "metachronous" else ("with metastases", "without")
+    yes, no = ("progressed", "did not") if box.words == "progression" else (f"with {box.words}", "without")
     lines = [f"n = {box.total}"]
     if box.quarantined:
         lines.append(f"{box.quarantined} of them excluded")

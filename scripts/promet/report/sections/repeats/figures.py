@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from promet.core.words import count
 from promet.report import style
 from promet.report.text import fixed, interval, known, level
-from promet.report.words import UNSEEN, title_of
+from promet.report.words import title_of, unseen
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add(made: style.Figures, study: Study, split: Split) -> None:
     """The splits, when there are several."""
     if study.pooled and study.pooled["splits"] > 1:
-        keys = [k for k in UNSEEN if (study.pooled["sections"].get(k) or {}).get("scores")]
+        keys = [k for k in unseen(split.metrics) if (study.pooled["sections"].get(k) or {}).get("scores")]
         if keys:
             ci = level(study.pooled["confidence"])
             fig, points = splits(study.pooled, keys, split.metrics)

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from promet.report.table import Table
 from promet.report.text import fixed, interval, level, p_value
-from promet.report.words import UNSEEN, title_of
+from promet.report.words import primary, title_of, unseen
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
+    from promet.study.forms.metrics import Metrics
 
 
 def context(study: Study, split: Split) -> dict[str, Any]:
     """What the section shows besides its figures."""
     return {
-        "pooled": [t for key in UNSEEN if (t := pooled(study, split, key))],
+        "pooled": [t for key in unseen(split.metrics) if (t := pooled(study, split, key))],
         "splits": splits(study),
     }
 
@@ -63,22 +64,30 @@ def pooled(study: Study, split: Split, key: str) -> Table | None:
     )
 
 
+def _where(metrics: Metrics | None, key: str) -> str:
+    if key == primary(metrics):
+        return "Test"
+    if key == (metrics or {}).get("later", "metachronous"):
+        return "Metachronous"
+    return metrics["sections"][key]["title"] if metrics else key
+
+
 def splits(study: Study) -> Table | None:
     """The same AUCs in every split."""
     if len(study.splits) < 2:
         return None
     rows = []
+    metrics = study.splits[0].metrics
+    keys = unseen(metrics) if metrics else ["synchronous", "metachronous"]
     for split in study.splits:
         cells = [split.number, fixed(split.values("select").get("validation_auc"))]
-        for key in UNSEEN:
+        for key in keys:
             scores = ((split.metrics or {}).get("sections", {}).get(key) or {}).get("scores", {})
             cells += [
                 fixed((scores.get(name) or {}).get("auc")) for name in ("multimodal", "cnn_score", "clinical")
             ]
         rows.append(cells)
-    names = [
-        f"{when}: {name}" for when in ("Test", "Metachronous") for name in ("multimodal", "CNN", "clinical")
-    ]
+    names = [f"{_where(metrics, key)}: {name}" for key in keys for name in ("multimodal", "CNN", "clinical")]
     return Table(
         "AUCs in every split.",
         ["Split", f"Validation {study.splits[0].word}", *names],
