@@ -85,7 +85,7 @@ docs: .venv/docs
 	$(BIN)/pip install --quiet --disable-pip-version-check -r envs/docs.txt -c envs/lock.txt
 	touch $@
 
-# TARGET=training | seeds (fifty of them, 10 minutes) | imaging | scale | coverage | inputs (what a locked
+# TARGET=training | gpu (says so where there is none) | seeds (fifty of them, 10 minutes) | imaging | scale | coverage | inputs (what a locked
 # model notices, 5 minutes) | null (does chance stay chance, 20 minutes) | null-time | effect | all; JSON in bench/results/.
 bench: env
 	$(BIN)/python -m bench $(TARGET)

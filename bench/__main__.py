@@ -1,14 +1,15 @@
-"""``python -m bench TARGET``: training, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one),
+"""``python -m bench TARGET``: training, gpu, seeds (fifty of them), imaging, scale (cost of planning), null (no effect), effect (with one),
 null-time (no effect, a time to an event learnt), coverage, inputs
 (what a locked model notices), all."""
 
 import sys
 
-from bench import coverage, imaging, inputs, null, scale, seeds, training
+from bench import coverage, gpu, imaging, inputs, null, scale, seeds, training
 
 TARGETS = {
     "imaging": imaging.main,
     "training": training.main,
+    "gpu": gpu.main,
     "seeds": seeds.main,
     "null": null.main,
     "effect": lambda: null.main(8, 1.0),

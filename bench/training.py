@@ -62,8 +62,11 @@ def _data() -> tuple[dict[str, Any], dict[str, Any]]:
     return volumes, {part: np.arange(len(array)) % 2 for part, array in volumes.items()}
 
 
-def _plain(workers: int, threads: int, metadata: bool) -> Any:
-    """Epochs of the plain loop over volumes in memory: nothing of ours but the ranges of the transforms."""
+def _plain(workers: int, threads: int, metadata: bool, device: str = "cpu", there: bool = False) -> Any:
+    """Epochs of the plain loop over volumes in memory: nothing of ours but the ranges of the transforms.
+
+    On a device the network is there, and with ``there`` the volumes, too, so that the transforms run there as far as they can.
+    """
     import torch
     from monai.data import DataLoader, Dataset, MetaTensor, set_track_meta
     from monai.transforms import SomeOf
@@ -84,7 +87,7 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
             y = torch.cat([self.expand1(y), self.expand3(y)], dim=1)
             return torch.relu(x + y if self.bypass else y)
 
-    model = SqueezeNet()
+    model = SqueezeNet().to(device)
     for module in model.modules():
         if isinstance(module, (Pointwise, Cube)):
             module.__class__ = nn.Conv3d
@@ -98,15 +101,20 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
         layers[name] = nn.MaxPool3d(3, 2, 1)
 
     def forward(batch: dict[str, Any]) -> torch.Tensor:
-        return model.classifier(model.features(torch.cat([batch["pet"], batch["lesions"]], 1))).squeeze(1)
+        volumes = torch.cat([batch["pet"], batch["lesions"]], 1).to(device)
+        return model.classifier(model.features(volumes)).squeeze(1)
 
     made = monai_transforms(Augmentation(), SHAPE[1:])
     pipeline = SomeOf([made[name]() for name in TRANSFORMS], num_transforms=7)
     volumes, labels = _data()
     tensor = MetaTensor if metadata else torch.tensor
+
+    def put(array: Any) -> Any:
+        return tensor(array).to(device if there else "cpu")
+
     items = {
         part: [
-            {"pet": tensor(volume[:1]), "lesions": tensor(volume[1:]), "label": float(label)}
+            {"pet": put(volume[:1]), "lesions": put(volume[1:]), "label": float(label)}
             for volume, label in zip(volumes[part], labels[part], strict=True)
         ]
         for part in volumes
@@ -127,7 +135,7 @@ def _plain(workers: int, threads: int, metadata: bool) -> Any:
             model.train()
             for batch in loader:
                 optimizer.zero_grad()
-                loss = criterion(forward(batch), batch["label"].float())
+                loss = criterion(forward(batch), batch["label"].float().to(device))
                 loss.backward()
                 optimizer.step()
                 loss.item()
@@ -179,11 +187,15 @@ def _floor() -> Any:
     return epochs
 
 
-def serve(kind: str, workers: int, threads: int, metadata: int) -> None:
+def serve(kind: str, workers: int, threads: int, metadata: int, device: str = "cpu", there: int = 0) -> None:
     """Answer each line, a number of epochs, with the CPU and wall seconds they took."""
-    epochs = {"plain": lambda: _plain(workers, threads, bool(metadata)), "ours": _ours, "floor": _floor}[
-        kind
-    ]()
+    import torch
+
+    epochs = {
+        "plain": lambda: _plain(workers, threads, bool(metadata), device, bool(there)),
+        "ours": _ours,
+        "floor": _floor,
+    }[kind]()
     epochs(1)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -194,7 +206,13 @@ def serve(kind: str, workers: int, threads: int, metadata: int) -> None:
             resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
         memory = (kilobytes[0] + workers * kilobytes[1]) / 1024
-        print(json.dumps({**taken, "memory_mb": memory, "flops": getattr(epochs, "flops", None)}), flush=True)
+        held = torch.cuda.max_memory_reserved() >> 20 if device != "cpu" else 0
+        print(
+            json.dumps(
+                {**taken, "memory_mb": memory, "gpu_mb": held, "flops": getattr(epochs, "flops", None)}
+            ),
+            flush=True,
+        )
 
 
 def _start(arguments: tuple[Any, ...]) -> subprocess.Popen[str]:
@@ -285,4 +303,4 @@ def main(rounds: int = 5, count: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], *map(int, sys.argv[2:5]))
+    serve(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:6], *map(int, sys.argv[6:7]))

@@ -21,6 +21,10 @@ JOBS = ("imaging",)  # rooms whose stages are too short to load a command line f
 
 def app() -> None:
     """Do what was typed. The libraries of a command line are loaded for a person, and not for a job of these rooms."""
+    if sys.argv[1:2] == ["together"]:  # typed by no one: the executor of a cluster writes it
+        from promet.together import run
+
+        sys.exit(run(sys.argv[2], int(sys.argv[3]), main))
     if not _job(sys.argv[1:]):
         from promet.app import app as commands
 

@@ -230,7 +230,7 @@ def slurm_profile() -> str:
         "groups:\n" + "".join(f"  {stage.name}: {stage.group}\n" for stage in STAGES.values() if stage.group),
         "".join(_resources(stage) for stage in STAGES.values() if stage is not training)
         + f"  {training.name}:\n    mem_mb: {_growing(*training.mem_mb)}\n"
-        f"    runtime: ?minutes(training, {training.minutes[1] // training.minutes[0]} * training)\n",
+        f"    runtime: ?minutes(training, {training.minutes[1] // training.minutes[0]} * training, 'seeds')\n",
     )
     text = (ROOT / PROFILE).read_text(encoding="utf-8")
     parts = iter(written)

@@ -19,6 +19,7 @@ FOREIGN = {
     "workflow/scheduler/site.py": "answers of SLURM",
     "workflow/scheduler/submit.py": "errors of Snakemake's executor",
     "model/predict.py": "an error of torch",
+    "network/device.py": "an error of torch",
     "core/system.py": "errors of the operating system and of numpy",
     "imaging/dicom/files.py": "names of DICOM elements, which get their numbers",
     "imaging/dicom/maps.py": "units, as DICOM writes them",

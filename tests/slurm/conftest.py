@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "profiles/slurm"
 SWITCH = "PROMET_TEST_SLURM"
 PATIENTS = {"development": 8, "metachronous": 1, "prospective": 0, "seed": 3, "effect": 2.0}
-SEEDS, NIGHT = 3, 6  # of the demo; of the night, whose first three are the demo's
+SEEDS, NIGHT = 3, 12  # of the demo; of the night, whose first three are the demo's
 CONFIG = {
     "study": "small",
     "cohort": "cohort.tsv",
@@ -159,16 +159,12 @@ def with_seeds(study: Study, number: int) -> None:
 
 
 def trainer(study: Study, number: int) -> int:
-    """Process of a seed's training, or 0."""
-    record = f"seed-{number:02d}/train.json".encode()
+    """Process of a seed's training, which holds its lock, or 0."""
+    lock = str(study.seed(number) / ".lock")
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            here = os.readlink(process / "cwd") == str(study.folder)
-        except OSError:
-            continue
-        if here and {b"network", b"train"} <= set(words) and any(word.endswith(record) for word in words):
-            return int(process.name)
+        with suppress(OSError):
+            if any(os.readlink(handle) == lock for handle in (process / "fd").iterdir()):
+                return int(process.name)
     return 0
 
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 from tests.slurm.cluster import ACCOUNT, Cluster, call, wait, works
-from tests.slurm.conftest import NIGHT, PROFILE, Study, copied, end, with_seeds
+from tests.slurm.conftest import PROFILE, Study, copied, end, with_seeds
 
 LOST = ("network", "select", "score", "fusion", "evaluation", "report")
+SEEDS = 6
 SILENCE = 75  # seconds; the executor alone gives up asking after five questions
 RUN = ("run", "--workflow-profile", PROFILE)
 
@@ -74,7 +75,7 @@ def test_what_slurm_refuses_is_refused_before_anything_starts(
 
 def test_a_limit_of_submissions_is_waited_for(cluster: Cluster, undisturbed: Study, tmp_path):
     study = copied(undisturbed, tmp_path, *LOST)
-    with_seeds(study, NIGHT)
+    with_seeds(study, SEEDS)
     with at_most(3):
         head = study.snakemake("lock", "--workflow-profile", PROFILE)
         try:
@@ -83,10 +84,10 @@ def test_a_limit_of_submissions_is_waited_for(cluster: Cluster, undisturbed: Stu
             end(head)
     assert "AssocMaxSubmitJobLimit" in said and "no attempt is lost" in said
     trained = cluster.jobs("rule_train", study.folder)
-    assert len(trained) == NIGHT and {job.state for job in trained} == {"COMPLETED"}
+    assert len(trained) == SEEDS and {job.state for job in trained} == {"COMPLETED"}
     assert {job.minutes for job in trained} == {90}, "an attempt was burnt"
-    assert [study.trained(number) for number in range(NIGHT)] == [
-        undisturbed.trained(number) for number in range(NIGHT)
+    assert [study.trained(number) for number in range(SEEDS)] == [
+        undisturbed.trained(number) for number in range(SEEDS)
     ]
 
 

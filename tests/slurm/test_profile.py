@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yte
 
+from promet.workflow.scheduler.profile import asked as submissions
 from promet.workflow.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,17 @@ NAMES = (
     "GPU_CONSTRAINT",
     "RESERVATION",
 )
-NAMES += ("EXTRA", "TRAIN_MINUTES", "MAX_MINUTES", "JOBS", "PATIENTS", "STATUS", "POLL")
+NAMES += (
+    "EXTRA",
+    "TRAIN_MINUTES",
+    "MAX_MINUTES",
+    "JOBS",
+    "PATIENTS",
+    "STATUS",
+    "POLL",
+    "SEEDS",
+    "SEEDS_AT_ONCE",
+)
 
 
 @pytest.fixture
@@ -95,6 +106,19 @@ def test_a_login_node_without_sacct(profile, monkeypatch):
 def test_gpu_words_of_the_site(profile):
     train = profile(GPU_PARTITION="gpus", GRES="gpu:1")["set-resources"]["train"]
     assert (train["slurm_partition"], train["gpu"], train["gres"]) == ("gpus", 0, "gpu:1")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "at_once", "minutes", "megabytes", "gpu"),
+    [(1, 1, 90, 3500, "--gpus=1"), (10, 1, 900, 3500, "--gpus=1"), (10, 4, 270, 14000, "--gres=gpu:1")],
+)
+def test_what_sbatch_is_asked_about_a_submission_of_several_seeds(
+    profile, seeds, at_once, minutes, megabytes, gpu
+):
+    profile(SEEDS=str(seeds), SEEDS_AT_ONCE=str(at_once))
+    [train] = [one for one in submissions(["--workflow-profile", str(PROFILE.parent)]) if one.rule == "train"]
+    assert (train.minutes, train.megabytes) == (minutes, megabytes)
+    assert gpu in train.options
 
 
 def test_words_of_the_site_for_every_job_and_for_trainings(profile):

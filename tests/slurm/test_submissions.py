@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from promet.study.table import COLUMNS
+from promet.workflow.scheduler import trainings
 
 ROOT = Path(__file__).parents[2]
 PATIENTS = 100
 # Fails, so that Snakemake goes on to the next one and nothing is waited for.
-SBATCH = '#!/bin/sh\nprintf "%.1200s\\n" "$*" >> "{calls}"\nexit 1\n'
+SBATCH = '#!/bin/sh\nprintf "%.9000s\\n" "$*" >> "{calls}"\nexit 1\n'
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,42 @@ def test_a_training_asks_for_one_gpu_in_the_words_of_the_site(submitted, fit, na
     allowed = ("--allowed-rules", "train", "--")
     omitted = ("--omit-from", str(fit.relative_to(submitted.folder)))
     [call] = submitted(*omitted, *allowed, TRAIN, PROMET_SLURM_GPU_PARTITION="gpu", **names)
-    assert [word for word in call.split() if word.startswith(("--gpus", "--gres"))] == asked
+    head = call.partition("--wrap")[0]  # the step inside asks for what the job has
+    assert [word for word in head.split() if word.startswith(("--gpus", "--gres"))] == asked
     assert option(call, "-p") == "gpu"
     assert (option(call, "--mem"), option(call, "-t"), option(call, "--cpus-per-task")) == ("3500", "90", "1")
     assert "--signal=URG@120" in call
+    assert "snakemake" not in call.partition("--wrap")[2]  # the trainer has the allocation to itself
+
+
+SEED = "results/hundred/network/paper/split-00/seed-{:02d}/train.json"
+
+
+@pytest.mark.parametrize(
+    ("names", "width", "minutes", "gpus"),
+    [
+        ({}, 1, 900, "--gpus=1"),
+        ({"PROMET_SLURM_SEEDS_AT_ONCE": "4"}, 4, 270, "--gres=gpu:1"),
+        ({"PROMET_SLURM_SEEDS_AT_ONCE": "4", "PROMET_SLURM_GRES": "shard:1"}, 4, 270, "--gres=shard:1"),
+        ({"PROMET_SLURM_MAX_MINUTES": "120"}, 1, 120, "--gpus=1"),
+    ],
+    ids=["one after another", "four at a time", "a share of a GPU", "short partition"],
+)
+def test_fifty_seeds_are_five_submissions_with_one_gpu_each(submitted, fit, names, width, minutes, gpus):
+    omitted = ("--omit-from", str(fit.relative_to(submitted.folder)), "--allowed-rules", "train", "--")
+    fifty = [SEED.format(number) for number in range(50)]
+    calls = submitted(*omitted, *fifty, PROMET_SLURM_SEEDS="10", **names)
+    assert len(calls) == 5
+    trained = []
+    for call in calls:
+        head = call.partition("--wrap")[0]
+        assert [word for word in head.split() if word.startswith(("--gpus", "--gres"))] == [gpus]
+        assert (option(call, "--cpus-per-task"), option(call, "--mem")) == (str(width), str(3500 * width))
+        assert option(call, "-t") == str(minutes)
+        command = call.partition("--wrap")[2].split()
+        told, at_once = command[command.index("together") + 1 :][:2]
+        assert at_once.rstrip('"') == str(width)
+        each = trainings.unpacked(told)
+        assert [Path(log).stem for _, log in each] == [Path(words[7]).parent.name for words, _ in each]
+        trained += [words[7] for words, _ in each]
+    assert sorted(trained) == fifty

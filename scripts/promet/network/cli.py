@@ -58,6 +58,9 @@ def train(
     save_every: Annotated[
         int, typer.Option(min=1, help="Epochs between two saved states; no effect on the result.")
     ] = 5,
+    keep_state: Annotated[
+        bool, typer.Option("--keep-state", help="Leave the saved state beside the record.", hidden=True)
+    ] = False,
 ) -> None:
     """Train one seed: model.safetensors, history.parquet, predictions.parquet. Interrupted (exit 75), it goes on when called again.
 
@@ -70,7 +73,8 @@ def train(
     from promet.network.train import Inputs, run
 
     settings, outcome = apart(settings)
-    run(Inputs(fit, patients, seed, save_every, outcome.learn), from_json(Variant, settings), out, pin)
+    inputs = Inputs(fit, patients, seed, save_every, outcome.learn, keep_state)
+    run(inputs, from_json(Variant, settings), out, pin)
 
 
 @app.command()

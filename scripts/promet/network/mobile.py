@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from promet.network.squeezenet import Pointwise
+from promet.network.squeezenet import GlobalMax, Pointwise
 
 # output channels at width 1, how many, stride of the first
 MOBILENET = ((64, 1, 2), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 1))
@@ -23,7 +23,7 @@ def _conv(channels: int, out: int, stride: Any, groups: int = 1) -> list[nn.Modu
 
 def _classifier(channels: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        nn.AdaptiveMaxPool3d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, 1), nn.Flatten(0)
+        GlobalMax(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels, 1), nn.Flatten(0)
     )
 
 
@@ -45,6 +45,15 @@ def mobilenet(in_channels: int, dropout: float, width: float = 0.5) -> nn.Module
             )
             channels = wide
     return nn.Sequential(nn.Sequential(*layers), _classifier(channels, dropout))
+
+
+def _mean(x: Tensor) -> Tensor:
+    """3x3x3 mean with stride 2 and padding. torch's own has no deterministic gradient on a GPU; there it is a convolution."""
+    if x.device.type == "cpu":
+        return functional.avg_pool3d(functional.pad(x, (1,) * 6), 3, 2)
+    channels = x.shape[1]
+    weight = x.new_full((channels, 1, 3, 3, 3), 1 / 27)
+    return functional.conv3d(x, weight, stride=2, padding=1, groups=channels)
 
 
 class Unit(nn.Module):
@@ -74,7 +83,7 @@ class Unit(nn.Module):
         y = self.grow(self.depthwise(y))
         if self.stride == 1:
             return (x + y).relu()
-        return torch.cat([y, functional.avg_pool3d(functional.pad(x, (1,) * 6), 3, 2)], dim=1).relu()
+        return torch.cat([y, _mean(x)], dim=1).relu()
 
 
 def shufflenet(in_channels: int, dropout: float, groups: int) -> nn.Module:

@@ -26,30 +26,31 @@ log = logging.getLogger("promet")
 SCORES = {"patient": "string", "tensor_digest": "string", "cnn_score": "float64", "probability": "float64"}
 
 
-def logits(
-    model: nn.Module, volumes: Tensor, batch: int = 1, device: torch.device | str = "cpu"
-) -> np.ndarray:
+def logits(model: nn.Module, volumes: Tensor, batch: int = 1) -> np.ndarray:
     """Logits of volumes, dropout off.
 
     With batches of one, the default, a patient's score does not depend on who else is scored, to the last bit;
     larger batches are faster and round differently.
 
     Args:
-        model: on ``device``.
+        model: where the volumes are.
         volumes: float32 (n, 2, z, y, x).
         batch: volumes at a time.
-        device: where to compute.
 
     Returns:
         float64 (n,).
     """
+    return logits_there(model, volumes, batch).cpu().numpy()
+
+
+def logits_there(model: nn.Module, volumes: Tensor, batch: int) -> Tensor:
+    """The same, left on the device."""
     model.eval()
     with torch.inference_mode():
         parts = [
-            model(part.to(device, memory_format=torch.channels_last_3d)).cpu()
-            for part in volumes.split(batch)
+            model(part.contiguous(memory_format=torch.channels_last_3d)) for part in volumes.split(batch)
         ]
-    return torch.cat(parts).double().numpy()
+        return torch.cat(parts).double()
 
 
 class Ensemble(nn.Module):

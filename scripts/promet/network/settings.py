@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from promet.core.settings import Settings
 from promet.network.augment.settings import Augmentation
@@ -58,6 +58,15 @@ class Training(Settings):
     autocast: bool = Field(
         False, description="bfloat16 where a GPU is faster with it, other results; never used on a CPU"
     )
+    tf32: bool = Field(
+        False,
+        description="on a GPU, convolutions and products with 10 instead of 23 bits: faster, and no longer the numbers of a CPU",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, standard: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``tf32`` where it is off: networks trained before there was such a key stay as they are."""
+        return {key: value for key, value in standard(self).items() if key != "tf32" or value}
 
 
 class Select(Settings):

@@ -79,6 +79,17 @@ class Pool(nn.MaxPool3d):
         return super().forward(x).relu()
 
 
+class GlobalMax(nn.AdaptiveMaxPool3d):
+    """The largest value of each channel, (n, channels, 1, 1, 1). torch's pooling has no deterministic gradient on a GPU; there it is a maximum,
+    whose gradient differs where several voxels share the largest value."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.device.type == "cpu" else x.amax((2, 3, 4), keepdim=True)
+
+
 class SqueezeNet(nn.Module):
     """2 x 14 x 54 x 54 (channel, z, y, x) to one logit.
 
@@ -111,7 +122,7 @@ class SqueezeNet(nn.Module):
         )
         self.classifier = nn.Sequential(
             OrderedDict(
-                pool=nn.AdaptiveMaxPool3d(1),
+                pool=GlobalMax(),
                 flatten=nn.Flatten(),
                 dropout=nn.Dropout(dropout),
                 linear=nn.Linear(512, 1),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,11 @@ from promet.network.data import (
     require_both_labels,
     write_table,
 )
+from promet.network.device import about, prepare_torch, unrepeatable
 from promet.network.hazard import ALPHA
 from promet.network.objective import Cox, Objective, of_members
 from promet.network.randomness import DROPOUT, INITIALISATION, ORDER, derive
-from promet.network.score import logits
+from promet.network.score import logits, logits_there
 from promet.network.settings import Variant
 from promet.study.chosen import KEYS
 from promet.study.outcome import SYNCHRONOUS, AnyAim, TimeToEvent
@@ -46,9 +46,6 @@ PREDICTIONS = {"patient": "string", "part": "string", "label": "int64", "logit":
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # what it remembers of each parameter
 PLATEAU = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what ReduceLROnPlateau remembers
 VALIDATION_BATCH = 10  # the maps of more leave the cache
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
-MADV_HUGEPAGE = 14  # of <sys/mman.h>
-HUGE_PAGE, HEAP = 2 << 20, 512 << 20  # bytes
 SAVE_EVERY = 5  # epochs between two saved states
 
 
@@ -75,7 +72,13 @@ class Trainer:
         self.metric = KEYS[objective.metric]
         self.columns = ("epoch", "training_loss", "validation_loss", self.metric, "learning_rate")
         torch.manual_seed(derive(seed, INITIALISATION))
-        self.model = require_shape(settings.architecture, volumes[TRAINING].shape[1:]).to(device)
+        self.model = require_shape(settings.architecture, volumes[TRAINING].shape[1:])
+        counts = {name: tensor for name, tensor in self.model.named_buffers() if tensor.ndim == 0}
+        self.model.to(device)
+        # Of batches: nothing on the device reads them, so they cost it no launch.
+        for name, tensor in counts.items():
+            module, _, buffer = name.rpartition(".")
+            setattr(self.model.get_submodule(module), buffer, tensor)
         self.volumes = {part: torch.from_numpy(array).to(device) for part, array in volumes.items()}
         self.augment = augmenter(settings.augmentation, seed, volumes[TRAINING].shape[2:])
         options = settings.training
@@ -113,10 +116,8 @@ class Trainer:
         start = time.perf_counter()
         epoch = self.epoch + 1
         rate = self.optimizer.param_groups[0]["lr"]
-        training_loss = self._fit(epoch)
-        scores = logits(self.model, self.volumes[VALIDATION], batch=VALIDATION_BATCH, device=self.device)
-        with torch.no_grad():
-            loss = float(self.objective.loss(torch.from_numpy(scores).to(self.device), VALIDATION))
+        training_loss, loss, *numbers = self._epoch(epoch).tolist()  # the one wait for the device
+        scores = np.array(numbers)
         if not np.isfinite([training_loss, loss]).all():
             raise IntegrityError(
                 "E_TRAIN_DIVERGED",
@@ -140,7 +141,15 @@ class Trainer:
             self.best = {name: tensor.detach().clone() for name, tensor in self.state().items()}
         self.seconds += time.perf_counter() - start
 
-    def _fit(self, epoch: int) -> float:
+    def _epoch(self, epoch: int) -> Tensor:
+        """Train one epoch and look at the validation part: both losses and the validation part's logits, float64, on the device."""
+        training_loss = self._fit(epoch)
+        scores = logits_there(self.model, self.volumes[VALIDATION], VALIDATION_BATCH)
+        with torch.no_grad():
+            loss = self.objective.loss(scores, VALIDATION)
+        return torch.cat([torch.stack([training_loss, loss]), scores])
+
+    def _fit(self, epoch: int) -> Tensor:
         self.model.train()
         count = len(self.volumes[TRAINING])
         order = np.random.default_rng(derive(self.seed, ORDER, epoch)).permutation(count)
@@ -148,17 +157,17 @@ class Trainer:
         losses: list[Tensor] = []
         everything = self.augment(self.volumes[TRAINING], epoch, range(count))
         # Batches of equal size as far as possible: a last batch of one has no variance to normalise by.
-        for batch in np.array_split(order, -(-count // self.settings.training.batch_size)):
-            rows = torch.from_numpy(batch).to(self.device)
+        batches = -(-count // self.settings.training.batch_size)
+        for rows in torch.from_numpy(order).to(self.device).tensor_split(batches):
             volumes = everything[rows].contiguous(memory_format=torch.channels_last_3d)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            with torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext():
                 loss = self.objective.loss(self.model(volumes), TRAINING, rows)
             loss.backward()
             for view, parameter in zip(self.optimizer.param_groups[0]["params"], self.learnt, strict=True):
                 view.grad, parameter.grad = _channels_last(parameter.grad), None
             self.optimizer.step()
-            losses.append(loss.detach() * len(batch))
-        return float(torch.stack(losses).double().sum()) / count
+            losses.append(loss.detach() * len(rows))
+        return torch.stack(losses).double().sum() / count
 
     def state(self) -> dict[str, Tensor]:
         """What is learnt, now: the network's state and the objective's parameters."""
@@ -220,6 +229,7 @@ class Inputs:
     learn: AnyAim = (
         SYNCHRONOUS  # of a time to an event kind, horizon, edges and loss; otherwise there are labels
     )
+    keep_state: bool = False  # for a submission of several, which forgets them when all are done
 
 
 def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:
@@ -244,7 +254,8 @@ def run(inputs: Inputs, settings: Variant, out: Path, pin: str) -> Sidecar:
             lambda: _work(inputs, settings, out.parent, pin, stop),
             packages=("torch", "monai", "numpy", "safetensors", "pyarrow"),
         )
-        resume.discard(out.parent)
+        if not inputs.keep_state:
+            resume.discard(out.parent)
     return record
 
 
@@ -263,7 +274,7 @@ def _require_unlocked(out: Path) -> None:
 
 
 def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[str]) -> Outcome:
-    device = prepare_torch()
+    device = prepare_torch(settings.training.tf32)
     digest, members = read_members(inputs.fit)
     require_both_labels(members)
     parts = {part: [member for member in members if member.part == part] for part in (TRAINING, VALIDATION)}
@@ -281,6 +292,7 @@ def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[
         "torch": torch.__version__,
         "device": device.type,
     }
+    shown_by = unrepeatable(trainer.model, volumes[TRAINING].shape[1:], device)
     saved = resume.load(folder, identity)
     if saved:
         trainer.restore(*saved)
@@ -309,46 +321,10 @@ def _work(inputs: Inputs, settings: Variant, folder: Path, pin: str, stop: list[
                     f"{stop[0]} came, the training stopped after epoch {trainer.epoch} and saved its state",
                     remedy="Start the same command again, it goes on from there",
                 )
-    return _outcome(trainer, folder, parts[VALIDATION], digest)
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory for the next tensor, in large pages, instead of asking the kernel for zeroed pages each time.
-
-    A quarter of the time of a training step on CPU, and no effect on any number. Only glibc knows these options.
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
-        return
-    for option, value in (
-        (M_MMAP_THRESHOLD, 1 << 30),
-        (M_TRIM_THRESHOLD, (1 << 31) - 1),
-        (M_MMAP_MAX, 0),
-    ):
-        library.mallopt(option, value)
-    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
-    library.free.argtypes = (ctypes.c_void_p,)
-    library.madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    if start := library.malloc(HEAP):  # address space, not memory: pages come with their first use
-        aligned = -(-start // HUGE_PAGE) * HUGE_PAGE
-        library.madvise(aligned, HEAP - HUGE_PAGE, MADV_HUGEPAGE)
-        library.free(start)
-
-
-def prepare_torch() -> torch.device:
-    """One thread, deterministic, memory kept, tiny numbers zero; the device to use."""
-    keep_memory()
-    # Tails of filters over the empty background end below 1e-38, where a processor takes a hundred times as long.
-    torch.set_flush_denormal(True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(
-        1
-    )  # the sums' order depends on it, and two threads on shared cores are slower than one
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # CUDA has no deterministic backward pass of 3D max pooling: there it can only warn.
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every empty tensor would be filled first
-    return device
+    outcome = _outcome(trainer, folder, parts[VALIDATION], digest)
+    outcome.notes |= about(device, settings.training.tf32)
+    outcome.warnings += shown_by
+    return outcome
 
 
 def _outcome(trainer: Trainer, folder: Path, validation: list[Member], digest: str) -> Outcome:

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from promet.network.augment import noise
 from promet.network.augment import transforms as t
 from promet.network.augment.settings import Augmentation
 from promet.network.randomness import AUGMENTATION, NOISE, derive
 
 Shape = tuple[int, int, int]
 Parameters = dict[str, Tensor]
-Sources = Sequence[torch.Generator] | np.ndarray  # of random numbers, one per sample; on CPU seeds, uint64
 # (uniform numbers needed per sample, those numbers (n, k) -> parameters)
 Drawing = tuple[int, Callable[[Tensor], Parameters]]
 
@@ -123,17 +123,14 @@ def drawings(settings: Augmentation, shape: Shape) -> dict[str, Drawing]:
     }
 
 
-def _random(sources: Sources, size: Sequence[int], normal: bool, device: torch.device) -> Tensor:
-    """(n, *size), standard normal, or uniform from -1 to 1; a row for each generator, or on CPU for each seed."""
-    if isinstance(sources, np.ndarray):  # a sixth of the time of torch's
+def _random(seeds: np.ndarray | Tensor, size: Sequence[int], normal: bool) -> Tensor:
+    """(n, *size), standard normal, or uniform from -1 to 1; a row for each seed: uint64 on CPU, on a device its bits as int64."""
+    if isinstance(seeds, np.ndarray):  # a sixth of the time of torch's
         from promet.network.augment import loops
 
         loop = loops.normal if normal else loops.uniform
-        return torch.from_numpy(loop(sources, math.prod(size))).view(-1, *size)
-    made = torch.empty(len(sources), *size, device=device)
-    for part, generator in zip(made, sources, strict=True):
-        part.normal_(generator=generator) if normal else part.uniform_(-1, 1, generator=generator)
-    return made
+        return torch.from_numpy(loop(seeds, math.prod(size))).view(-1, *size)
+    return (noise.normal if normal else noise.uniform)(seeds, math.prod(size)).view(-1, *size)
 
 
 def _turns(order: list[list[int]]) -> Iterator[tuple[int, list[int]]]:
@@ -152,7 +149,7 @@ class Batched:
     """Applies ``settings.count`` random transforms to each sample.
 
     Every sample has random numbers of its own, from (seed, epoch, sample): its order and parameters from the CPU's generator,
-    its noise from the device's (on CPU from the words of SplitMix64). What the other samples are changes nothing
+    its noise from the words of SplitMix64, on every device the same. What the other samples are changes nothing
     but the last bits of sums.
 
     Args:
@@ -192,12 +189,14 @@ class Batched:
         order, parameters = self.draw(epoch, samples)
         for name in MATRICES.keys() & parameters.keys():  # those of all samples at once
             parameters[name] = {"matrix": MATRICES[name](**parameters[name])[:, :3]}
-        seeds = [derive(self.seed, NOISE, epoch, sample) for sample in samples]
+        # each transform has its own stretch of the generator's 2^64 words
+        seeds = np.array([derive(self.seed, NOISE, epoch, sample) for sample in samples], np.uint64)[:, None]
+        seeds = seeds + (np.arange(len(parameters), dtype=np.uint64) << np.uint64(32))
         work = self._one_by_one if volumes.device.type == "cpu" else self._together
         return work(volumes, order.tolist(), parameters, seeds)
 
     def _one_by_one(
-        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: list[int]
+        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: np.ndarray
     ) -> Tensor:
         """Each sample through all of its transforms, in new volumes."""
         out = volumes.clone(memory_format=torch.contiguous_format)
@@ -205,18 +204,14 @@ class Batched:
             name: {key: value.contiguous().numpy() for key, value in table.items()}
             for name, table in parameters.items()
         }
-        # each transform has its own stretch of the generator's 2^64 words
-        sources = np.array(seeds, np.uint64)[:, None] + (
-            np.arange(len(arrays), dtype=np.uint64) << np.uint64(32)
-        )
         names = self.settings.transforms
         for row, steps in enumerate(order):
-            pair, mine = out[row : row + 1], sources[row]
+            pair, mine = out[row : row + 1], seeds[row]
             pet = pair[:, 0]
             for number in steps:
                 name = names[number]
                 given = {key: array[row : row + 1] for key, array in arrays[name].items()}
-                given |= self._extra(name, mine[number : number + 1], out.device)
+                given |= self._extra(name, mine[number : number + 1])
                 target = pair if name in SPATIAL else pet
                 made = SPATIAL[name](pair, **given) if name in SPATIAL else getattr(t, name)(pet, **given)
                 if made is not target:  # most have written there already
@@ -225,21 +220,19 @@ class Batched:
         return out
 
     def _together(
-        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: list[int]
+        self, volumes: Tensor, order: list[list[int]], parameters: dict[str, Parameters], seeds: np.ndarray
     ) -> Tensor:
         """Samples that have the same transform next go through it together, in new volumes."""
         device = volumes.device
         # One tensor per sample and channel: what a transform returns takes the place of what it was given, without a copy.
         channels = [list(pair.unbind()) for pair in volumes]
-        noise = [torch.Generator(device).manual_seed(seed) for seed in seeds]
-        for number, rows in _turns(order):
+        turns = list(_turns(order))
+        tables = self._uploaded(turns, parameters, torch.from_numpy(seeds.view(np.int64)), device)
+        for number, rows in turns:
             name = self.settings.transforms[number]
-            given = {key: value[rows].to(device) for key, value in parameters[name].items()}
-            given |= self._extra(name, [noise[row] for row in rows], device)
-            if name == "flip":
-                for row in rows:
-                    channels[row] = [t.flip(channel, **given) for channel in channels[row]]
-            elif name in SPATIAL:
+            given = {key: parts.pop(0) for key, parts in tables[number].items()}
+            given |= self._extra(name, given.pop("seeds"))
+            if name in SPATIAL:
                 pairs = torch.stack([channel for row in rows for channel in channels[row]])
                 moved = SPATIAL[name](pairs.unflatten(0, (-1, 2)), **given)
                 for row, pair in zip(rows, moved, strict=True):
@@ -252,20 +245,38 @@ class Batched:
         out[:, 0].clamp_(*self.settings.clip)
         return out
 
-    def _extra(self, name: str, sources: Sources, device: torch.device) -> dict[str, Tensor | int]:
-        """What a transform is given besides its parameters: noise, a row for each source, and plain settings."""
+    def _uploaded(
+        self,
+        turns: list[tuple[int, list[int]]],
+        parameters: dict[str, Parameters],
+        seeds: Tensor,
+        device: torch.device,
+    ) -> dict[int, dict[str, list[Tensor]]]:
+        """Of each transform what it is given, on the device, a part for each of its turns: few copies instead of some for every turn."""
+        found: dict[int, dict[str, list[Tensor]]] = {}
+        for number, name in enumerate(self.settings.transforms):
+            mine = [rows for one, rows in turns if one == number]
+            table, sizes = {**parameters[name], "seeds": seeds[:, number]}, [len(rows) for rows in mine]
+            everyone = [row for rows in mine for row in rows]
+            found[number] = {
+                key: list(value[everyone].to(device).split(sizes)) for key, value in table.items() if mine
+            }
+        return found
+
+    def _extra(self, name: str, seeds: np.ndarray | Tensor) -> dict[str, Tensor | int]:
+        """What a transform is given besides its parameters: noise, a row for each seed, and plain settings."""
         shape, shuffle = self.shape, self.settings.coarse_shuffle
         if name == "flip":
             return {"axis": self.settings.flip.axis}
         if name == "elastic":
-            return {"offsets": _random(sources, (3, *shape), False, device)}
+            return {"offsets": _random(seeds, (3, *shape), False)}
         if name == "gaussian_noise":
-            return {"noise": _random(sources, shape, True, device)}
+            return {"noise": _random(seeds, shape, True)}
         if name == "rician_noise":
-            return {"noise": _random(sources, (2, *shape), True, device)}
+            return {"noise": _random(seeds, (2, *shape), True)}
         if name == "coarse_shuffle":
             largest = math.prod(min(pair) for pair in zip(shuffle.max_size, shape, strict=True))
-            return {"keys": _random(sources, (shuffle.holes[1], largest), False, device)}
+            return {"keys": _random(seeds, (shuffle.holes[1], largest), False)}
         return {"degree": self.settings.bias_field.degree} if name == "bias_field" else {}
 
 

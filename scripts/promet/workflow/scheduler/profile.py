@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ def _asked(values: dict[str, Any]) -> Iterator[Asked]:
             str(here.get("slurm_partition", "")),
             (*filter(None, words), *shlex.split(str(here.get("slurm_extra", "")))),
         )
+        if groups.get(rule) == "seeds":
+            one = _of_all_seeds(one, values)
         together.setdefault(f"{groups.get(rule, rule)} {one.partition} {one.options}", []).append(one)
     for members in together.values():
         yield Asked(
@@ -100,6 +102,13 @@ def _asked(values: dict[str, Any]) -> Iterator[Asked]:
             members[0].partition,
             members[0].options,
         )
+
+
+def _of_all_seeds(one: Asked, values: dict[str, Any]) -> Asked:
+    """What one submission of several trainings asks for: those at a time beside each other, and one such row after another."""
+    seeds = int((values.get("group-components") or {}).get("seeds", 1))
+    at_once = int((values.get("resources") or {}).get("seat", 1))
+    return replace(one, minutes=one.minutes * -(-seeds // at_once), megabytes=one.megabytes * at_once)
 
 
 def _first(value: object) -> int:

@@ -16,7 +16,7 @@ from promet.workflow.scheduler.profile import Asked
 
 PARTITIONS = ("PROMET_SLURM_PARTITION", "PROMET_SLURM_GPU_PARTITION")
 QOS = ("PROMET_SLURM_QOS", "PROMET_SLURM_GPU_QOS")
-NUMBERS = ("JOBS", "PATIENTS", "POLL", "TRAIN_MINUTES", "MAX_MINUTES")
+NUMBERS = ("JOBS", "PATIENTS", "SEEDS", "SEEDS_AT_ONCE", "POLL", "TRAIN_MINUTES", "MAX_MINUTES")
 PATIENCE = 30.0  # seconds for one question
 # Values of a time limit that mean none.
 ENDLESS = {"infinite", "unlimited", "n/a", ""}
@@ -165,7 +165,7 @@ def _require_time(jobs: Iterable[Asked], limits: dict[str, int], longest: dict[s
         }
         for what, bound in bounds.items():
             if bound and job.minutes > bound:
-                train = job.rule == "train"
+                train = job.rule == "train" and number("SEEDS", 1) == 1
                 raise UsageError(
                     "E_SLURM_TIME",
                     f"{_of(job)} ask for {job.minutes} minutes, and the {what} allows {bound}",

@@ -15,11 +15,12 @@ from contextlib import suppress
 
 import snakemake_executor_plugin_slurm as slurm
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards
+from snakemake_executor_plugin_slurm_jobstep import get_cpu_setting, get_gpu_setting, get_node_setting
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from promet.core.environment import user_number
-from promet.workflow.scheduler import refusals, site
+from promet.workflow.scheduler import refusals, site, trainings
 
 PATIENCE = 3600.0  # seconds for a controller that does not answer
 ALONE = 3  # refusals as full, with nothing of one's own in the queue, until it counts as one for good
@@ -72,6 +73,21 @@ class Executor(slurm.Executor):
                 self.logger.warning(text)
             self.ending.wait(TRIES if alone else site.number("POLL", 20))
 
+    def format_job_exec(self, job) -> str:
+        """Trainings need no Snakemake beside them: one process per place does them all (promet/together.py).
+
+        Where a rule has an environment of its own (conda, container, module) it is Snakemake that starts each.
+        """
+        members = trainings.members(job)
+        if self.workflow.deployment_settings.deployment_method or not trainings.only(members):
+            return super().format_job_exec(job)
+        at_once = site.number("SEEDS_AT_ONCE", 1)
+        gpu = bool(job.resources.get("gpu"))
+        step = [get_cpu_setting(job, gpu), get_gpu_setting(job), get_node_setting(job)]
+        words = ["srun", "-n1", "--cpu-bind=q", *filter(None, step), "promet", "together"]
+        each = sorted((trainings.told(member.shellcmd) for member in members), key=lambda one: one[1])
+        return " ".join([*words, trainings.packed(each), str(at_once)])
+
     def get_account_arg(self, job) -> Iterator[str]:
         """The option of sbatch; none where the profile names no account: SLURM then takes the user's own."""
         if job.resources.get("slurm_account") == "none":
@@ -119,7 +135,7 @@ class Executor(slurm.Executor):
         super()._report_job_submission_threadsafe(job_info)
 
     def _give_up(self, job, said: str) -> None:
-        members = list(job.jobs) if job.is_group() else [job]
+        members = trainings.members(job)
         rules = ", ".join(sorted({member.rule.name for member in members}))
         text = f"E_SLURM_REFUSED: SLURM refused jobs of {rules}: {refusals.sentence(said)}. {refusals.remedy(said)}."
         self.logger.error(text, extra={"refused": {member.jobid for member in members}})
@@ -152,6 +168,11 @@ class Executor(slurm.Executor):
 
     def report_job_error(self, job_info, msg=None, **words) -> None:
         self.over.add(job_info.external_jobid)
+        if trainings.only(members := trainings.members(job_info.job)):
+            for (
+                member
+            ) in members:  # one that failed takes no other's record with it; each is whole or not there
+                member.cleanup = _kept
         super().report_job_error(job_info, msg=msg, **words)
 
     def cancel(self) -> None:
@@ -159,3 +180,7 @@ class Executor(slurm.Executor):
         self.ending.set()
         self._job_submission_executor.shutdown(wait=False, cancel_futures=True)
         super().cancel()
+
+
+async def _kept(skip_outputs) -> None:
+    """Instead of the removal of a failed job's output."""
