@@ -94,16 +94,18 @@ def promet(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(ctx: typer.Context) -> None:
-    """The whole way on a synthetic cohort, from DICOM to report.html, in the folder demo; some minutes on two cores.
+    """The whole way on a synthetic cohort, from a hospital's export to report.html, in the folder demo; some minutes on two cores.
 
     Any Snakemake option may follow.
 
     Example: promet demo --cores 2
     """
     from promet.commands.demo import demo as start
+    from promet.hospital.export.run import fill as from_dicom
+    from promet.hospital.redcap import fill as from_redcap
     from promet.phantom.cohort import write_cohort
 
-    raise typer.Exit(start(write_cohort, ctx.args))
+    raise typer.Exit(start(write_cohort, from_dicom, from_redcap, ctx.args))
 
 
 @app.command()

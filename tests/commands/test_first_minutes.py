@@ -55,37 +55,54 @@ def steps(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = []
 
-    def write_cohort(folder, **size):
+    def write_cohort(folder, key, **size):
         found.append("phantom")
-        folder.mkdir()
-        demos.TABLE.touch()
+        demos.EXPORT.mkdir(parents=True)
+
+    def from_dicom(export, key, table):
+        found.append("from-dicom")
+        table.touch()
+        return 0
+
+    def from_redcap(export, mapping, key, table):
+        found.append("from-redcap")
+        demos.FILLED.touch()
+        return 0
 
     for name in ("check", "intake", "run"):
         monkeypatch.setattr(demos, name, lambda files, *rest, name=name: found.append((name, *files)) or 0)
-    return found, write_cohort
+    return found, (write_cohort, from_dicom, from_redcap)
 
 
 def test_the_demo_is_what_one_would_type_in_this_order(steps, capsys):
-    found, write_cohort = steps
-    assert demos.demo(write_cohort, ["--cores", "1"]) == 0
+    found, rooms = steps
+    assert demos.demo(*rooms, ["--cores", "1"]) == 0
     settings = Path("demo/demo.yaml")
-    assert found == ["phantom", ("check", settings), ("intake", settings), ("run", settings)]
+    assert found == [
+        "phantom",
+        "from-dicom",
+        "from-redcap",
+        ("check", settings),
+        ("intake", settings),
+        ("run", settings),
+    ]
     assert settings.read_text() == (Path(__file__).parents[2] / "config/demo.yaml").read_text()
     out = capsys.readouterr().out
     assert (
-        "step 1 of 4: promet phantom demo\n" in out and "step 4 of 4: promet run -c demo/demo.yaml\n" in out
+        "step 1 of 6: promet phantom demo --key " in out
+        and "step 6 of 6: promet run -c demo/demo.yaml\n" in out
     )
     # A second time: the cohort and what was changed in the settings stay.
     settings.write_text("study: demo\n")
-    assert demos.demo(write_cohort, []) == 0
+    assert demos.demo(*rooms, []) == 0
     assert found.count("phantom") == 1 and settings.read_text() == "study: demo\n"
 
 
 def test_a_step_that_does_not_end_well_ends_the_demo(steps, monkeypatch):
-    found, write_cohort = steps
+    found, rooms = steps
     monkeypatch.setattr(demos, "intake", lambda *_: EXIT_REFUSED)
-    assert demos.demo(write_cohort, []) == EXIT_REFUSED
-    assert [step[0] for step in found] == ["p", "check"]
+    assert demos.demo(*rooms, []) == EXIT_REFUSED
+    assert [step[0] for step in found] == ["p", "f", "f", "check"]
 
 
 def test_a_version():

@@ -46,6 +46,7 @@ OUTSIDE = (
 # What stands for a file or folder of the reader's own.
 NAMES = {
     "FILE": "scores.csv",
+    "~/keys/": "../keys/",
     "promet/workflow/predict.smk": f"'{ROOT}/workflow/predict.smk'",
     "MODEL_DIR ... --json": "MODEL_DIR --pet PT_SERIES --prostate prostate.nii.gz"
     " --lesions lesions.nii.gz --clinical row.json --json",
@@ -108,6 +109,14 @@ def desk(study, tmp_path) -> Path:
     capra = {"psa": 7.5, "gleason_primary": 3, "gleason_secondary": 4, "clinical_t": "T2a"}
     scores = scores.assign(**capra, positive_cores_percent=30, age=61)
     scores.to_csv(folder / "scores.csv", index=False)
+    fields = "record_id,redcap_event_name,redcap_repeat_instrument,redcap_repeat_instance,psa,isup,cores_pos,cores_taken"
+    (folder / "redcap.csv").write_text(
+        f"{fields},mets___1,mets___2,staging_complete,scan_date,fu_date,fu_prog\n"
+    )
+    page = (ROOT / "docs/own-data.md").read_text()
+    (folder / "redcap.yaml").write_text(
+        re.search(r"^```yaml\n(record:.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    )
     return folder
 
 

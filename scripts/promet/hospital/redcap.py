@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promet.core.errors import UsageError
+from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.files import write_text_if_changed
 from promet.core.words import count
 from promet.hospital import keys, redcap_file
@@ -84,7 +84,7 @@ def _require_fields(rules: Mapping, project: Export, dictionary: Path | None) ->
                 "Correct the mapping or export the field too",
             )
         for event in {column.event, column.from_event} - {""}:
-            if not any(
+            if project.records and not any(
                 line.cells.get(redcap_file.EVENT) == event
                 for lines in project.records.values()
                 for line in lines
@@ -207,6 +207,18 @@ def _write(merged: Merged, path: Path) -> None:
     merged.sentences.insert(0, f"{count(merged.filled, 'cell')} in {count(merged.rows, 'row')}")
     if merged.faults:
         merged.sentences.append(f"{count(len(merged.faults), 'fault')}, in {path.name}")
+
+
+def fill(export: Path, mapping: Path, key: Path, out: Path) -> int:
+    """``from_redcap`` with nothing replaced, said on the terminal; the exit code."""
+    return say(from_redcap(export, mapping, key, out))
+
+
+def say(merged: Merged) -> int:
+    """Print what came out; the exit code of the command."""
+    for sentence in merged.sentences:
+        print(sentence)
+    return EXIT_REFUSED if merged.faults else EXIT_OK
 
 
 # REDCap's own template of a data dictionary.

@@ -39,6 +39,12 @@ def phantom(
             help="development patients are followed too; patients leave, the study ends and some die of another cause (column died)",
         ),
     ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="write what a hospital has instead of a table: a flat export/, redcap.csv with redcap.yaml, and this key file"
+        ),
+    ] = None,
 ) -> None:
     """Write a synthetic cohort: PET/CT as DICOM, masks in four forms, clinical table, and the truth apart from them.
 
@@ -49,5 +55,8 @@ def phantom(
     """
     from promet.phantom.cohort import write_cohort
 
-    truths = write_cohort(out, development, metachronous, prospective, seed, effect, small, prefix, follow_up)
-    typer.echo(f"{count(len(truths), 'patient')} written; the table is {out / 'cohort.tsv'}")
+    truths = write_cohort(
+        out, development, metachronous, prospective, seed, effect, small, prefix, follow_up, key
+    )
+    where = f"the export is {out / 'export'}" if key else f"the table is {out / 'cohort.tsv'}"
+    typer.echo(f"{count(len(truths), 'patient')} written; {where}")

@@ -14,7 +14,7 @@ import numpy as np
 from promet.core.bar import counting
 from promet.core.errors import UsageError
 from promet.core.files import write_text
-from promet.phantom import body, follow_up, masks, series
+from promet.phantom import body, follow_up, hospital, masks, series
 from promet.phantom.truth import HORIZON_MONTHS, Truth, patient_truth
 
 COLUMNS = [
@@ -53,8 +53,12 @@ def write_cohort(
     small: bool = False,
     prefix: str = "",
     followed: bool = False,
+    key: Path | None = None,
 ) -> list[Truth]:
     """Write cohort.tsv, dicom/<patient>/ and truth.tsv below ``out``; give back the truth.
+
+    With ``key`` no table, but what a hospital has: export/ with the files of all patients, every mask as DICOM; redcap.csv and
+    redcap.yaml with the clinical columns; and this key file with their pseudonyms.
 
     The same arguments give the same bytes; more patients leave the others as they are, byte for byte.
 
@@ -68,7 +72,7 @@ def write_cohort(
         prefix: begins every pseudonym, so that two phantom cohorts can stand in one table.
 
     Raises:
-        UsageError: the folder holds something else, a number is negative or the prefix is no part of a pseudonym.
+        UsageError: the folder or the key file holds something else, a number is negative or the prefix is no part of a pseudonym.
     """
     out = Path(out)
     if min(development, metachronous, prospective, seed) < 0 or not 0 <= effect <= 10:
@@ -87,11 +91,15 @@ def write_cohort(
             "Name another",
         )
     counts = {"development": development, "metachronous": metachronous, "": prospective}
-    truths = [
+    made = [
         patient_truth(seed, index, role, effect, followed)
         for role, count in counts.items()
         for index in range(count)
     ]
+    truths = [hospital.from_pacs(truth) for truth in made] if key else made
+    if key:
+        hospital.write_key(key, truths, [prefix + truth.patient for truth in truths])
+        shutil.rmtree(out / hospital.EXPORT, ignore_errors=True)
     rows, answers = [], []
     # Before any patient, so that a phantom which was interrupted is known as one and may be written again.
     write_text(out / "truth.tsv", "")
@@ -101,9 +109,17 @@ def write_cohort(
             paths, measured = write_patient(truth, out / "dicom" / patient, small)
             sources = {name: path.relative_to(out).as_posix() for name, path in paths.items()}
             rows.append({**truth.row(), **sources, "patient": patient})
+            if key:
+                hospital.flatten(out / "dicom" / patient, out / hospital.EXPORT)
             answers.append({**_answer(truth, measured), "patient": patient})
             told(number)
-    write_text(out / "cohort.tsv", _table(rows, [*COLUMNS, *(["died"] if followed else [])]))
+    columns = [*COLUMNS, *(["died"] if followed else [])]
+    if key:
+        shutil.rmtree(out / "dicom", ignore_errors=True)
+        clinical = [name for name in columns if name not in ("patient", "pet", "ct", "prostate", "lesions")]
+        hospital.write_redcap(out, rows, clinical)
+    else:
+        write_text(out / "cohort.tsv", _table(rows, columns))
     write_text(
         out / "truth.tsv",
         _table(answers, list(dict.fromkeys(name for row in answers for name in row)) or ["patient"]),

@@ -36,8 +36,10 @@ def write_masks(truth: Truth, grids: body.Grids, pet: Headers, ct: Headers, fold
         paths = [folder / "NIFTI" / f"{name.lower()}.nii.gz" for name in names]
         for name, path in zip(names, paths, strict=True):
             _write_nifti(truth, _field(truth, grid, name) >= 0.5, grid, path)
-    elif truth.prostate_form == "seg":
-        on_pet = truth.index // 4 % 2 == 1
+    elif truth.prostate_form in ("seg", "seg-pet", "seg-ct"):
+        on_pet = truth.prostate_form == "seg-pet" or (
+            truth.prostate_form == "seg" and truth.index // 4 % 2 == 1
+        )
         path = folder / "SEG" / "seg.dcm"
         _write_seg(truth, [*names, DECOY], grids.pet if on_pet else grids.ct, pet if on_pet else ct, path)
         paths = [path] * len(names)

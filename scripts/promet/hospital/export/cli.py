@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from promet.core.errors import UsageError
 from promet.study.cli import app
 
 ConfigFiles = Annotated[
@@ -62,10 +62,7 @@ def from_dicom(
         asked.prefer = first_study
     elif nearest:
         asked.prefer = by_date(run.moments(nearest), within)
-    done = run.from_dicom(asked)
-    for sentence in done.sentences:
-        print(sentence)
-    raise typer.Exit(EXIT_REFUSED if done.open else EXIT_OK)
+    raise typer.Exit(run.say(run.from_dicom(asked)))
 
 
 @app.command("from-redcap")
@@ -95,13 +92,10 @@ def from_redcap(
     Example: promet cohort from-redcap EXPORT.csv --mapping redcap.yaml --key ~/keys/psma.tsv
     """
     from promet.config import load
-    from promet.hospital.redcap import from_redcap as merge
+    from promet.hospital import redcap
 
     table = out or Path(load(configfile or []).cohort)
-    done = merge(export, mapping, key, table, replace or [], dictionary)
-    for sentence in done.sentences:
-        print(sentence)
-    raise typer.Exit(EXIT_REFUSED if done.faults else EXIT_OK)
+    raise typer.Exit(redcap.say(redcap.from_redcap(export, mapping, key, table, replace or [], dictionary)))
 
 
 @app.command("dictionary")

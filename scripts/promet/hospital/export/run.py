@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from promet.core.errors import UsageError
+from promet.core.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from promet.core.rows import read_table
 from promet.core.words import count
 from promet.hospital import keys
@@ -298,3 +298,15 @@ def moments(spec: str) -> dict[tuple[str, str], date]:
 def folders_of(*names: str) -> tuple[Path, ...]:
     """Folders of the project, as the configuration names them."""
     return tuple(Path(os.path.realpath(name)) for name in names)
+
+
+def fill(export: Path, key: Path, out: Path) -> int:
+    """``from_dicom`` with nothing chosen, said on the terminal; the exit code."""
+    return say(from_dicom(Asked(export, key, out)))
+
+
+def say(done: Done) -> int:
+    """Print what came out; the exit code of the command."""
+    for sentence in done.sentences:
+        print(sentence)
+    return EXIT_REFUSED if done.open else EXIT_OK
