@@ -9,19 +9,17 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date
 from typing import cast
 
 from pydicom.dataset import Dataset
 
-from promet.hospital.export.files import MASKS, Seen
+from promet.hospital.export.dates import days
+from promet.hospital.export.files import MASKS, Seen, Series, study
 from promet.hospital.export.people import Person
 from promet.hospital.export.questions import Candidate, Desk, Question
 from promet.imaging.dicom import series
-from promet.imaging.dicom.clock import day_of
 
 TAKE, KEEP, OUT = "take", "keep", "out"
-Series = list[Seen]
 Prefer = Callable[[Person, list[Series]], list[Series]]
 
 
@@ -331,11 +329,6 @@ def _is_volume(each: Series, frame: str) -> bool:
     )
 
 
-def study(each: Series) -> str:
-    """Hash of the StudyInstanceUID of a series."""
-    return each[0].get("StudyInstanceUID", "")
-
-
 def true_uid(each: Series) -> str:
     """SeriesInstanceUID of a series."""
     return each[0].true("SeriesInstanceUID")
@@ -345,24 +338,6 @@ def described(each: Series) -> str:
     """Images and matrix of a series."""
     size = [int(each[0].get(name, 0)) for name in ("Columns", "Rows")]
     return f"{series.images_in(_sets(each))} images of {size[0]}x{size[1]}"
-
-
-def true_days(person: Person) -> dict[str, int]:
-    """Hash of the study -> its day, of studies that have a date."""
-    found: dict[str, int] = {}
-    for seen in person.files:
-        name = seen.get("StudyInstanceUID", "")
-        if name not in found and seen.get("StudyDate"):
-            day = day_of(seen.true("StudyDate"))
-            if day is not None:
-                found[name] = int(day)
-    return found
-
-
-def days(person: Person) -> dict[str, int]:
-    """The same counted from the patient's first study; read only where there are several series to tell apart."""
-    found = true_days(person)
-    return {name: day - min(found.values()) for name, day in found.items()}
 
 
 def _uids(each: Series) -> set[str]:
@@ -384,9 +359,10 @@ def _instances(twice: dict[str, list[Seen]]) -> list[str]:
 
 
 def _variants(twice: dict[str, list[Seen]]) -> list[Candidate]:
-    """The ways to take one of each doubled image: by whole or cut, by size, by folder; whichever tells them apart."""
+    """The ways to take one of each doubled image: by whole or cut, by size, by folder, a single one by its bytes."""
     out = Candidate(OUT, "leave the series out")
-    for tell in (lambda s: s.get("whole", 0), lambda s: s.size, lambda s: s.path.parent):
+    tells = [lambda s: s.get("whole", 0), lambda s: s.size, lambda s: s.path.parent, Seen.bytes]
+    for tell in tells if len(twice) == 1 else tells[:3]:
         kinds = [{tell(seen): seen for seen in files} for files in twice.values()]
         same = all(set(kind) == set(kinds[0]) for kind in kinds)
         if same and all(len(kind) == len(files) for kind, files in zip(kinds, twice.values(), strict=True)):
@@ -400,29 +376,3 @@ def _variants(twice: dict[str, list[Seen]]) -> list[Candidate]:
                     found.append(Candidate(digest.hexdigest()[:16], words, chosen, list(chosen.values())))
             return [*sorted(found, key=lambda c: (-c.files[0].size, c.key)), out]
     return [out]
-
-
-def first_study(person: Person, left: list[Series]) -> list[Series]:
-    """Those of the study with the earliest date; all when a study has none."""
-    found = true_days(person)
-    if any(study(each) not in found for each in left):
-        return left
-    earliest = min(found[study(each)] for each in left)
-    return [each for each in left if found[study(each)] == earliest]
-
-
-def nearest(moments: dict[tuple[str, str], date], within: int) -> Prefer:
-    """Those of the study nearest to a date of the patient, if one is within so many days; a tie stays."""
-
-    def prefer(person: Person, left: list[Series]) -> list[Series]:
-        wanted = {moments[number] for number in person.true_numbers() if number in moments}
-        found = true_days(person)
-        if len(wanted) != 1 or any(study(each) not in found for each in left):
-            return left
-        target = day_of(f"{wanted.pop():%Y%m%d}") or 0
-        gaps = {study(each): abs(found[study(each)] - int(target)) for each in left}
-        if min(gaps.values()) > within:
-            return left
-        return [each for each in left if gaps[study(each)] == min(gaps.values())]
-
-    return prefer

@@ -49,8 +49,8 @@ def from_dicom(
     """
     from promet.config import load
     from promet.hospital.export import run
-    from promet.hospital.export.choice import first_study
-    from promet.hospital.export.choice import nearest as by_date
+    from promet.hospital.export.dates import first_study
+    from promet.hospital.export.dates import nearest as by_date
 
     config = load(configfile or [])
     asked = run.Asked(export, key, out, decide, copy)

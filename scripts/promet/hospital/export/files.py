@@ -30,7 +30,7 @@ from promet.hospital.arrived import unfinished
 from promet.imaging.dicom import files as dicom
 from promet.imaging.dicom import series
 from promet.imaging.dicom.files import Header
-from promet.imaging.dicom.whole import is_whole
+from promet.imaging.dicom.whole import DEFLATED, is_whole
 from promet.imaging.masks.read import names_of
 from promet.imaging.masks.roi import Chooser
 
@@ -132,6 +132,14 @@ class Seen:
         return self._bytes
 
 
+Series = list[Seen]
+
+
+def study(each: Series) -> str:
+    """Hash of the StudyInstanceUID of a series."""
+    return each[0].get("StudyInstanceUID", "")
+
+
 @dataclass
 class Export:
     """What an export holds.
@@ -178,7 +186,8 @@ def seen_of(path: Path, wanted: Wanted) -> dict[str, Any]:
                 return {"broken": 1} if dicom.is_stump(path) else {}
             handle.seek(0)
             data = dcmread(handle, stop_before_pixels=True, specific_tags=READ, force=True)
-            return _values(path, data, wanted)
+            ends = handle.tell() == os.fstat(handle.fileno()).st_size  # where the pixels would begin
+            return _values(path, data, wanted, not ends)
     except PermissionError:
         raise UsageError(
             "E_EXPORT_UNREADABLE",
@@ -194,7 +203,7 @@ def seen_of(path: Path, wanted: Wanted) -> dict[str, Any]:
         return {"broken": 1}
 
 
-def _values(path: Path, data: Dataset, wanted: Wanted) -> dict[str, Any]:
+def _values(path: Path, data: Dataset, wanted: Wanted, more: bool) -> dict[str, Any]:
     head = Header(data)
     meta = getattr(data, "file_meta", Dataset())
     if str(meta.get("MediaStorageSOPClassUID", "")) == series.DIRECTORY:
@@ -222,7 +231,8 @@ def _values(path: Path, data: Dataset, wanted: Wanted) -> dict[str, Any]:
     found["number"] = _number_kind(told["PatientID"])
     if _number_kind(told["PatientName"]) or not told["PatientName"]:
         found.pop("PatientName", None)  # nobody's name
-    found["whole"] = int(is_whole(path))
+    packed = meta.get("TransferSyntaxUID") == DEFLATED
+    found["whole"] = int(is_whole(path) and (more or packed or kind not in ("PT", "CT")))
     if kind in MASKS:
         found |= _mask(path, wanted)
     return {name: value for name, value in found.items() if value not in ("", [], None)}

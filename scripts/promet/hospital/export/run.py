@@ -93,7 +93,7 @@ def _beside(key: Path, name: str) -> Path:
 class _Run:
     def __init__(self, asked: Asked, book: Book, desk: Desk, rows: layout.Rows, export: Export) -> None:
         self.asked, self.book, self.desk, self.rows, self.export = asked, book, desk, rows, export
-        self.done = Done()
+        self.done = Done(there=len(rows.rows))
         self._new: dict[str, Chosen] = {}
         self._of_row = keys.rows_of(book.entries)
 
@@ -103,9 +103,7 @@ class _Run:
             if person.held:
                 continue
             if not usable and not split:
-                self.done.without_pet += any(seen.kind == "PT" for seen in person.files) or not any(
-                    seen.kind == "CT" for seen in person.files
-                )
+                self.done.without_pet += 1
                 continue
             self._one(person)
         base = self.rows.path.parent
@@ -127,13 +125,13 @@ class _Run:
         held = (entry.pet_uid, entry.study_uid) if there and entry is not None else ("", "")
         chooser = Chooser(person, name, self.desk, self.export.stumps, self.asked.prefer, held)
         chosen = chooser.choose()
-        self.done.there += there
         if chosen.open:
             return
         if not there:
             self._new[name] = chosen
-        elif entry is None:  # written before a kill, or by hand
-            self.book.add(self._entry(name, chosen))
+        elif entry is None:
+            if self._is_ours(name, chosen):  # written before a kill
+                self.book.add(self._entry(name, chosen))
         else:
             self._compare(name, entry, chosen)
 
@@ -176,6 +174,14 @@ class _Run:
         layout.lay(base, name, chosen, self.asked.copy)
         self.rows.fill({name: layout.cells(name, chosen)})
         self.book.add(self._entry(name, chosen))
+
+    def _is_ours(self, name: str, chosen: Chosen) -> bool:
+        """Whether a row, of which the key file holds no line, names the images that were laid for it."""
+        there = layout.laid(self.rows.path.parent, name).get("PT", [])
+        same = self.rows.rows[name][1]["pet"] == layout.cells(name, chosen)["pet"] and len(there) == len(
+            chosen.pet
+        )
+        return same and layout.instance(there[0]) in {seen.true("SOPInstanceUID") for seen in chosen.pet}
 
     def _instance(self, base: Path, cell: str) -> str:
         return layout.instance(base / cell) if cell else ""
