@@ -53,6 +53,7 @@ NAMES = {
     "cd MODEL_DIR && sha256sum -c SHA256SUMS": "(cd MODEL_DIR && sha256sum -c SHA256SUMS)",
     "--digest DIGEST": "--digest $(sha256sum MODEL_DIR/SHA256SUMS | cut -c 1-64)",
     "MODEL_DIR": "results/small/model",
+    "--development 40": "--development 5",  # phantoms of two hospitals; figures need more and have tests of their own
     "PT_SERIES": "export/PAT-0001/PT",
     "--prostate prostate.nii.gz": "--prostate export/PAT-0001/prostate.nii.gz",
     "--lesions lesions.nii.gz": "--lesions $(ls -d export/PAT-0001/lesions*)",

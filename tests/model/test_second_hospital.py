@@ -142,6 +142,48 @@ def test_the_page_shows_the_sections_of_the_report(judged):
     assert page.count("<figure") >= 4 and "test part" not in page
 
 
+def test_a_model_of_an_outcome_over_time(model, answer, tmp_path):
+    """Months and a competing death by columns of the contract's own names: figures at its horizon, an update weighted."""
+    from dataclasses import replace
+
+    from promet.evaluation.horizon import record as at_horizon
+
+    told = {
+        "kind": "by_horizon",
+        "columns": ["relapse", "gone", "followed"],
+        "called": "relapse",
+        "horizon_months": 36.0,
+        "competing": "gone",
+    }
+    opened = load(model)
+    opened = replace(opened, contract=opened.contract | {"outcome": told})
+    table = hospital(tmp_path, opened, answer, n=160, shift=2.0)
+    rng, lines = np.random.default_rng(5), table.read_text().splitlines()
+    months, gone = rng.integers(6, 70, 160), rng.random(160) < 0.1
+    lines = [f"{lines[0]}\trelapse\tgone\tfollowed"] + [
+        f"{line}\t{line.split(chr(9))[3]}\t{int(g)}\t{m}"
+        for line, g, m in zip(lines[1:], gone, months, strict=True)
+    ]
+    table.write_text("\n".join(lines) + "\n")
+    patients = scored.read(opened, tmp_path, scored.rows(table, scored.aim(opened.contract)))
+    frame = patients.table
+    assert set(frame["event"]) == {0.0, 1.0, 2.0}
+    found = validate.record(patients, validate.Validation(site="There"), opened)
+    right = at_horizon(
+        *(frame[k].to_numpy() for k in ("time", "event")),
+        36.0,
+        frame["probability"].to_numpy(),
+        log_odds=frame["log_odds"].to_numpy(),
+    )
+    assert found["auc"]["value"] == form.rounded(right["auc"]["auc"])
+    assert found["slope"]["se"] == form.rounded(right["ipcw_slope"]["se"])
+    assert found["oe"]["O"] == form.rounded(right["observed_risk"])
+    assert (found["horizon"], found["outcome"]["competing"]) == (36.0, "gone")
+    assert [row["time"] for row in found["survival"]] == [9.0, 18.0, 27.0, 36.0]
+    assert form.Site.model_validate(json.loads(form.text(found)))
+    assert update.record(opened, patients, "There")["test_kind"] == "Wald, sandwich"
+
+
 def test_a_hospital_where_the_model_was_updated_is_no_judge_of_it(model, answer, tmp_path):
     child, table = made(model, answer, tmp_path, shift=2.0)
     with pytest.raises(UsageError) as caught:
@@ -158,7 +200,9 @@ def made(model, answer, folder, site="St Anna", method="auto", n=240, **planted)
     """A child of the model, and the table it was made on."""
     opened = load(model)
     table = hospital(folder, opened, answer, n=n, **planted)
-    found = update.record(opened, scored.read(opened, folder, scored.rows(table)), site, method)
+    found = update.record(
+        opened, scored.read(opened, folder, scored.rows(table, scored.aim(opened.contract))), site, method
+    )
     assert found["choice"] != "keep"
     update.write(opened, found, folder / "child")
     return folder / "child", table
@@ -175,7 +219,7 @@ def test_what_was_planted_is_put_right(model, answer, tmp_path):
         chosen = []
         for seed in range(5):
             table = hospital(tmp_path, opened, answer, n=240, seed=seed, shift=shift, slope=slope)
-            patients = scored.read(opened, tmp_path, scored.rows(table))
+            patients = scored.read(opened, tmp_path, scored.rows(table, scored.aim(opened.contract)))
             chosen.append(update.record(opened, patients, "Here")["choice"])
         assert chosen.count(choice) >= 4, (choice, chosen)
 

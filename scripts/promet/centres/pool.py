@@ -156,11 +156,12 @@ def _require_alike(sites: list[Site]) -> None:
             "each hospital once: its newest file",
             "Leave out the older file, or correct the name (promet validate --site)",
         )
-    bare = [site.model_dump(exclude={"site", "promet", "stages", "compared"}) for site in sites]
+    told = [site for site in sites if site.auc.value is not None]  # what is hidden is alike everywhere
+    bare = [site.model_dump(exclude={"site", "promet", "stages", "compared"}) for site in told]
     if again := [k for k, told in enumerate(bare) if told in bare[:k]]:
         raise UsageError(
             "E_SITES_TWICE",
-            f"The file of hospital number {again[0] + 1} of {len(sites)} holds the figures of number {bare.index(bare[again[0]]) + 1}",
+            f"The file of {told[again[0]].site} holds the figures of {told[bare.index(bare[again[0]])].site}",
             "each hospital's own patients once, under one name",
             "Leave one of the two files out",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,7 @@ from promet.model.answers import ANSWER, RECORD
 from promet.model.opened import Bundle
 from promet.model.parts import MULTIMODAL
 from promet.study import table
-from promet.study.outcome import SYNCHRONOUS
-from promet.study.outcome import label as label_of
+from promet.study.outcome import SYNCHRONOUS, Binary, ByHorizon, Outcome, label, status
 from promet.study.table import COLUMNS, Row, number
 
 if TYPE_CHECKING:
@@ -41,16 +40,37 @@ class Scored:
     apart: int  # scored, in role metachronous: a study judges them by later progression only
 
 
-def rows(cohort: Path) -> list[Row]:
-    """The rows of a hospital's table; a cell that is none of its column's is blank, as the answers take it."""
+def aim(contract: dict[str, Any]) -> Binary | ByHorizon:
+    """The model's own outcome, as its contract tells it; metastases on the scan where it tells nothing."""
+    told = contract.get("outcome")
+    if told is None:
+        return SYNCHRONOUS
+    first, *others = told["columns"]
+    if told["kind"] == "binary":
+        return Binary(column=first)
+    return ByHorizon(
+        event=first,
+        time=others[-1],
+        competing=others[0] if len(others) > 1 else "",
+        horizon_months=told["horizon_months"],
+    )
+
+
+def rows(cohort: Path, what: Binary | ByHorizon) -> list[Row]:
+    """The rows of a hospital's table; a cell that is none of its column's is blank, as the answers take it.
+
+    ``what``: the outcome, whose columns are read beside promet's own.
+    """
+    extra = Outcome(learn=what, evaluate={}).extra
+    columns = COLUMNS | extra
     return [
         Row(
             {
-                name: cell if name not in COLUMNS or COLUMNS[name].valid(cell) else ""
+                name: cell if name not in columns or columns[name].valid(cell) else ""
                 for name, cell in row.items()
             }
         )
-        for row in table.read(cohort)
+        for row in table.read(cohort, extra)
     ]
 
 
@@ -61,6 +81,7 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
     """
     import pandas as pd
 
+    what, told = aim(model.contract), model.contract.get("outcome") or {}
     names = list(model.fusion["models"][MULTIMODAL]["order"])
     found: list[dict[str, Any]] = []
     refused = unlabelled = apart = 0
@@ -69,11 +90,11 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
         if not Sidecar.read(folder / RECORD).ok:
             refused += 1
             continue
-        if row["role"] == METACHRONOUS:
+        if what == SYNCHRONOUS and row["role"] == METACHRONOUS:
             apart += 1
             continue
-        label = label_of(row, SYNCHRONOUS)
-        if math.isnan(label):
+        time, event = (1.0, label(row, what)) if isinstance(what, Binary) else status(row, what)
+        if math.isnan(event):
             unlabelled += 1
             continue
         answer = read_json(folder / ANSWER)
@@ -81,8 +102,8 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
             {
                 "log_odds": answer["log_odds"],
                 "probability": answer["probability"],
-                "time": 1.0,
-                "event": label,
+                "time": time,
+                "event": event,
                 **{f"cut:{name}": cut["group"] or "" for name, cut in answer["groups"].items()},
                 **{f"by:{name}": value for name, value in _attributes(row, answer).items()},
                 **{f"gap:{name}": name in answer["inputs_missing"] for name in names},
@@ -98,6 +119,10 @@ def read(model: Bundle, answers: Path, rows: Iterable[Row]) -> Scored:
     ]
     frame = pd.DataFrame(found, columns=columns)
     asked = Asked(cuts=cuts, attributes=ATTRIBUTES, inputs=tuple(names))
+    if isinstance(what, ByHorizon):
+        at = what.horizon()
+        edges = tuple(told.get("edges_months") or (at * k / 4 for k in range(1, 5)))
+        asked = replace(asked, horizon=at, binary=False, edges=edges)
     return Scored(frame, asked, refused, unlabelled, apart)
 
 

@@ -20,6 +20,7 @@ from promet.model import update as child
 from promet.model.clinic import predict_table
 from promet.model.opened import RECORD, Bundle, load
 from promet.model.parts import MULTIMODAL
+from promet.study import follow_up
 
 AUTO = "auto"
 ANSWERS = ".answers"  # beside the child: its patients' answers, which never enter it
@@ -62,7 +63,7 @@ def update(
     code, _, _ = predict_table(model, cohort, answers, options or [], digest)
     if code:
         return code
-    patients = scored.read(opened, answers, scored.rows(cohort))
+    patients = scored.read(opened, answers, scored.rows(cohort, scored.aim(opened.contract)))
     found = record(opened, patients, site, method)
     if found["choice"] != "keep":
         write(opened, found, out)
@@ -84,7 +85,8 @@ def record(model: Bundle, patients: scored.Scored, site: str, method: str = AUTO
             model.fusion["models"][MULTIMODAL]["prior"][1] / model.fusion["models"][MULTIMODAL]["prior"][0]
         )
     )
-    test = updating.closed_test(table["event"].to_numpy(float), parts, constant)
+    case, weight = _status(patients)
+    test = updating.closed_test(case, parts, constant, weight)
     choice = test["choice"] if method == AUTO else _asked(method, test)
     weights = dict.fromkeys(names, 1.0)
     if choice != "keep":
@@ -106,6 +108,18 @@ def record(model: Bundle, patients: scored.Scored, site: str, method: str = AUTO
         **{name: test[name] for name in ("n", "events", "tests", "test_kind", "tested", "largest")},
         "cap": test["cap"] if method == AUTO else None,
     }
+
+
+def _status(patients: scored.Scored) -> tuple[np.ndarray, np.ndarray | None]:
+    """Who had the event, and the weight of each where some left before the horizon."""
+    table, asked = patients.table, patients.asked
+    event = table["event"].to_numpy(float)
+    if asked.binary:
+        return event, None
+    who = follow_up.known(table["time"].to_numpy(float), event, asked.horizon) if len(table) else None
+    if who is None:
+        return np.zeros(len(table)), np.zeros(len(table))
+    return who.case.astype(float), who.weight
 
 
 def _asked(method: str, test: updating.Update) -> str:

@@ -17,7 +17,8 @@ from promet.core.sidecar import Sidecar
 from promet.core.stage import Outcome, run_stage, versions
 from promet.core.words import count
 from promet.evaluation.settings import Evaluation
-from promet.model.opened import load
+from promet.model.opened import Bundle, load
+from promet.study.outcome import ByHorizon
 
 FOLDER, RECORD, SITE, PAGE = "validation", "validate.json", "site.json", "report.html"
 
@@ -62,9 +63,9 @@ def run(inputs: Inputs, settings: Validation, out: Path, pin: str) -> Sidecar:
     def work() -> Outcome:
         from promet.centres.page import validated as page
 
-        rows = scored.rows(inputs.cohort)
+        rows = scored.rows(inputs.cohort, scored.aim(model.contract))
         patients = scored.read(model, inputs.answers, rows)
-        told = record(patients, settings, model.digest, model.compared, model.contract["stages"])
+        told = record(patients, settings, model)
         product = out.with_name(SITE)
         write_text(product, form.text(told))
         metrics, survival = local.read(inputs.answers, rows, settings.site, settings.evaluation)
@@ -77,20 +78,24 @@ def run(inputs: Inputs, settings: Validation, out: Path, pin: str) -> Sidecar:
     )
 
 
-def record(
-    patients: scored.Scored, settings: Validation, digest: str, compared: bool, stages: dict[str, int]
-) -> dict[str, Any]:
+def record(patients: scored.Scored, settings: Validation, model: Bundle) -> dict[str, Any]:
     """site.json of scored patients."""
     limit, level = settings.smallest_cell, settings.evaluation.confidence
+    what = scored.aim(model.contract)
+    over_time = isinstance(what, ByHorizon)
     return {
         "schema": form.SCHEMA,
         "promet": versions()["promet"],
-        "stages": stages,
+        "stages": model.contract["stages"],
         "site": settings.site,
-        "model_digest": digest,
-        "compared": compared,
-        "outcome": {"kind": "binary", "event": "synchronous_metastasis"},
-        "horizon": None,
+        "model_digest": model.digest,
+        "compared": model.compared,
+        "outcome": {
+            "kind": (model.contract.get("outcome") or {"kind": "binary"})["kind"],
+            "event": what.event if over_time else what.column,
+            **({"competing": what.competing} if over_time and what.competing else {}),
+        },
+        "horizon": what.horizon() if over_time else None,
         "smallest_cell": limit,
         "level": level,
         "refused": cells.shown(patients.refused, patients.refused + len(patients.table), limit),
