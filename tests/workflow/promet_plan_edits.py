@@ -363,6 +363,18 @@ EDITS = [
         lambda s: JUDGED | {"survive"},
     ),
     Edit(
+        "the paper's outcomes written out",
+        lambda s: s.configure(
+            outcome={"evaluate": {"metachronous": {"kind": "by_horizon", "horizon_months": 48}}}
+        ),
+        nothing,
+    ),
+    Edit(
+        "what an outcome is called",
+        lambda s: s.configure(outcome={"words": {"progression": "recurrence"}}),
+        lambda s: JUDGED | {"survive"},
+    ),
+    Edit(
         "a label and the level of the intervals",
         lambda s: (flip(s, "test"), s.configure(evaluation={"confidence": 0.9})),
         lambda s: AFTER_FUSION | DESCRIBED,

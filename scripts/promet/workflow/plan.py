@@ -20,7 +20,7 @@ from promet.core.pin import canonical
 from promet.core.pin import pin as make_pin
 from promet.core.sidecar import Sidecar
 from promet.study import freezing
-from promet.study.outcome import PAPER
+from promet.study.outcome import PAPER, used
 from promet.workflow import buckets
 from promet.workflow.buckets import ORGANS
 from promet.workflow.cohort import Cohort, Configuration
@@ -231,7 +231,7 @@ class Plan(Cohort):
     def report_config(self) -> str:
         """The whole configuration without its paths, as JSON, for the report's provenance."""
         told = {key: value for key, value in self.config.items() if key == "study" or isinstance(value, dict)}
-        if self.outcome == PAPER:  # which a configuration without the block means
+        if not used(self.config, ("learn", "evaluate", "words")):  # the paper's, written out or not
             told.pop("outcome", None)
         return canonical(told)
 
