@@ -6,7 +6,7 @@ BIN := .venv/bin
 TARGET ?= training
 JOBS ?= $(shell nproc)
 
-.PHONY: env demo test quick coverage test-slurm test-hospital test-pythons test-install bundle image lint docs bench clean
+.PHONY: env demo test quick coverage test-slurm test-hospital bundle image lint docs bench clean
 
 env: .venv/ready
 

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from promet import citation
 from promet.config import Config
 from promet.messages import page
 from promet.study.table import COLUMNS
@@ -258,6 +259,9 @@ def radiopharmaceuticals() -> str:
 
 
 FILES = {
+    "CITATION.cff": citation.cff,
+    "codemeta.json": citation.codemeta,
+    ".zenodo.json": citation.zenodo,
     "config/config.yaml": default_yaml,
     "config/README.md": readme,
     "docs/troubleshooting.md": page,
