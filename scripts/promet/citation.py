@@ -32,7 +32,7 @@ def cff() -> str:
     text = re.sub(r"^(version|date-released): .*\n", "", text, flags=re.MULTILINE)
     if newest := _newest():
         lines = f"version: {newest[0]}\ndate-released: {newest[1]}\n"
-        text = text.replace("type: software\n", f"type: software\n{lines}", 1)
+        text = re.sub(r"^(?=license:)", lines, text, count=1, flags=re.MULTILINE)
     return text
 
 
