@@ -50,6 +50,10 @@ def _as_planned() -> AbstractContextManager[None]:
     if not told:
         return nullcontext()
     from promet.core.reads import planned
+    from promet.study import registry
+
+    if images := registry.planned(told):  # without what tables and outcomes are checked by
+        return planned(images)
     from promet.workflow.planned import begin
 
     return planned(begin(told))

@@ -20,7 +20,10 @@ from promet.core.settings import Settings
 from promet.core.sidecar import NO_LESION, QUARANTINED, Sidecar
 from promet.imaging.cli import app
 from promet.imaging.settings import Crop, Imaging
-from promet.workflow.stages import PATIENT_STAGES, of_patients
+from promet.study import looks
+from promet.study.registry import sources
+from promet.workflow.planned import VARIABLE
+from promet.workflow.stages import PATIENT_STAGES, STAGES, of_patients
 
 SIZE, SPACING = (40, 40, 30), (4.0, 4.0, 3.0)
 PLACES = np.stack(np.indices(SIZE[::-1])[::-1], axis=-1) * SPACING - (np.array(SIZE) - 1) / 2 * SPACING
@@ -222,9 +225,16 @@ def test_a_rules_job_loads_what_it_uses_and_leaves_the_bytes_of_the_command(coho
             if name != stage or out.parent.name == "command":
                 promet(name, *words)
         records.append(out / f"{stage}.json")
+    environment = {**os.environ, CHECKED: "1"}
+    if STAGES[stage].sources:
+        told = {
+            name: {"path": str(path), "digest": looks.digest(path), "files": 1, "bytes": 1}
+            for name, path in sources(registry, "P001").items()
+        }
+        environment[VARIABLE] = json.dumps({"sources": told})
     done = subprocess.run(
         [sys.executable, "-c", JOB, "imaging", stage, *words],
-        env={**os.environ, CHECKED: "1"},
+        env=environment,
         capture_output=True,
         text=True,
         check=True,

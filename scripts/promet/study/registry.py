@@ -8,6 +8,7 @@ Standard library only.
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -122,6 +123,12 @@ class Registered:
             now = trace(Path(row["path"]))
             if self._seen.setdefault(name, now) != now:
                 raise _changed(name)
+
+
+def planned(text: str) -> Registered | None:
+    """What the rule of a job that reads images and nothing else told it (workflow/planned.py); None of any other job."""
+    told = json.loads(text)
+    return Registered(told["sources"]) if told.keys() == {"sources"} else None
 
 
 def gone(name: str) -> IntegrityError:
