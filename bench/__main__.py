@@ -8,7 +8,7 @@ from bench import coverage, gpu, imaging, inputs, null, scale, seeds, training
 
 TARGETS = {
     "imaging": imaging.main,
-    "training": training.main,
+    "training": lambda: training.main(write=write),
     "gpu": gpu.main,
     "seeds": seeds.main,
     "null": null.main,
@@ -20,7 +20,8 @@ TARGETS = {
 }
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["all"]
+    write = "--write" in sys.argv  # of training: its table into docs/design.md
+    wanted = [word for word in sys.argv[1:] if word != "--write"] or ["all"]
     for name in TARGETS if wanted == ["all"] else wanted:
         if name not in TARGETS:
             sys.exit(f"no such target {name}; there are: {', '.join(TARGETS)}, all")

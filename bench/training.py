@@ -3,24 +3,32 @@
 The plain loop comes in four forms: as written with torch's own number of threads, without or with worker processes; with one thread (two
 jobs side by side use the cores best); and with monai's metadata switched off as well, the fastest plain loop we know.
 
+Ours is measured with each of its two hand-written parts taken out, too: with monai's transforms, and with torch's layers and gradients.
+
 The main measure is CPU seconds of all processes per epoch, since the machine may be shared; medians of interleaved rounds. The floor is the
 convolutions and matrix products of an epoch at the speed of one large matrix product, measured in the same rounds. The throughput of the
 same two cores is measured as well, in wall time: as written with the machine to itself, against two of ours side by side, as the pipeline's
-jobs run. Writes bench/results/training.json and prints a table.
+jobs run. Writes bench/results/training.json and prints a table; ``python -m bench training --write`` puts it into docs/design.md.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from promet.core import defaults
-from promet.core.files import write_json
+from promet.core.files import write_json, write_text
 
 SHAPE, TRAINING, VALIDATION, BATCH = (2, *defaults.SHAPE), 47, 19, 8
 SEEDS, EPOCHS, CORES = 50, 300, 2
@@ -31,8 +39,24 @@ KINDS = {
     "plain, 1 thread": ("plain", 0, 1, 1),
     "plain, 1 thread, no metadata": ("plain", 0, 1, 0),
     "ours": ("ours", 0, 1, 0),
+    "ours, monai's transforms": ("ours-monai", 0, 1, 0),
+    "ours, torch's gradients": ("ours-torch", 0, 1, 0),
     "floor": ("floor", 0, 1, 0),
 }
+ALONE = [name for name, (_, _, threads, _) in KINDS.items() if threads == 1]
+# Title of a column -> what stands in it, and how.
+COLUMNS = {
+    "CPU s": ("cpu", ".3f"),
+    "plain ÷ this": ("faster_than_best_plain", ".2f"),
+    "this ÷ floor": ("times_floor", ".2f"),
+    "hours of 50 seeds": ("hours_full_protocol", ".2f"),
+    "MB": ("memory_mb", ".0f"),
+}
+PAGE, START, END = (
+    Path(__file__).parents[1] / "docs/design.md",
+    "<!-- bench training -->",
+    "<!-- bench end -->",
+)
 
 
 def _cpu() -> float:
@@ -147,14 +171,18 @@ def _plain(workers: int, threads: int, metadata: bool, device: str = "cpu", ther
     return epochs
 
 
-def _ours() -> Any:
+def _ours(engine: str = "batched", layers: str = "ours") -> Any:
+    from promet.network.augment.settings import Augmentation
     from promet.network.objective import Label
     from promet.network.settings import Variant
     from promet.network.train import Trainer, prepare_torch
 
     device = prepare_torch()
     volumes, labels = _data()
-    trainer = Trainer(Variant(), 0, volumes, Label(labels, device), device)
+    chosen = Variant(augmentation=Augmentation(engine=engine))
+    trainer = Trainer(chosen, 0, volumes, Label(labels, device), device)
+    if layers == "torch":
+        trainer.model._features = trainer.model.features.__call__  # layer by layer, as where hooks want them
 
     def epochs(count: int) -> None:
         for _ in range(count):
@@ -191,11 +219,14 @@ def serve(kind: str, workers: int, threads: int, metadata: int, device: str = "c
     """Answer each line, a number of epochs, with the CPU and wall seconds they took."""
     import torch
 
-    epochs = {
+    made = {
         "plain": lambda: _plain(workers, threads, bool(metadata), device, bool(there)),
         "ours": _ours,
+        "ours-monai": lambda: _ours(engine="monai"),
+        "ours-torch": lambda: _ours(layers="torch"),
         "floor": _floor,
-    }[kind]()
+    }
+    epochs = made[kind]()
     epochs(1)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -241,64 +272,72 @@ def _beside(servers: list[subprocess.Popen[str]], count: int) -> dict[str, float
     return {"cpu": cpu, "wall": wall, "memory_mb": sum(one["memory_mb"] for one in answers)}
 
 
-def main(rounds: int = 5, count: int = 1) -> None:
-    """Measure, print the table, write the JSON."""
-    servers = {name: _start(arguments) for name, arguments in KINDS.items()}
-    pair = [servers["ours"], *(_start(KINDS["ours"]) for _ in range(CORES - 1))]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in [*KINDS, BESIDE]}
+def main(rounds: int = 5, count: int = 1, write: bool = False) -> None:
+    """Measure, print the table, write the JSON. ``write``: only what has one thread, whose CPU time a shared machine tells; onto the page, too."""
+    kinds = {name: kind for name, kind in KINDS.items() if name in ALONE or not write}
+    servers = {name: _start(kind) for name, kind in kinds.items()}
+    pair = [] if write else [servers["ours"], *(_start(KINDS["ours"]) for _ in range(CORES - 1))]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in [*kinds, *[BESIDE] * bool(pair)]}
     for _ in range(rounds):
         for name, server in servers.items():
             found[name] += _ask([server], count)
-        found[BESIDE].append(_beside(pair, 4 * count))  # several epochs, so that both work all the time
+        if pair:
+            found[BESIDE].append(_beside(pair, 4 * count))  # several epochs, so that both work all the time
     for server in [*servers.values(), *pair[1:]]:
         server.stdin.close()
         server.wait()
+
+    def in_turn(name: str, key: str, *others: str) -> float:
+        """How many times less than the least of the others, as the median of the rounds."""
+        pairs = zip(found[name], *(found[other] for other in others), strict=True)
+        return statistics.median(min(other[key] for other in rest) / one[key] for one, *rest in pairs)
 
     middle = {
         name: {key: statistics.median(one[key] for one in rows) for key in ("cpu", "wall", "memory_mb")}
         for name, rows in found.items()
     }
-    best = {
-        (form, key): min(middle[name][key] for name in KINDS if name.startswith(form))
-        for form in ("plain", "as written")
-        for key in ("cpu", "wall")
-    }
-    for row in middle.values():
-        row["faster_than_best_plain"] = best["plain", "cpu"] / row["cpu"]
-        row["faster_than_as_written"] = best["as written", "cpu"] / row["cpu"]
-        row["times_floor"] = row["cpu"] / middle["floor"]["cpu"]
-        row["hours_full_protocol"] = row["cpu"] * SEEDS * EPOCHS / CORES / 3600
-        row["epochs_per_wall_second"] = 1 / row["wall"]
-        row["throughput_to_as_written"] = best["as written", "wall"] / row["wall"]
-    peak = found["floor"][0]["flops"] / middle["floor"]["cpu"] / 1e9
-    write_json(
-        "bench/results/training.json",
-        {
-            "rounds": found,
-            "median": middle,
-            "peak_gflops": peak,
-            "epochs_per_round": count,
-        },
-    )
-    print(
-        f"one epoch: {TRAINING} training and {VALIDATION} validation volumes of {SHAPE}, batch {BATCH}; medians of {rounds} rounds"
-    )
-    print(
-        f"matrix peak {peak:.0f} GFLOP/s on one thread; h = {SEEDS} seeds x {EPOCHS} epochs on {CORES} cores"
-    )
-    print(
-        f"{'':28} {'CPU s':>7} {'x written':>9} {'x plain':>8} {'x floor':>8} {'h':>6} {'MB':>6} {'wall s':>7} {'x written':>9}"
-    )
+    plain, written = ([name for name in kinds if name.startswith(form)] for form in ("plain", "as written"))
     for name, row in middle.items():
+        row["faster_than_best_plain"] = in_turn(name, "cpu", *plain)
+        row["times_floor"] = 1 / in_turn(name, "cpu", "floor")
+        row["hours_full_protocol"] = row["cpu"] * SEEDS * EPOCHS / CORES / 3600
+        if written:
+            row["faster_than_as_written"] = in_turn(name, "cpu", *written)
+            row["throughput_to_as_written"] = in_turn(name, "wall", *written)
+    peak = found["floor"][0]["flops"] / middle["floor"]["cpu"] / 1e9
+    result = {"rounds": found, "median": middle, "peak_gflops": peak, "epochs_per_round": count}
+    write_json("bench/results/training.json", result)
+    text = table(middle, rounds, peak)
+    print(text)
+    if write:
+        page = PAGE.read_text(encoding="utf-8")
+        write_text(PAGE, re.sub(f"(?s)(?<={START}\n).*?(?={END})", lambda _: text, page))
+    else:
         print(
-            f"{name:28} {row['cpu']:7.3f} {row['faster_than_as_written']:9.2f} {row['faster_than_best_plain']:8.2f}"
-            f" {row['times_floor']:8.2f} {row['hours_full_protocol']:6.2f} {row['memory_mb']:6.0f}"
-            f" {row['wall']:7.3f} {row['throughput_to_as_written']:9.2f}"
+            f"the same {CORES} cores get through {middle[BESIDE]['throughput_to_as_written']:.2f} times as many epochs with {CORES} jobs of ours"
+            " side by side as with the loop as written and all of torch's threads"
         )
-    written, ours = best["as written", "wall"], middle[BESIDE]["wall"]
-    print(
-        f"throughput of the same {CORES} cores: as written with all of torch's threads {1 / written:.2f} epochs per second,"
-        f" {CORES} jobs of ours side by side {1 / ours:.2f}: {written / ours:.2f} times"
+
+
+def table(rows: Mapping[str, Mapping[str, float]], rounds: int, peak: float) -> str:
+    """What was measured as lines of Markdown, on which machine and with what; no date, no time on the wall."""
+    lines = [" | ".join(("", "loop", *COLUMNS, "")), "|---" + "|---:" * len(COLUMNS) + "|"]
+    lines += [
+        " | ".join(("", name, *(format(row[key], form) for key, form in COLUMNS.values()), ""))
+        for name, row in rows.items()
+    ]
+    cpu = dict(
+        re.findall(
+            r"^(vendor_id|cpu family|model|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
+    )
+    return "\n".join(line.strip() for line in lines) + (
+        f"\n\nOne epoch: {TRAINING} training and {VALIDATION} validation volumes of {SHAPE}, batch {BATCH}; medians of {rounds} rounds in turn. "
+        f"Hours: {SEEDS} seeds of {EPOCHS} epochs on {CORES} cores. Machine: {os.cpu_count()} cores, {cpu['vendor_id']} family {cpu['cpu family']}"
+        f" model {cpu['model']}{', AVX-512' * ('avx512f' in cpu['flags'])}, shared; {peak:.0f} GFLOP/s on one thread. "
+        f"Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("torch", "monai", "numba", "numpy"))
+        + ".\n"
     )
 
 

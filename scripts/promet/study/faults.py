@@ -1,7 +1,4 @@
-"""Every fault of the cohort table at once, by the columns that it is read by.
-
-Standard library only.
-"""
+"""Every fault of the cohort table at once, by the columns that it is read by."""
 
 from __future__ import annotations
 
