@@ -18,6 +18,7 @@ from promet.fusion.settings import Fusion
 from promet.imaging import gather
 from promet.report.report import Inputs
 from promet.report.settings import Report
+from promet.study.outcome import Outcome
 
 COLUMNS = (
     "patient", "role", "site", "tracer", "psa", "grade_group", "gleason_primary", "gleason_secondary",
@@ -102,6 +103,22 @@ def people(
     return pd.DataFrame(rows)
 
 
+def happened(random: np.random.Generator, table: pd.DataFrame, asked: Outcome) -> pd.DataFrame:
+    """The table of another study: no column of the paper's first outcome, the columns of ``asked`` for everyone."""
+    found = table.drop(columns=["synchronous_metastasis", "ucla_psma_risk"]).assign(progression="", months="")
+    risk = np.arange(len(table)) % 2
+    for name in (name for name, column in asked.columns.items() if name in asked.extra or name != "months"):
+        found[name] = np.where(random.random(len(table)) < 0.85, risk, 1 - risk)
+    if "died" in found:
+        found["died"] = (random.random(len(table)) < 0.3).astype(int)
+    if "months" in asked.columns:
+        early = (found["progression"].astype(int) == 1) | (found["died"] == 1)
+        found["months"] = np.where(
+            early, random.uniform(4, 46, len(table)), random.uniform(30, 70, len(table))
+        ).round(1)
+    return found
+
+
 def excerpts(folder: Path, random: np.random.Generator) -> tuple[str, ...]:
     """A small PET and its labels as the picture stage writes them."""
     import SimpleITK as sitk
@@ -178,7 +195,7 @@ def images(folder: Path, patients: list[str], random: np.random.Generator, lost:
 
 def networks(
     study: Path,
-    table: pd.DataFrame,
+    labels: dict[str, object],
     parts: dict[str, str],
     seeds: int,
     epochs: int,
@@ -186,7 +203,6 @@ def networks(
     used: list[str],
 ) -> None:
     """dataset, train, select and score as the network room writes them."""
-    labels = dict(zip(table["patient"], table["synchronous_metastasis"], strict=True))
     sizes = {}
     for part in ("training", "validation"):
         members = [p for p in used if parts.get(p) == part]
@@ -328,13 +344,17 @@ def looks(
 
 def make(
     root: Path, development: int = 44, metachronous: int = 14, prospective: int = 2, seeds: int = 5, epochs: int = 60,
-    random_seed: int = 3, blank: bool = False, **report: object,
+    random_seed: int = 3, blank: bool = False, outcome: dict | None = None, **report: object,
 ) -> Fake:  # fmt: skip
-    """A study below ``root``; ``blank``: every AUC null, as when no score exists."""
+    """A study below ``root``; ``blank``: every AUC null, as when no score exists; ``outcome``: the block, else the paper's."""
+    asked = Outcome.model_validate(outcome or {})
     random = np.random.default_rng(random_seed)
     study, patients = root / "results" / "paper", root / "results" / "patients"
     cohort, ledger = root / "cohort.tsv", root / "registry" / "ledger.tsv"
     table = people(random, development, metachronous, prospective)
+    labels = dict(zip(table["patient"], table["synchronous_metastasis"], strict=True))
+    if outcome:
+        table = happened(random, table, asked)
     ledger.parent.mkdir(parents=True)
     table.to_csv(cohort, sep="\t", index=False)
     names = table["patient"].tolist()
@@ -352,9 +372,9 @@ def make(
     lost = {names[2]: QUARANTINED, names[7]: NO_LESION, names[development - 1]: NO_LESION}
     images(patients, names, random, lost)
     gather.run(gather.Inputs(patients, names), None, study / "gather" / "gather.json", "pin")
-    networks(study, table, parts, seeds, epochs, random, [n for n in names if n not in lost])
+    networks(study, labels, parts, seeds, epochs, random, [n for n in names if n not in lost])
     measures, fusion = study / "gather/patients.parquet", study / "fusion/split-00"
-    fuse.run(fuse.Inputs(cohort, ledger, 0, study / "score/split-00/scores.parquet", measures), Fusion(), fusion / "fuse.json", "pin")  # fmt: skip
+    fuse.run(fuse.Inputs(cohort, ledger, 0, study / "score/split-00/scores.parquet", measures, outcome=asked), Fusion(), fusion / "fuse.json", "pin")  # fmt: skip
     explain.run(fusion, None, fusion / "explain.json", "pin")
     seen = cohort
     if blank:  # nobody has an outcome: the sections are empty
@@ -362,17 +382,25 @@ def make(
         table.assign(synchronous_metastasis="", progression="", months="").to_csv(seen, sep="\t", index=False)
     where = study / "evaluation/split-00"
     evaluate.run(
-        evaluate.Inputs(seen, fusion / "predictions.parquet", measures),
+        evaluate.Inputs(seen, fusion / "predictions.parquet", measures, asked),
         Evaluation(bootstrap=200),
         where / "evaluate.json",
         "pin",
     )
     survive.run(
-        survive.Inputs(seen, fusion / "predictions.parquet"), Evaluation(), where / "survive.json", "pin"
+        survive.Inputs(seen, fusion / "predictions.parquet", asked),
+        Evaluation(),
+        where / "survive.json",
+        "pin",
     )
     told = configuration(**report)
+    if outcome:
+        told["outcome"] = asked.model_dump(mode="json")
     table1.run(
-        table1.Inputs(cohort, measures, patients), Evaluation(), study / "evaluation/table1.json", "pin"
+        table1.Inputs(cohort, measures, patients, outcome=asked),
+        Evaluation(),
+        study / "evaluation/table1.json",
+        "pin",
     )
     if not blank:
         permute.run(fusion, Fusion(permutations=40), fusion / "permute.json", "pin")

@@ -15,26 +15,30 @@ from promet.model.answers import ANSWER, RECORD
 from promet.model.parts import MULTIMODAL
 from promet.study.forms.metrics import Metrics
 from promet.study.forms.survival import Survival
+from promet.study.outcome import PAPER, Outcome
 from promet.study.table import Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNSEEN = ("synchronous", "metachronous")
 
-
-def read(answers: Path, rows: Sequence[Row], site: str, settings: Evaluation) -> tuple[Metrics, Survival]:
+def read(
+    answers: Path, rows: Sequence[Row], site: str, settings: Evaluation, outcome: Outcome = PAPER
+) -> tuple[Metrics, Survival]:
     """The evaluation of everyone with an answer, by the functions of a study.
 
-    Who has a label of the scan counts there; everyone in role metachronous by later progression.
+    Who has a label of the scan counts there, everyone in role metachronous by later progression; of a model that learnt
+    another ``outcome`` everyone counts by that.
     """
     predictions, measures = _tables(answers, rows)
+    if outcome != PAPER:
+        predictions["part"] = "test"
     cohort = {row["patient"]: row for row in rows}
-    metrics, _ = evaluate.study(cohort, predictions, measures, settings)
+    metrics, _ = evaluate.study(cohort, predictions, measures, settings, outcome)
     for key, section in metrics["sections"].items():
         section["title"] = f"{section['title'].split(',')[0]}, {site}"
         section["seen"] = False
-        if key not in UNSEEN:
+        if key not in outcome.aims:  # fitted on elsewhere, or who came later
             section["status"], section["scores"] = "empty", {}
     scores = {
         name: (part, score)
@@ -42,7 +46,7 @@ def read(answers: Path, rows: Sequence[Row], site: str, settings: Evaluation) ->
             predictions["patient"], predictions["part"], predictions[MULTIMODAL], strict=True
         )
     }
-    return metrics, survive.study(cohort, scores, settings)
+    return metrics, survive.study(cohort, scores, settings, outcome)
 
 
 def _tables(answers: Path, rows: Sequence[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -15,7 +15,7 @@ from promet.model.answers import ANSWER, RECORD
 from promet.model.opened import Bundle
 from promet.model.parts import MULTIMODAL
 from promet.study import table
-from promet.study.outcome import SYNCHRONOUS, Binary, ByHorizon, Outcome, label, status
+from promet.study.outcome import PAPER, SYNCHRONOUS, Binary, ByHorizon, Outcome, label, status
 from promet.study.table import COLUMNS, Row, number
 
 if TYPE_CHECKING:
@@ -54,6 +54,17 @@ def aim(contract: dict[str, Any]) -> Binary | ByHorizon:
         competing=others[0] if len(others) > 1 else "",
         horizon_months=told["horizon_months"],
     )
+
+
+def outcome(contract: dict[str, Any]) -> Outcome:
+    """What the model's patients are judged by: its own outcome, and the paper's later one where it learnt the paper's."""
+    what, told = aim(contract), contract.get("outcome")
+    if told is None or what == SYNCHRONOUS:
+        return PAPER
+    words = {what.flags[0]: told["called"]}
+    if len(what.flags) > 1 and told.get("competing"):
+        words[what.flags[1]] = told["competing"]
+    return Outcome(learn=what, evaluate={}, words=words)
 
 
 def rows(cohort: Path, what: Binary | ByHorizon) -> list[Row]:

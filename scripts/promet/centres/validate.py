@@ -64,11 +64,12 @@ def run(inputs: Inputs, settings: Validation, out: Path, pin: str) -> Sidecar:
         from promet.centres.page import validated as page
 
         rows = scored.rows(inputs.cohort, scored.aim(model.contract))
+        what = scored.outcome(model.contract)
         patients = scored.read(model, inputs.answers, rows)
         told = record(patients, settings, model)
         product = out.with_name(SITE)
         write_text(product, form.text(told))
-        metrics, survival = local.read(inputs.answers, rows, settings.site, settings.evaluation)
+        metrics, survival = local.read(inputs.answers, rows, settings.site, settings.evaluation, what)
         figures = page(told, metrics, survival, patients, model, out.with_name(PAGE))
         shown = {"n": told["n"], "events": told["events"], "auc": told["auc"]["value"]}
         return Outcome({SITE: product, PAGE: out.with_name(PAGE), **figures}, shown)

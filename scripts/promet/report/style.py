@@ -76,8 +76,17 @@ def score_style(name: str) -> dict[str, object]:
     return {"color": colour, "linestyle": dash, "linewidth": width}
 
 
-def letter(axes: Axes, text: str) -> None:
-    """The panel's letter, left of its title."""
+PER_ROW = 2  # panels beside each other, at most
+
+
+def in_rows(panels: int) -> tuple[int, int]:
+    """Rows and columns of so many panels."""
+    return -(-panels // PER_ROW), min(panels, PER_ROW)
+
+
+def letter(axes: Axes, place: int | str) -> None:
+    """The panel's letter, left of its title: its own, or that of its place (0 = A)."""
+    text = place if isinstance(place, str) else chr(ord("A") + place)
     axes.set_title(f"{text}   {axes.get_title(loc='left')}", loc="left")
 
 

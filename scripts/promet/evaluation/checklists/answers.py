@@ -51,10 +51,10 @@ def answers(known: Facts) -> dict[str, tuple[str, str]]:
 def limits(known: Facts) -> list[str]:
     """What weakens this very run, most important first."""
     said = []
-    test = known.get("metrics", "sections", "synchronous") or {}
+    test = known.section
     if test.get("n"):
         said.append(
-            f"The test part has {count(test['n'], 'patient')}, {test['positives']} with metastases: every interval is wide."
+            f"The test part has {count(test['n'], 'patient')}, {test['positives']} with {known.learnt}: every interval is wide."
         )
     if known.splits == 1:
         said.append("There is one split: the figures hold for it, and another one would give others.")
@@ -74,7 +74,7 @@ def limits(known: Facts) -> list[str]:
 
 def _aims(known: Facts) -> str:
     return "Development and internal evaluation of a model" + (
-        "; the metachronous cohort is a second, later outcome." if _has(known, "metachronous") else "."
+        "; the metachronous cohort is a second, later outcome." if _has(known, known.later) else "."
     )
 
 
@@ -115,11 +115,31 @@ def _outcome(known: Facts) -> str:
     horizon = known.get("metrics", "horizon_months")
     if horizon is None:
         return ""
+    if not known.paper:
+        return _asked(known)
     return (
         "Synchronous metastasis: column synchronous_metastasis, on the same scan. Metachronous progression: column progression "
         f"within {horizon:g} months; event-free patients followed for less are left out of the AUC and kept, as censored, in the "
         "survival analysis."
     )
+
+
+def _asked(known: Facts) -> str:
+    """What is learnt and evaluated, where it is not the paper's."""
+    sections, told = known.get("metrics", "sections") or {}, []
+    for key in known.unseen:
+        if key == "prospective" or key not in sections:
+            continue
+        one, horizon = sections[key], sections[key]["horizon"]
+        within = f" within {horizon:g} months" if horizon else ""
+        told.append(f"{one['words']}: column {one['outcome']}{within}")
+    over_time = any(sections[key]["horizon"] for key in known.unseen if key in sections)
+    left = (
+        " Patients who left before count for as long as they were followed: the others are weighted up in their place."
+        if over_time
+        else ""
+    )
+    return f"Learnt: {known.within}. Evaluated: {'; '.join(dict.fromkeys(told))}.{left}"
 
 
 def predictors(known: Facts) -> str:
@@ -138,8 +158,8 @@ def measured(known: Facts) -> str:
 
 
 def _size(known: Facts) -> str:
-    test = known.get("metrics", "sections", "synchronous", "n")
-    advice = known.get("metrics", "sections", "synchronous", "interval_advice", "sentence")
+    test = known.section.get("n")
+    advice = (known.section.get("interval_advice") or {}).get("sentence")
     return (
         f"All patients of the table were used; the test part has {test}. {advice or ''}".strip()
         if test
@@ -252,7 +272,7 @@ def _imbalance(known: Facts) -> str:
 
 def _output(known: Facts) -> str:
     return (
-        "A log-odds and a probability of metastases on the scan; no threshold is part of the model, and Youden's in the results "
+        f"A log-odds and a probability of {known.within}; no threshold is part of the model, and Youden's in the results "
         "is chosen on the same patients."
         if known.get("bayes", "models")
         else ""
@@ -263,7 +283,7 @@ def _difference(known: Facts) -> str:
     if not known.get("metrics", "sections"):
         return ""
     text = "Test, training and validation were drawn from one cohort at random: this is internal validation."
-    if _has(known, "metachronous"):
+    if _has(known, known.later):
         text += " The metachronous patients were localised at the scan and have another outcome, so that calibration is not expected there."
     return text
 
@@ -298,11 +318,11 @@ def events(known: Facts) -> str:
     counts, sections = known.get("fuse", "values", "fitted_on"), known.get("metrics", "sections")
     if not counts or not sections:
         return ""
-    cases = {part: sections[f"synchronous_{part}"]["positives"] for part in counts}
+    cases = {part: sections[f"{known.primary}_{part}"]["positives"] for part in counts}
     return (
         "Naive Bayes was fitted on "
         + ", ".join(
-            f"{part} {count(counts[part], 'patient')} ({cases[part]} with metastases)"
+            f"{part} {count(counts[part], 'patient')} ({cases[part]} with {known.learnt})"
             for part in sorted(counts, key=_part_order)
         )
         + "."
@@ -319,7 +339,7 @@ def specification(known: Facts) -> str:
 
 def performance(known: Facts) -> str:
     said = []
-    for key in ("synchronous", "metachronous", "prospective"):
+    for key in known.unseen:
         part = known.get("metrics", "sections", key) or {}
         for name in ("multimodal", "cnn_score", "clinical"):
             record = (part.get("scores") or {}).get(name) or {}
@@ -330,7 +350,7 @@ def performance(known: Facts) -> str:
             limits = ["unknown" if limit is None else f"{limit:.2f}" for limit in (low, high)]
             interval = " (no interval)" if low is high is None else f" ({' to '.join(limits)}, {prefer})"
             said.append(f"{part['title']}, {name}: AUC {record['auc']:.2f}{interval}, n = {record['n']}.")
-    together = known.get("pooled", "sections", "synchronous", "scores") or {}
+    together = known.get("pooled", "sections", known.primary, "scores") or {}
     for name, record in together.items():
         if known.splits > 1 and record["low"] is not None:
             said.append(
@@ -341,7 +361,7 @@ def performance(known: Facts) -> str:
 
 
 def recalibrated(known: Facts) -> str:
-    both = known.get("metrics", "sections", "synchronous", "calibration", "multimodal")
+    both = (known.section.get("calibration") or {}).get("multimodal")
     if not both:
         return ""
     said = []

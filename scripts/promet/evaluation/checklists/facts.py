@@ -26,6 +26,7 @@ FILES = {
     "table1": ("table1", "characteristics.json"),
     "pooled": ("pool", "pooled.json"),
 }
+PAPERS = "synchronous_metastasis"  # the column that the paper learns
 
 
 @dataclass
@@ -44,6 +45,45 @@ class Facts:
         for step in path:
             here = here.get(step) if isinstance(here, dict) else None
         return here
+
+    @property
+    def primary(self) -> str:
+        """Key of the section of what is learnt, in the test part."""
+        return str(self.get("metrics", "primary") or "synchronous")
+
+    @property
+    def later(self) -> str:
+        """Key of the section of the metachronous patients, empty where none is asked for."""
+        found = self.get("metrics", "later")
+        return "metachronous" if found is None else str(found)
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """What is learnt, in the test part; empty without metrics."""
+        return self.get("metrics", "sections", self.primary) or {}
+
+    @property
+    def unseen(self) -> list[str]:
+        """Keys of the sections whose patients nothing was fitted or selected on, in their order."""
+        fitted = (f"{self.primary}_training", f"{self.primary}_validation")
+        return [key for key in self.get("metrics", "section_order") or [] if key not in fitted]
+
+    @property
+    def learnt(self) -> str:
+        """What is learnt: metastases, PSA persistence, progression."""
+        return str(self.section.get("words") or "the outcome")
+
+    @property
+    def paper(self) -> bool:
+        """Is what is learnt the paper's?"""
+        return self.section.get("outcome", PAPERS) == PAPERS
+
+    @property
+    def within(self) -> str:
+        """What is learnt, and when: metastases on the scan, progression within 48 months."""
+        horizon = self.section.get("horizon")
+        when = f" within {horizon:g} months" if horizon else " on the scan" if self.paper else ""
+        return f"{self.learnt}{when}"
 
     def told(self, *path: str) -> Any:
         """A value of the configuration, ``None`` where any step is missing."""

@@ -99,7 +99,7 @@ def calibration(metrics: Metrics, keys: list[str]) -> Figure:
                 f"{metrics['scores'][name]['title']}\n{section['title']}\n"
                 f"n = {before['n']}, {before['positives']} with the outcome; {sizes(before['groups'])}"
             )
-            style.letter(axes, "ABCD"[row * len(names) + column])
+            style.letter(axes, row * len(names) + column)
     shown = [
         Line2D(
             [],
@@ -175,10 +175,13 @@ def _after(axes: Axes, record: dict[str, Any]) -> None:
 
 def decision(metrics: Metrics, keys: list[str]) -> Figure:
     """Net benefit over the threshold, one panel per section, besides treating all and none."""
-    fig = style.figure(3.2, style.WIDTH if len(keys) > 1 else 4.6)
-    grid = fig.subplots(1, len(keys), squeeze=False)
+    rows, columns = style.in_rows(len(keys))
+    fig = style.figure(3.2 + 2.8 * (rows - 1), style.WIDTH if len(keys) > 1 else 4.6)
+    grid = fig.subplots(rows, columns, squeeze=False).flatten()
+    for axes in grid[len(keys) :]:
+        axes.remove()
     for place, key in enumerate(keys):
-        axes, section = grid[0][place], metrics["sections"][key]
+        axes, section = grid[place], metrics["sections"][key]
         curves = section["decision"]
         at, share = curves["thresholds"], curves["positives"] / curves["n"]
         axes.plot(at, curves["treat_all"], color=style.GREY, linewidth=1.1, label="Treat all")
@@ -190,11 +193,11 @@ def decision(metrics: Metrics, keys: list[str]) -> Figure:
             if benefit:
                 axes.plot(at, benefit, label=metrics["scores"][name]["title"], **style.score_style(name))
         axes.set(xlim=(0, 1), ylim=(-0.25 * share, 1.1 * share), xlabel="Threshold probability")
-        axes.set_ylabel("Net benefit" if place == 0 else "")
+        axes.set_ylabel("Net benefit" if place % columns == 0 else "")
         axes.set_title(f"{section['title']}\nn = {curves['n']}, {curves['positives']} with the outcome")
         if place == 0:
             handles, labels = axes.get_legend_handles_labels()
             fig.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=len(labels))
         if len(keys) > 1:
-            style.letter(axes, "AB"[place])
+            style.letter(axes, place)
     return fig

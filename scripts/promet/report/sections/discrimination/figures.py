@@ -73,12 +73,16 @@ def roc(metrics: Metrics, keys: list[str], thresholds: bool) -> tuple[Figure, li
     below = (
         0.55 + 0.155 * (rows + 1) if len(keys) > 1 else 0.45
     )  # inches under a panel of 3 x 3: axis, legend
-    fig = style.figure(3.0 + 0.45 + below)
+    lines, columns = style.in_rows(len(keys))
+    each = 3.0 + 0.45 + below
+    fig = style.figure(each * lines)
     fig.set_layout_engine("none")
     height = fig.get_figheight()
     points: list[style.Point] = []
     for place, key in enumerate(keys):
-        axes = fig.add_axes(((0.5 + 3.55 * place) / style.WIDTH, below / height, 3 / style.WIDTH, 3 / height))
+        line, column = divmod(place, columns)
+        x, y = 0.5 + 3.55 * column, below + each * (lines - 1 - line)
+        axes = fig.add_axes((x / style.WIDTH, y / height, 3 / style.WIDTH, 3 / height))
         points += curves(axes, metrics, key, metrics["order"], thresholds)
         handles, labels = axes.get_legend_handles_labels()
         where = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.14)}
@@ -87,7 +91,7 @@ def roc(metrics: Metrics, keys: list[str], thresholds: bool) -> tuple[Figure, li
         head = f"Score, AUC ({kind(metrics, key)}), n"
         axes.legend(handles[::-1], labels[::-1], title=head, alignment="left", **where)
         if len(keys) > 1:
-            style.letter(axes, "AB"[place])
+            style.letter(axes, place)
     return fig, points
 
 
@@ -132,12 +136,13 @@ def bounds(section: Section, name: str) -> str:
 def forest(metrics: Metrics, keys: list[str]) -> Figure:
     """AUCs with intervals, one row per score, one panel per section."""
     names = [n for n in metrics["order"] if any(n in metrics["sections"][k]["scores"] for k in keys)]
-    fig = style.figure(0.9 + 0.27 * len(names))
+    lines, columns = style.in_rows(len(keys))
+    fig = style.figure((0.9 + 0.27 * len(names)) * lines)
     for place, key in enumerate(keys):
-        axes = fig.add_subplot(1, len(keys), place + 1)
-        areas(axes, metrics, key, names, labelled=place == 0)
+        axes = fig.add_subplot(lines, columns, place + 1)
+        areas(axes, metrics, key, names, labelled=place % columns == 0)
         if len(keys) > 1:
-            style.letter(axes, "AB"[place])
+            style.letter(axes, place)
     return fig
 
 

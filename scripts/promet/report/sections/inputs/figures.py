@@ -270,7 +270,7 @@ def permutation(model: dict[str, Any], permutations: int) -> Figure:
         told = f"n = {model['n']}, {model['positives']} with the outcome; {p_value(null['p'])}"
         axes.set_title(f"{title[0].upper()}{title[1:]}\n{told}")
         axes.yaxis.get_major_locator().set_params(integer=True)
-        style.letter(axes, "AB"[place])
+        style.letter(axes, place)
     fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 

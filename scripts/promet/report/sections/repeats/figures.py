@@ -38,10 +38,11 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
 def splits(pooled: Pooled, keys: list[str], metrics: Metrics | None) -> tuple[Figure, list[style.Point]]:
     """A row per score: the AUC of each split, the pooled one with its interval; and the dots."""
     names = [n for n in pooled["order"] if any(n in pooled["sections"][k]["scores"] for k in keys)]
-    fig = style.figure(0.9 + 0.3 * len(names))
+    lines, columns = style.in_rows(len(keys))
+    fig = style.figure((0.9 + 0.3 * len(names)) * lines)
     points: list[style.Point] = []
     for place, key in enumerate(keys):
-        axes, section = fig.add_subplot(1, len(keys), place + 1), pooled["sections"][key]
+        axes, section = fig.add_subplot(lines, columns, place + 1), pooled["sections"][key]
         for row, name in enumerate(names):
             y, record = len(names) - 1 - row, section["scores"].get(name)
             if record is None or not known(record["mean"]):
@@ -72,12 +73,12 @@ def splits(pooled: Pooled, keys: list[str], metrics: Metrics | None) -> tuple[Fi
         axes.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0)
         axes.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel="AUC")
         axes.set_yticks(
-            range(len(names)), [title_of(metrics, n) for n in reversed(names)] if place == 0 else []
+            range(len(names)), [title_of(metrics, n) for n in reversed(names)] if place % columns == 0 else []
         )
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         patients = f", {section['n_tested']:g} patients tested in each" if known(section["n_tested"]) else ""
         axes.set_title(f"{section['title']}\n{count(pooled['splits'], 'split')}{patients}")
         if len(keys) > 1:
-            style.letter(axes, "AB"[place])
+            style.letter(axes, place)
     return fig, points

@@ -94,7 +94,7 @@ def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[sty
         )
         axes.legend(loc="lower left", title="Score group", alignment="left")
         _at_risk(below, cut, axes.get_xlim())
-        style.letter(axes, "AB"[place])
+        style.letter(axes, place)
     return fig, points
 
 

@@ -113,7 +113,7 @@ def learning(
             cut |= top < values.max()
             axes.set(ylim=(0, top if top > 0 else 1))
         axes.set(xlabel="Epoch", ylabel=unit, xlim=(0, None))
-        style.letter(axes, "ABC"[place])
+        style.letter(axes, place)
     return fig, cut, points
 
 
