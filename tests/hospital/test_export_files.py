@@ -52,12 +52,12 @@ def test_a_file_that_is_cut_anywhere(maker, tmp_path, form, kind):
 
 
 @pytest.mark.parametrize("keep", [300, 900, 1500, 2300])
-def test_a_twin_that_is_cut_is_asked_about_or_left_out(desk, maker, keep):
+def test_a_copy_that_is_cut_is_asked_about_or_left_out(desk, maker, keep):
     bag = maker.bag(PLAIN, "H1")
     maker.throw(bag, desk.export)
-    twin = bag.files["PT"][3]
+    other = bag.files["PT"][3]
     first = desk.export / "0"  # sorts before all
-    dcmwrite(first, twin, enforce_file_format=True)
+    dcmwrite(first, other, enforce_file_format=True)
     first.write_bytes(first.read_bytes()[:keep])
     desk.run()
     assert [question["code"] for question in desk.questions] == ["INSTANCE_TWICE"] and not desk.rows

@@ -1,4 +1,4 @@
-"""The block ``outcome``: what it says of a patient, what the table must hold, who is dealt by what, and which pins it moves."""
+"""The block ``outcome``: what it says of a patient, what the table must hold, who is assigned by what, and which pins it moves."""
 
 import json
 import math

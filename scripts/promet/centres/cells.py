@@ -10,7 +10,7 @@ DEFAULT, FLOOR = 10, 5  # OpenSAFELY redacts up to 7; DataSHIELD's users ask for
 def shown(part: int, whole: int, limit: int, nobody: bool = True) -> int | str:
     """A count ``part`` of ``whole`` patients: itself, or "<limit", or ">rest" where the rest would be small.
 
-    ``nobody``: whether 0 (and everyone) may be told; not where that says of each patient what happened to him or her.
+    ``nobody``: whether 0 (and everyone) may be told; not where it says of each patient what happened.
     """
     if part < limit and not (nobody and part == 0):
         return f"<{limit}"
