@@ -1,6 +1,7 @@
 """Report and checklist of studies that learn something else than the paper: its words do not stand in them."""
 
 import json
+import re
 
 import fake_study
 import pytest
@@ -28,8 +29,10 @@ ALT = {
     "roc": "ROC curves.",
     "forest": "AUCs with",
     "decision": "Decision curves.",
-    "survival": "Kaplan-Meier",
+    "survival": "Aalen-Johansen",
 }
+
+SAID = re.compile(r"(?i)metasta|metachron|synchron")
 
 
 @pytest.fixture(scope="module", params=[GRADE, DEATH], ids=["grade", "competing"])
@@ -46,3 +49,27 @@ def test_the_outcome_is_named(made):
     assert learnt in html.lower() and learnt in json.dumps(checklist)
     for name in ("roc", "forest", "decision", *(["survival"] if block is DEATH else [])):
         assert f'alt="{ALT[name]}' in html
+
+
+def plain(html):
+    """What is read, without style, scripts, pictures and the values of the configuration that are kept as they were given."""
+    html = re.sub(r"(?s)<(style|script)\b.*?</\1>", " ", html)
+    html = re.sub(r'<th scope="row">(report\.title|split\.stratify)</th><td>[^<]*</td>', "", html)
+    return re.sub(r'(src|href)="[^"]*"', "", html)
+
+
+def test_nothing_says_metastases(made):
+    _, html, checklist = made
+    for text in (plain(html), json.dumps(checklist)):
+        at = [text[max(0, m.start() - 90) : m.end() + 40] for m in SAID.finditer(text)]
+        assert not at, "\n".join(at)
+
+
+def test_curves_where_deaths_compete(made):
+    block, html, _ = made
+    if block is DEATH:
+        assert (
+            html.count('alt="Aalen-Johansen curves') == 2 and "<h3>Progression within 24 months</h3>" in html
+        )
+        assert "Aalen-Johansen curves" in html and "Gray&#39;s test" in html
+        assert "Kaplan-Meier curves." not in html and "Log-rank," not in html

@@ -185,7 +185,7 @@ def validated(
     with look():
         discrimination.add(figures, split, False)
         benefit.add(figures, metrics)
-        curves.add(figures, split)
+        curves.add(figures, split, "patients of this hospital")
     values = {
         "site": told,
         "model": model,

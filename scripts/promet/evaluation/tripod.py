@@ -38,8 +38,9 @@ def checklist(known: Facts) -> list[dict[str, str]]:
     """All lines of the checklist."""
     given = answers(known)
     rows = []
-    for item, section, asks, missing in ITEMS:
+    for item, section, asks, gap in ITEMS:
         where, text = given.get(item, ("", ""))
+        missing = "how the outcome was confirmed" if item == "8a" and not known.paper else gap
         status = "authors" if not text else "partly" if missing else "answered"
         said = " ".join(part for part in (text, UNKNOWN + missing + "." if missing else "") if part)
         if not said:

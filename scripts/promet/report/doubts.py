@@ -141,7 +141,7 @@ def _best_of_many(split: Split) -> Doubt | None:
     return Doubt(
         f"Best of {runs}",
         f"The network has the highest validation {split.word} of {runs} runs, {fixed(best)} on {patients} patients "
-        f"({positives} with metastases; median of all runs {fixed(values.get('median_validation_auc'))}). {runs} "
+        f"({positives} with {split.learnt}; median of all runs {fixed(values.get('median_validation_auc'))}). {runs} "
         f"independent runs without any skill are expected to reach {fixed(expected)} at best, and reach {fixed(best)} "
         f"with probability {p_value(likely, '')}. The epoch was chosen on the same patients, which adds to this.",
     )
@@ -286,8 +286,9 @@ def _excluded(study: Study, split: Split) -> Doubt | None:
         table = split.predictions[split.predictions["patient"].map(study.status) == "no-lesion"]
         counts = table["label"].value_counts()
         if len(table):
+            when = "synchronous " if split.paper else ""
             by_label = (
-                f" Of those without a lesion {count(int(counts.get(1.0, 0)), 'patient has', 'patients have')} synchronous metastases, "
+                f" Of those without a lesion {count(int(counts.get(1.0, 0)), 'patient has', 'patients have')} {when}{split.learnt}, "
                 f"{int(counts.get(0.0, 0))} none."
             )
     share = f"{percent(bad + bare, len(study.patients))} of {len(study.patients)}"
@@ -311,7 +312,7 @@ def _no_label(metrics: Metrics | None) -> list[Doubt | None]:
 
 
 def missing_shares(split: Split) -> list[tuple[str, int, int, int, int]]:
-    """(input, missing with, all with, missing without, all without metastases) in training and validation."""
+    """(input, missing with, all with, missing without, all without the outcome) in training and validation."""
     if split.predictions is None:
         return []
     fitted = split.predictions[split.predictions["part"].isin(["training", "validation"])]
@@ -338,7 +339,7 @@ def _missing(split: Split, metrics: Metrics | None) -> Doubt | None:
     if uneven:
         return Doubt(
             "Values are missing unevenly",
-            f"Whether a value is missing differs between the fitted patients with and without metastases: {listed(uneven)} "
+            f"Whether a value is missing differs between the fitted patients with and without {split.learnt}: {listed(uneven)} "
             "are missing. The fused score leaves a missing value out and never uses that it is missing; the patients in whom "
             "it is known are still a selected group.",
         )
@@ -371,7 +372,7 @@ def _fusion(split: Split) -> Doubt | None:
     model = ((split.bayes or {}).get("models") or {}).get("multimodal") or {}
     if floored := [n for n, entry in model.get("features", {}).items() if any(entry.get("floored", []))]:
         said.append(
-            f"Too few or too similar values with or without metastases to know how much they vary: {listed([INPUTS.get(n, n) for n in floored])}. "
+            f"Too few or too similar values with or without {split.learnt} to know how much they vary: {listed([INPUTS.get(n, n) for n in floored])}. "
             "There the spread of all fitted patients stands in."
         )
     return Doubt("The fused score", " ".join(said), clause) if said else None

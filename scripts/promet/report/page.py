@@ -126,6 +126,10 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
     scripts = ("page.js", *(["viewer.js"] if pictures["volumes"] else []))
     return {
         "settings": settings,
+        "title": words.headline(settings.title, split),
+        "learnt": split.learnt,
+        "later": split.later,
+        "nowhere": words.nowhere(split.metrics),
         "study": study,
         "split": split,
         "dataset": split.values("dataset"),
@@ -134,7 +138,7 @@ def context(study: Study, settings: Report, figures: Figures) -> dict[str, Any]:
         "js": "".join((WEB / name).read_text(encoding="utf-8") for name in scripts),
         "parts": parts(study, split),
         "figures": figures.drawn,
-        "question": settings.question or words.question((split.metrics or {}).get("horizon_months")),
+        "question": settings.question or words.question(split),
         "people": words.people(study, split),
         "state": words.state(study),
         "answer": answer(split),

@@ -82,6 +82,24 @@ class Split:
     permutation: dict[str, Any] | None = None
     metrics: Metrics | None = None
     survival: Survival | None = None
+    outcome: outcomes.Outcome = outcomes.PAPER  # what is learnt and evaluated
+
+    @property
+    def learnt(self) -> str:
+        """What is learnt, as tables and figures say it: metastases, PSA persistence, progression."""
+        return self.outcome.noun(self.outcome.learn)
+
+    @property
+    def paper(self) -> bool:
+        """Is what is learnt the paper's, metastases on the scan?"""
+        return self.outcome.learn == outcomes.SYNCHRONOUS and not self.outcome.words.get(
+            outcomes.SYNCHRONOUS.column
+        )
+
+    @property
+    def later(self) -> bool:
+        """Is anything evaluated in the metachronous patients?"""
+        return any(self.outcome.patients_of(name) == "metachronous" for name in self.outcome.aims)
 
     def values(self, stage: str) -> dict[str, Any]:
         """Values of a record, empty when there is none; C stands where otherwise the AUC does (``word``)."""
@@ -253,6 +271,7 @@ def study(folder: Path, cohort: Path, ledger: Path, config: dict[str, Any]) -> S
     _patients(found, found.folder)
     found.records += [("", found.gather)] if found.gather else []
     for split in found.splits:
+        split.outcome = outcome
         found.records += [("", record) for record in split.records.values()]
         found.records += [("", run.record) for run in split.runs]
     return found

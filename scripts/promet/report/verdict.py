@@ -8,7 +8,7 @@ from promet.core.words import count
 from promet.report.calibrated import quoted
 from promet.report.doubts import ENOUGH, WIDE
 from promet.report.text import interval, known, level, listed, p_value
-from promet.report.words import lead_section, rank_test, sides
+from promet.report.words import lead_section, nowhere, rank_test, sides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def verdict(metrics: Metrics | None, doubts: Sequence[Doubt]) -> tuple[str, str]
     if lead is None or metrics is None:
         return (
             "There is no answer yet",
-            "no AUC can be given in the metachronous cohort or in the synchronous test part",
+            f"no AUC can be given {nowhere(metrics)}",
         )
     section, confidence = lead[1], metrics["confidence"]
     record = section["scores"].get("multimodal")

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from promet.core.words import count
 from promet.report.calibrated import quoted
+from promet.report.settings import Report
 from promet.report.text import NBSP, fixed, interval, known, level, listed, p_value
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
     from promet.study.forms.metrics import Metrics, Section
 
+PAPERS = "in the metachronous cohort or in the synchronous test part"
 LEADING = ("multimodal", "cnn_score", "clinical")
 INPUTS = {
     "cnn_score": "CNN score",
@@ -42,10 +44,15 @@ def sides(section: Section) -> tuple[str, str]:
     return f"with {section['words']}", "without"
 
 
-def learnt(metrics: Metrics | None) -> str:
-    """What is learnt, as the tables say it: metastases, PSA persistence, progression."""
-    section = (metrics or {}).get("sections", {}).get(primary(metrics)) or {}
-    return str(section.get("words", "metastases"))
+def nowhere(metrics: Metrics | None) -> str:
+    """Where no AUC is, as the answer says it."""
+    if primary(metrics) == "synchronous" and (metrics or {}).get("later", "metachronous") == "metachronous":
+        return PAPERS
+    return (
+        "in the metachronous cohort or in the test part"
+        if metrics and metrics["later"]
+        else "in the test part"
+    )
 
 
 def lead_section(metrics: Metrics | None) -> tuple[str, dict[str, Any]] | None:
@@ -58,9 +65,22 @@ def lead_section(metrics: Metrics | None) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def question(horizon: float | None) -> str:
+def headline(title: str, split: Split) -> str:
+    """The report's title; the default one names the paper's outcome and is said of what is learnt where that is another."""
+    if split.paper or title != Report.model_fields["title"].default:
+        return title
+    return f"Prediction of {split.outcome.learnt} from PSMA PET of the primary tumour"
+
+
+def question(split: Split) -> str:
     """What was asked."""
+    horizon = (split.metrics or {}).get("horizon_months")
     years = f" within {horizon:g} months" if known(horizon) else ""
+    if not (split.paper and split.later):
+        return (
+            "Can the primary tumour on PSMA PET, read by a small 3D network and joined with clinical findings, tell which "
+            f"patients have {split.outcome.learnt}?"
+        )
     return (
         "Can the primary tumour on PSMA PET, read by a small 3D network and joined with clinical findings, tell which "
         f"patients have metastases on the same scan and which patients with localised disease progress to metastases{years}?"

@@ -332,7 +332,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="report",
             room="report",
-            version=2,
+            version=3,
             per="study",
             folder="report",
             after=(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from promet.report import calibrated
 from promet.report.table import Table
-from promet.report.text import NBSP, fixed, interval, level, p_value
-from promet.report.words import analysed, notes, notes_of, title_of
+from promet.report.text import NBSP, fixed, interval, known, level, p_value
+from promet.report.words import PAPERS, analysed, notes, notes_of, nowhere, title_of
 from promet.report.words import unseen as unseen_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ def context(metrics: Metrics | None) -> dict[str, Any]:
     sections = (metrics or {}).get("sections", {})
     unseen, seen = analysed(metrics, seen=False), analysed(metrics, seen=True)
     return {
+        "no_auc": nowhere(metrics).replace(PAPERS, "in the synchronous test part or the metachronous cohort"),
+        "operating": operating(metrics),
         "aucs": [t for k in unseen if (t := aucs(metrics, k))],
         "apparent": [t for k in seen if (t := aucs(metrics, k))],
         "paired": [t for k in unseen if (t := paired(metrics, k))],
@@ -126,3 +128,36 @@ def paired(metrics: Metrics, key: str) -> Table | None:
     ]
     caption = f"{section['title']}: multimodal score against each other score of the same patients."
     return Table(caption, head, rows, [*told, "No correction for the number of tests."])
+
+
+def operating(metrics: Metrics | None) -> Table | None:
+    """Sensitivity, specificity and predictive values of the multimodal score at the threshold of the validation part."""
+    if metrics is None:
+        return None
+    rows: list[list[str]] = []
+    for key in unseen_of(metrics):
+        section = metrics["sections"][key]
+        if (found := section["operating"]) is None:
+            continue
+        shares = (found["sensitivity"], found["specificity"], found["ppv"], found["npv"])
+        cells = [
+            f"{fixed(s['value'])} ({interval(s['low'], s['high'])})" if known(s["value"]) else fixed(None)
+            for s in shares
+        ]
+        rows.append([section["title"], str(found["n"]), *cells])
+    if not rows:
+        return None
+    ci = level(metrics["confidence"])
+    caption = (
+        "The multimodal score at one threshold (Youden's of the validation part; the patients here had no part in it), with "
+        f"{ci} intervals. Not a recommended threshold."
+    )
+    head = ["", "n", "Sensitivity", "Specificity", "Positive predictive value", "Negative predictive value"]
+    notes = list(
+        dict.fromkeys(
+            n
+            for k in unseen_of(metrics)
+            for n in (metrics["sections"][k]["operating"] or {"notes": []})["notes"]
+        )
+    )
+    return Table(caption, head, rows, notes)

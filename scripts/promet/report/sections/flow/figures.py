@@ -62,7 +62,7 @@ def count_flow(study: Study, split: Split) -> Flow:
     boxes = []
     for part in PARTS:
         members = [patient for patient in study.patients if split.part(patient) == part]
-        if not members and part == "prospective":
+        if not members and (part == PROSPECTIVE or (part == METACHRONOUS and not split.later)):
             continue
         lost = Counter(status[patient] for patient in members)
         box = Box(part, len(members), lost["quarantined"], lost["no-lesion"])

@@ -106,9 +106,17 @@ def missing(study: Study) -> Table | None:
         [row["title"], f"{row['n']} of {row['total']}", *map(str, row["groups"]), p_value(row["p"], "")]
         for row in rows
     ]
-    caption = "Missing values by group. p: Fisher's exact test of missing against synchronous metastases in development."
+    caption = (
+        f"Missing values by group. p: Fisher's exact test of missing against {_learnt(study)} in development."
+    )
     notes = [row["sentence"] for row in rows if row["sentence"]]
     return Table(caption, ["", "Missing", *groups, "p"], cells, notes, compact=True)
+
+
+def _learnt(study: Study) -> str:
+    """What is learnt, and when, where that is the paper's."""
+    split = study.splits[0]
+    return f"synchronous {split.learnt}" if split.paper else split.learnt
 
 
 def compared(study: Study, by: str) -> Table | None:
@@ -127,7 +135,12 @@ def compared(study: Study, by: str) -> Table | None:
         ]
         for group in told
     ]
-    head = [head_, "n", "Development with/without metastases", *(COMPARED.get(n, n) for n in names)]
+    head = [
+        head_,
+        "n",
+        f"Development with/without {study.splits[0].learnt}",
+        *(COMPARED.get(n, n) for n in names),
+    ]
     rule = f"from {others} together (Mann-Whitney, p < 0.01 divided by the number of tests)."
     marked = any(group["flags"] for group in told)
     note = f"* differs {rule}" if marked else f"No median differs {rule}"
@@ -174,7 +187,8 @@ def baseline(split: Split) -> Table | None:
         return None
     groups = []
     for part in ("training", "validation", "test"):
-        for label, name in ((0.0, "none"), (1.0, "metastases")):
+        none = "none" if split.paper else f"no {split.learnt}"
+        for label, name in ((0.0, none), (1.0, split.learnt)):
             groups.append(
                 (f"{part.capitalize()}: {name}", table[(table["part"] == part) & (table["label"] == label)])
             )
@@ -195,7 +209,7 @@ def baseline(split: Split) -> Table | None:
             cells.append(text + (f"\n{gone}{NBSP}missing" if gone else ""))
         rows.append([title[0].upper() + title[1:] + units.get(name, ""), *cells])
     return Table(
-        "Inputs of the fused score by part and outcome on the scan: median (quartiles), and how many are missing.",
+        f"Inputs of the fused score by part and outcome{' on the scan' if split.paper else ''}: median (quartiles), and how many are missing.",
         ["", *(name for name, _ in groups)],
         rows,
         ["Patients excluded because of bad data are not in this table."],

@@ -26,7 +26,7 @@ SEEN = 0.005  # log-odds that two decimals can show
 @dataclass(frozen=True)
 class Bend:
     """One turn: the input, the value where it lies (as the model sees it), the side beyond it; (fitted, other) patients there and
-    in all; and by how much more the outermost of them argues for the wider class (1 = with metastases) than a value at the turn."""
+    in all; and by how much more the outermost of them argues for the wider class (1 = with the outcome) than a value at the turn."""
 
     name: str
     at: float
@@ -107,7 +107,7 @@ def bends(split: Split) -> list[Bend]:
 def sentences(split: Split) -> list[str]:
     """One for each turn."""
     said = []
-    logged = (split.bayes or {}).get("log", [])
+    logged, learnt = (split.bayes or {}).get("log", []), split.learnt
     for bend in bends(split):
         at = (
             f"{short(np.exp(bend.at) if bend.name in logged else bend.at)} {UNITS.get(bend.name, '')}".strip()
@@ -116,14 +116,14 @@ def sentences(split: Split) -> list[str]:
         towards = "for" if bend.wider else "against"
         whose = "with" if bend.wider else "without"
         why = (
-            f"the spread of all patients stands in for that of the patients {whose} metastases"
+            f"the spread of all patients stands in for that of the patients {whose} {learnt}"
             if bend.floored
-            else f"its values vary more in patients {whose} metastases"
+            else f"its values vary more in patients {whose} {learnt}"
         )
         said.append(
-            f"{heading(bend.name)}: the curve turns at {at}. {side} it a {worse} value argues more and more {towards} metastases, only "
+            f"{heading(bend.name)}: the curve turns at {at}. {side} it a {worse} value argues more and more {towards} {learnt}, only "
             f"because {why}. Beyond it: "
             f"{bend.beyond[0]} of {count(bend.known[0], 'fitted patient')}, {bend.beyond[1]} of {count(bend.known[1], 'other')}; the {end} "
-            f"value among them counts {fixed(bend.back)} log-odds more {towards} metastases than one at the turn."
+            f"value among them counts {fixed(bend.back)} log-odds more {towards} {learnt} than one at the turn."
         )
     return said

@@ -65,7 +65,7 @@ def _explained(made: style.Figures, split: Split, patient_level: bool) -> None:
         return
     long, ranking, where = found
     order = ", ".join(f"{INPUTS.get(r['input'], r['input'])} {fixed(r['mean_abs_shap'])}" for r in ranking)
-    fig, points = shapley(long, ranking, where, patient_level)
+    fig, points = shapley(long, ranking, where, patient_level, split.learnt)
     made.add(
         "shap",
         fig,
@@ -96,7 +96,7 @@ def _explained(made: style.Figures, split: Split, patient_level: bool) -> None:
             ),
             "What a value of each input adds to the log-odds, from the two fitted densities, less what it adds in the fitted patients on average; n: "
             "fitted patients in whom it is known. Solid: two standard deviations around both means, dotted: beyond "
-            f"them{told}{ring}. Above 0: towards metastases. The curves are parabolas by construction and cut off at ±{CUT}; far from "
+            f"them{told}{ring}. Above 0: towards {split.learnt}. The curves are parabolas by construction and cut off at ±{CUT}; far from "
             "the means they should not be believed.",
             "One curve per input: log-odds added against the value of the input.",
         )
@@ -116,7 +116,7 @@ def ranked(axes: Axes, ranking: list[dict[str, Any]], where: str) -> None:
 
 
 def shapley(
-    long: pd.DataFrame, ranking: list[dict[str, Any]], where: str, named: bool
+    long: pd.DataFrame, ranking: list[dict[str, Any]], where: str, named: bool, learnt: str = "metastases"
 ) -> tuple[Figure, list[style.Point]]:
     """Ranking by mean |SHAP| and the value of every patient, coloured by the rank of the input; the dots when ``named``."""
     names = [row["input"] for row in ranking]
@@ -147,7 +147,7 @@ def shapley(
     swarm.set_yticks(range(len(names)), [])
     swarm.tick_params(axis="y", length=0)
     swarm.axvline(0, color=style.BLACK, linewidth=0.6)
-    swarm.set(xlabel="SHAP (log-odds; right = towards metastases)", ylim=(-0.6, len(names) - 0.4))
+    swarm.set(xlabel=f"SHAP (log-odds; right = towards {learnt})", ylim=(-0.6, len(names) - 0.4))
     swarm.set_title(f"Each patient, n = {long['patient'].nunique()} (× = value missing)")
     style.letter(bars, "A")
     style.letter(swarm, "B")

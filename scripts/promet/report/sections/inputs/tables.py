@@ -47,7 +47,7 @@ def densities(split: Split) -> Table | None:
         rows.append([title, seen[1], spread[1], seen[0], spread[0], apart])
     prior = model["prior"]
     notes = [
-        f"Prior log-odds from {100 * prior[1]:.0f} % with metastases in the fitted patients.",
+        f"Prior log-odds from {100 * prior[1]:.0f} % with {split.learnt} in the fitted patients.",
         *(
             [
                 "* The spread of all fitted patients together: the values of the class alone are too few or too alike."
@@ -57,7 +57,7 @@ def densities(split: Split) -> Table | None:
         ),
         *model["warnings"],
     ]
-    head = ["Input", "n with metastases", "mean ± SD", "n without", "mean ± SD", "difference in SD"]
+    head = ["Input", f"n with {split.learnt}", "mean ± SD", "n without", "mean ± SD", "difference in SD"]
     return Table("The two densities of each input in the multimodal score.", head, rows, notes)
 
 

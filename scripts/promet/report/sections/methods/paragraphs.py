@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from promet.core.words import count
 from promet.report.text import level, listed
 from promet.report.words import INPUTS
+from promet.study.outcome import ByHorizon
 
 if TYPE_CHECKING:
     from promet.report.read import Split, Study
 
 
+LEARNT = "synchronous_metastasis"  # of split.stratify: stands for what is learnt, whatever that is
 ENGINES = {"batched": "promet's own loops, equal to monai's transforms", "monai": "monai's transforms"}
 
 
@@ -26,23 +28,25 @@ def paragraphs(study: Study, split: Split) -> list[tuple[str, str]]:
 
 def _parts(config: dict[str, Any], split: Split) -> list[tuple[str, str]]:
     return [
-        ("Patients and split", _split(config)),
+        ("Patients and split", _split(config, split)),
         ("Images", _images(config.get("imaging") or {})),
         ("Network", _network(config.get("network") or {}, split)),
         ("Fusion", _fusion(config.get("fusion") or {}, split)),
-        ("Statistics", _statistics(config.get("evaluation") or {})),
+        ("Statistics", _statistics(config.get("evaluation") or {}, split)),
     ]
 
 
-def _split(config: dict[str, Any]) -> str:
+def _split(config: dict[str, Any], split: Split) -> str:
     told = config.get("split")
     if not told:
         return ""
+    by = [name if split.paper or name != LEARNT else split.outcome.learnt for name in told["stratify"]]
+    apart = "; the metachronous patients are in it and were never trained on" if split.later else ""
     shares = " / ".join(f"{100 * share:g} %" for share in told["ratios"])
     return (
         f"Development patients were assigned to training, validation and test ({shares}) at random, stratified by "
-        f"{listed(told['stratify']) or 'nothing'}, in {count(told['repeats'], 'split')}. The division is kept in a ledger that is only "
-        "appended to; the metachronous patients are in it and were never trained on. A patient in whose prostate no "
+        f"{listed(by) or 'nothing'}, in {count(told['repeats'], 'split')}. The division is kept in a ledger that is only "
+        f"appended to{apart}. A patient in whose prostate no "
         "lesion was found has no network score and is scored from the other inputs."
     )
 
@@ -147,7 +151,19 @@ def _fusion(told: dict[str, Any], split: Split) -> str:
     )
 
 
-def _statistics(told: dict[str, Any]) -> str:
+def _within(told: dict[str, Any], split: Split) -> str:
+    """By when what counts, of the outcomes over time."""
+    if split.paper and split.later:
+        return f"Metachronous progression counts within {told['horizon_months']:g} months. "
+    by = [
+        f"{split.outcome.noun(aim)} within {aim.horizon(told['horizon_months']):g} months"
+        for aim in split.outcome.aims.values()
+        if isinstance(aim, ByHorizon)
+    ]
+    return f"Over time what is counted is {listed(list(dict.fromkeys(by)))}. " if by else ""
+
+
+def _statistics(told: dict[str, Any], split: Split) -> str:
     if not told:
         return ""
     return (
@@ -156,8 +172,8 @@ def _statistics(told: dict[str, Any]) -> str:
         f"{told['seed']}). The answer on top and the forest plot quote the one that in simulated cohorts of this size holds the true AUC most nearly as often as "
         "it says. "
         "Three p values against AUC 0.5 are given under their names: DeLong, the normal approximation of the Mann-Whitney test without tie or "
-        "continuity correction, and the exact Mann-Whitney test, ties included. The band of a ROC curve is pointwise, from 1000 bootstrap resamples. Scores of the same patients are compared by the paired DeLong test. Metachronous progression counts within "
-        f"{told['horizon_months']:g} months. Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "
+        "continuity correction, and the exact Mann-Whitney test, ties included. The band of a ROC curve is pointwise, from 1000 bootstrap resamples. Scores of the same patients are compared by the paired DeLong test. "
+        f"{_within(told, split)}Kaplan-Meier curves by tertile and by median of the multimodal score with log-rank "
         "tests, hazard ratio per standard deviation (Cox), Harrell's C; AUC over time and Uno's C with weights for censoring. Calibration "
         "of unseen patients: logistic intercept and slope, lowess curve, ICI, Brier score, before and after logistic recalibration on "
         "the validation part; decision curves by net benefit. No p value is corrected for the number of tests."

@@ -27,12 +27,23 @@ def add(made: style.Figures, study: Study, split: Split) -> None:
             made.add(
                 "splits",
                 fig,
-                f"AUC in each of {study.pooled['splits']} splits (dots) and pooled (square, {ci} interval). Synchronous: other test patients in "
-                "each split, interval corrected for the patients the splits share. Metachronous: the same patients in every split, only the "
-                "models differ.",
+                f"AUC in each of {study.pooled['splits']} splits (dots) and pooled (square, {ci} interval). {_who(split)}",
                 "AUCs of the splits by score.",
                 points,
             )
+
+
+def _who(split: Split) -> str:
+    """Whose AUCs differ between the splits, and by what."""
+    if split.paper and split.later:
+        return (
+            "Synchronous: other test patients in "
+            "each split, interval corrected for the patients the splits share. Metachronous: the same patients in every split, only the "
+            "models differ."
+        )
+    told = "Test part: other patients in each split, interval corrected for the patients the splits share."
+    later = " Metachronous patients: the same in every split, only the models differ."
+    return told + (later if split.later else "")
 
 
 def splits(pooled: Pooled, keys: list[str], metrics: Metrics | None) -> tuple[Figure, list[style.Point]]:

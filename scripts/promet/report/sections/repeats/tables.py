@@ -92,5 +92,9 @@ def splits(study: Study) -> Table | None:
         "AUCs in every split.",
         ["Split", f"Validation {study.splits[0].word}", *names],
         rows,
-        ["The metachronous patients are the same in every split; the page shows the first split."],
+        [
+            "The metachronous patients are the same in every split; the page shows the first split."
+            if study.splits[0].later
+            else "The page shows the first split."
+        ],
     )

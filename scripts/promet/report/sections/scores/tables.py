@@ -47,7 +47,7 @@ def prospective(split: Split) -> Table | None:
         "Clinical (log-odds)",
         "Missing inputs",
     ]
-    note = "The probability holds at the share of metastases among the fitted patients and is not calibrated: compare ranks, not percentages."
+    note = f"The probability holds at the share of {split.learnt} among the fitted patients and is not calibrated: compare ranks, not percentages."
     return Table("Scores of patients in no part of the study.", head, rows, [note], sortable=True)
 
 

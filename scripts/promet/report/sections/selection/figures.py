@@ -91,7 +91,7 @@ def add(made: style.Figures, split: Split) -> None:
     if (found := areas(split)) is None or len(found[0]) < 2:
         return
     runs, rules, patients, positives = found
-    fig, points = look_back(runs, rules, patients, positives, split.word)
+    fig, points = look_back(runs, rules, patients, positives, split.word, split.learnt)
     low, high = runs["test_auc"].min(), runs["test_auc"].max()
     made.add(
         "hindsight",
@@ -104,7 +104,7 @@ def add(made: style.Figures, split: Split) -> None:
 
 
 def look_back(
-    runs: pd.DataFrame, rules: pd.DataFrame, patients: int, positives: int, word: str
+    runs: pd.DataFrame, rules: pd.DataFrame, patients: int, positives: int, word: str, learnt: str
 ) -> tuple[Figure, list[style.Point]]:
     """A: piles of dots with the rules as lines. B: validation against test."""
     fig = style.figure(2.8)
@@ -146,7 +146,7 @@ def look_back(
     left.axvline(0.5, color=style.LIGHT, linewidth=0.8, zorder=0, label="chance, 0.50")
     left.set(xlabel=f"Test {word}", ylabel="Runs", ylim=(0, max([*piles.values(), 4]) * 1.1))
     left.yaxis.get_major_locator().set_params(integer=True)
-    left.set_title(f"A   {len(runs)} runs, post hoc\nn = {patients}, {positives} with metastases")
+    left.set_title(f"A   {len(runs)} runs, post hoc\nn = {patients}, {positives} with {learnt}")
     fig.legend(handles=left.get_legend_handles_labels()[0], loc="outside lower left", ncols=4)
     low = min(runs["validation_auc"].min(), runs["test_auc"].min()) - 0.03
     right.plot([low, 1.02], [low, 1.02], color=style.LIGHT, linewidth=0.8, zorder=0)

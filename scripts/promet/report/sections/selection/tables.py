@@ -109,7 +109,7 @@ def what_if(split: Split) -> Table | None:
         ]
     )
     caption = (
-        f"Post hoc: {split.word} of the network in the test part (n = {patients}, {positives} with metastases) under each rule of choice. The rule was "
+        f"Post hoc: {split.word} of the network in the test part (n = {patients}, {positives} with {split.learnt}) under each rule of choice. The rule was "
         "set before; this table must not change it."
     )
     return Table(caption, ["Rule", "Networks", f"Test {split.word}"], rows)

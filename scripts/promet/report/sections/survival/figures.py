@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from promet.core.words import count
 from promet.report import style
+from promet.report.sections.survival.tables import named
 from promet.report.text import fixed, p_value
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ GROUPS = {
 }
 
 
+TESTS = {"logrank": "Log-rank", "gray": "Gray's test"}
+
+
+def test_of(survival: Survival) -> str:
+    """The test that compares the curves: Gray's where another event competes, for which the log-rank test is not made."""
+    return "gray" if survival["competing"] else "logrank"
+
+
+def drawn(share: Any, survival: Survival) -> Any:
+    """Percent of the panel: free of the event, or, where another event competes, those who had it."""
+    return 100 * (1 - share) if survival["competing"] else 100 * share
+
+
 def kinds(survival: Survival | None) -> list[str]:
     """The cuts that have groups to draw."""
     if not survival or survival["status"] != "ok":
@@ -31,18 +45,30 @@ def kinds(survival: Survival | None) -> list[str]:
     return [k for k in ("tertiles", "median") if (survival["cuts"].get(k) or {}).get("groups")]
 
 
-def add(made: style.Figures, split: Split) -> None:
-    """The curves by tertile and by median."""
-    if not (shown := kinds(split.survival)) or split.survival is None:
-        return
-    tests = "; ".join(f"{k}: {p_value(split.survival['cuts'][k]['logrank']['p'])}" for k in shown)
-    fig, points = kaplan_meier(split.survival, shown)
+def add(made: style.Figures, split: Split, others: str = "patients of the test part") -> None:
+    """The curves by tertile and by median, of every outcome over time; ``others``: who is judged if not the metachronous."""
+    for name, survival in named(split.survival):
+        if survival is not None and (shown := kinds(survival)):
+            _add(made, name, survival, shown, others)
+
+
+def _add(made: style.Figures, key: str, survival: Survival, shown: list[str], others: str) -> None:
+    test = test_of(survival)
+    tests = "; ".join(f"{k}: {p_value(survival['cuts'][k][test]['p'])}" for k in shown)  # type: ignore[literal-required]
+    words, name = survival["words"], TESTS[test]
+    whose = "metachronous patients" if survival["part"] == "metachronous" else others
+    kind = (
+        f"Aalen-Johansen curves of the cumulative incidence of {words} in the {whose}, where another event competes"
+        if survival["competing"]
+        else f"Kaplan-Meier curves of freedom from {words} in the {whose}"
+    )
+    fig, points = kaplan_meier(survival, shown)
     made.add(
-        "survival",
+        key,
         fig,
-        "Kaplan-Meier curves of freedom from progression in the metachronous patients; ticks: end of follow-up without "
-        "progression; band: pointwise interval. The cut points are quantiles of these patients' own scores.",
-        f"Kaplan-Meier curves. Log-rank {tests}.",
+        f"{kind}; ticks: end of follow-up without "
+        f"{words}; band: pointwise interval. The cut points are quantiles of these patients' own scores.",
+        f"{'Aalen-Johansen' if survival['competing'] else 'Kaplan-Meier'} curves. {name} {tests}.",
         points,
     )
 
@@ -52,6 +78,10 @@ def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[sty
     fig = style.figure(3.6)
     fig.get_layout_engine().set(wspace=0.06)  # room for the names of the groups beside the numbers at risk
     points: list[style.Point] = []
+    words, test = survival["words"], test_of(survival)
+    came = "progressed" if words == "progression" else "with the event"
+    state = f"with {words}" if survival["competing"] else f"free of {words}"
+    label = f"Cumulative incidence of {words} (%)" if survival["competing"] else f"Free of {words} (%)"
     grid = fig.subplots(2, len(kinds), height_ratios=[4, 1], squeeze=False)
     for place, kind in enumerate(kinds):
         cut = survival["cuts"][kind]
@@ -61,24 +91,24 @@ def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[sty
             curve = group["curve"]
             axes.step(
                 curve["time"],
-                100 * np.array(curve["survival"]),
+                drawn(np.array(curve["survival"]), survival),
                 where="post",
                 color=colour,
                 linestyle=dash,
                 linewidth=1.6,
-                label=f"{group['name']}, n = {group['n']}, {group['events']} progressed",
+                label=f"{group['name']}, n = {group['n']}, {group['events']} {came}",
             )
             if len(cut["groups"]) == 2:
-                _band(axes, curve, colour)
+                _band(axes, curve, colour, survival)
             for time, share, number in zip(
                 group["at_risk"]["time"], _at(group), group["at_risk"]["n"], strict=True
             ):
-                told = f"{group['name']} score, month {time:g}: {fixed(100 * share, 0)} % free of progression, {count(number, 'patient')} at risk"
-                points.append((axes, time, 100 * share, told))
+                told = f"{group['name']} score, month {time:g}: {fixed(drawn(share, survival), 0)} % {state}, {count(number, 'patient')} at risk"
+                points.append((axes, time, drawn(share, survival), told))
             ticks = group["censored"]
             axes.plot(
                 ticks["time"],
-                100 * np.array(ticks["survival"]),
+                drawn(np.array(ticks["survival"]), survival),
                 "|",
                 color=colour,
                 markersize=6,
@@ -87,12 +117,14 @@ def kaplan_meier(survival: Survival, kinds: list[str]) -> tuple[Figure, list[sty
         times = cut["groups"][0]["at_risk"]["time"]
         end = max([*times, *(t for g in cut["groups"] for t in g["curve"]["time"])])
         axes.set(xlim=(-0.02 * end, end * 1.02), ylim=(0, 103), xlabel="Months after the scan", xticks=times)
-        axes.set_ylabel("Free of progression (%)" if place == 0 else "")
+        axes.set_ylabel(label if place == 0 else "")
         name = "tertile" if kind == "tertiles" else kind
         axes.set_title(
-            f"By {name} of the multimodal score\nn = {survival['n']}, log-rank {p_value(cut['logrank']['p'])}"
+            f"By {name} of the multimodal score\nn = {survival['n']}, {TESTS[test].lower() if test == 'logrank' else TESTS[test]} {p_value(cut[test]['p'])}"
         )
-        axes.legend(loc="lower left", title="Score group", alignment="left")
+        axes.legend(
+            loc="upper left" if survival["competing"] else "lower left", title="Score group", alignment="left"
+        )
         _at_risk(below, cut, axes.get_xlim())
         style.letter(axes, place)
     return fig, points
@@ -105,9 +137,10 @@ def _at(group: dict[str, Any]) -> np.ndarray:
     return np.array(curve["survival"])[place]
 
 
-def _band(axes: Axes, curve: dict[str, Any], colour: str) -> None:
+def _band(axes: Axes, curve: dict[str, Any], colour: str, survival: Survival) -> None:
     low, high = (
-        np.array([np.nan if v is None else 100 * v for v in curve[k]], float) for k in ("low", "high")
+        drawn(np.array([np.nan if v is None else v for v in curve[k]], float), survival)
+        for k in ("low", "high")
     )
     axes.fill_between(curve["time"], low, high, step="post", color=colour, alpha=0.12, linewidth=0)
 

@@ -16,11 +16,25 @@ CUTS = {"tertiles": "Tertile", "median": "Half"}
 def context(survival: Survival | None) -> dict[str, Any]:
     """What the section shows besides its figures."""
     return {
-        "survival": survival,
-        "groups": groups(survival),
-        "over_time": over_time(survival),
-        "at_horizon": at_horizon(survival),
+        "survivals": [
+            {
+                "survival": one,
+                "figure": name,
+                "title": one
+                and f"{one['words'][0].upper()}{one['words'][1:]} within {one['horizon_months']:g} months",
+                "groups": groups(one),
+                "over_time": over_time(one),
+                "at_horizon": at_horizon(one),
+            }
+            for name, one in named(survival)
+        ]
     }
+
+
+def named(survival: Survival | None) -> list[tuple[str, Survival | None]]:
+    """Name of the figure and results of every outcome over time, the first one first."""
+    also = survival["also"] if survival else {}
+    return [("survival", survival), *((f"survival-{name}", one) for name, one in also.items())]
 
 
 def groups(survival: Survival | None) -> Table | None:
@@ -48,19 +62,28 @@ def groups(survival: Survival | None) -> Table | None:
                     free,
                 ]
             )
-    ci = level(survival["confidence"])
+    ci, words = level(survival["confidence"]), survival["words"]
+    state = f"without {words}" if survival["competing"] else f"free of {words}"
+    had = "have progressed" if words == "progression" else f"have had {words}"
     head = [
         "Score group",
         "n",
-        "Progressed",
+        came(survival, True),
         f"Median months ({ci} CI)",
-        f"% free of progression at the end ({ci} CI)",
+        f"% {state} at the end ({ci} CI)",
     ]
     caption = (
-        f"Groups by the multimodal score; follow-up is cut at {end:g} months. Median: the month by which half have progressed; "
+        f"Groups by the multimodal score; follow-up is cut at {end:g} months. Median: the month by which half {had}; "
         "where the curve runs level at exactly one half, the middle of that step."
     )
     return Table(caption, head, rows) if rows else None
+
+
+def came(survival: Survival, first: bool = False) -> str:
+    """What is said of those who had the event; ``first``: at the head of a column."""
+    if survival["words"] == "progression":
+        return "Progressed" if first else "progressed"
+    return f"{'With' if first else 'with'} {survival['words']}"
 
 
 def median(group: dict[str, Any]) -> str:
@@ -88,12 +111,12 @@ def over_time(survival: Survival | None) -> Table | None:
     ]
     ci = level(survival["confidence"])
     caption = (
-        "AUC of the multimodal score over time: patients progressed by then against those known to be free at it, weighted for those who left "
+        f"AUC of the multimodal score over time: patients {came(survival)} by then against those known to be free at it, weighted for those who left "
         f"earlier. Intervals: logit with DeLong's error, the weights taken as known; {told['resamples']} bootstrap resamples."
     )
     head = [
         "Months",
-        "Progressed by then",
+        f"{came(survival, True)} by then",
         "Free at it",
         "AUC",
         f"{ci} CI, logit-DeLong",
@@ -109,30 +132,31 @@ def at_horizon(survival: Survival | None) -> Table | None:
         return None
     at, ci = f"{survival['horizon_months']:g}", level(survival["confidence"])
     ratio = told["expected_observed"]
+    method = "Aalen-Johansen" if survival["competing"] else "Kaplan-Meier"
 
     def line(title: str, value: float | None, bounds: dict[str, Any]) -> list[str]:
         return [title, fixed(value), interval(bounds.get("low"), bounds.get("high"))]
 
     rows = [
         [
-            "Patients; progressed by then; known to be free at it",
+            f"Patients; {came(survival)} by then; known to be free at it",
             f"{told['n']}; {told['cases']}; {told['controls']}",
             "",
         ],
         line("Mean probability", told["mean_probability"], {}),
-        line("Share progressed by then (Kaplan-Meier)", told["observed"], {}),
+        line(f"Share {came(survival)} by then ({method})", told["observed"], {}),
         line("Expected/observed (1 = right)", ratio["ratio"], ratio),
         line("Intercept (0 = right)", told["intercept"]["value"], told["intercept"]),
         line("Slope (1 = right)", told["slope"]["value"], told["slope"]),
     ]
     for k, group in enumerate(told["groups"], 1):
-        title = f"Group {k} by probability, n = {group['n']}, mean {fixed(group['probability'])}: share progressed"
+        title = f"Group {k} by probability, n = {group['n']}, mean {fixed(group['probability'])}: share {came(survival)}"
         rows.append(line(title, group["observed"], group))
     for row in told["net_benefit"]:
         title = f"Net benefit of acting from {row['threshold']:g} on; treating all: {fixed(row['all'], 3)}"
         rows.append([title, fixed(row["model"], 3), ""])
     caption = (
-        f"The multimodal probability at {at} months. Who left earlier without progression is unknown and is weighted in by the "
+        f"The multimodal probability at {at} months. Who left earlier without {survival['words']} is unknown and is weighted in by the "
         "others; a group that nobody of is followed so far has no share."
     )
     return Table(caption, ["", "Value", f"{ci} CI"], rows, told["notes"])

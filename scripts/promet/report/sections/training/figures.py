@@ -51,7 +51,7 @@ def add(made: style.Figures, split: Split) -> None:
     null, patients, positives = found or (None, size.get("validation", 0), size.get("validation_positive", 0))
     expected = chance.best_of(null, len(table)) if null else None
     areas = table["validation_auc"].to_numpy()
-    fig, points = spread(table, expected, patients, positives, null, split.word)
+    fig, points = spread(table, expected, patients, positives, null, split.word, split.learnt)
     made.add(
         "spread",
         fig,
@@ -124,6 +124,7 @@ def spread(
     positives: int,
     chance: tuple[np.ndarray, np.ndarray] | None,
     word: str,
+    learnt: str = "metastases",
 ) -> tuple[Figure, list[style.Point]]:
     """Validation AUC (or C, ``word``) of every run, one dot each, above what runs without skill would give; and the dots.
 
@@ -198,7 +199,7 @@ def spread(
     low = min(0.3, float(aucs.min()) - 0.05)
     axes.set(xlim=(max(low, -0.02), 1.02), ylim=(0, top * 1.08), xlabel=f"Validation {word}", ylabel="Runs")
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_title(f"{len(aucs)} runs, {patients} validation patients ({positives} with metastases)")
+    axes.set_title(f"{len(aucs)} runs, {patients} validation patients ({positives} with {learnt})")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     points = [
         (axes, row.validation_auc, height, run(row, word))
