@@ -94,7 +94,7 @@ def promet(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(ctx: typer.Context) -> None:
-    """The whole way on a synthetic cohort, from a hospital's export to report.html, in the folder demo; some minutes on two cores.
+    """The whole way on a synthetic cohort, from a hospital's export to report.html, in the folder demo.
 
     Any Snakemake option may follow.
 
@@ -345,7 +345,7 @@ def validate(
         str | None, typer.Option(help="The model's digest, as it was received separately.")
     ] = None,
 ) -> None:
-    """Judge a locked model on a hospital's own patients: a page for the house, and site.json, without a patient in it, for others.
+    """Judge a locked model on a hospital's own patients: a page for the house, site.json for others.
 
     Any Snakemake option may follow, a cluster profile for instance.
 
@@ -372,7 +372,7 @@ def update(
     ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Fit the constant or the weights of a locked model anew on a hospital's own patients; the network is never touched.
+    """Fit constant or weights of a locked model anew on a hospital's patients, never its network.
 
     Example: promet update MODEL_DIR --cohort here.tsv --site "St Anna" --out model-here
     """
@@ -422,7 +422,7 @@ def crate(
         str, typer.Option(help="Of publication, YYYY-MM-DD; without it that of the freeze, or today.")
     ] = "",
 ) -> None:
-    """The study without its patients as a Workflow Run RO-Crate: workflow, configuration, report, results, locked model.
+    """The study without its patients as a Workflow Run RO-Crate, from workflow to locked model.
 
     Example: promet crate crate --date 2026-01-31
     """

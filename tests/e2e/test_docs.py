@@ -58,8 +58,8 @@ NAMES = {
     "--prostate prostate.nii.gz": "--prostate export/PAT-0001/prostate.nii.gz",
     "--lesions lesions.nii.gz": "--lesions $(ls -d export/PAT-0001/lesions*)",
 }
-# Their input is public data that lie elsewhere; tests/cohort makes small ones. The examples have a test of their own.
-ELSEWHERE = ("docs/public-data.md", "docs/how-to-add.md")
+# Their input lies elsewhere (public data, a PACS); these pages have tests of their own.
+ELSEWHERE = ("docs/public-data.md", "docs/how-to-add.md", "docs/hospital.md")
 HEAD = """
 set -eu -o pipefail
 source() {{ :; }}

@@ -14,8 +14,9 @@ PAGE = (ROOT / "docs/how-to-add.md").read_text()
 def test_examples_apply_and_pass(tmp_path):
     for name in ("scripts", "tests", "config", "docs", "envs", "workflow", "bench", "profiles"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "Snakefile", "README.md"):
-        shutil.copy(ROOT / name, tmp_path)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(tmp_path / "scripts")}
 

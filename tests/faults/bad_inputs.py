@@ -326,7 +326,7 @@ CASES = {
     "nothing-in-the-box": Case(
         lambda f: {"pet": volume(f / "s.nii.gz", np.where(np.arange(16) > 13, 5, 1).astype(np.float32) * np.ones((6, 16, 1), np.float32)),
                    "lesions": volume(f / "l.nii.gz", organ() * (np.arange(16) < 9).astype(np.uint8))},
-        "E_PET_CONSTANT", "the same value (1) everywhere in the box", "normalise", {"mask_outside": False}),
+        "E_PET_CONSTANT", "the same value (1) everywhere in the cuboid", "normalise", {"mask_outside": False}),
     # good ones between them
     "good": Case(lambda f: {}),
     "good-rtstruct": Case(lambda f: {"prostate": rt(f / "mask")}),

@@ -144,7 +144,7 @@ def as_the_stages_count(split, names, tmp_path):
     ]
     first = parts.of_study(book, rows, set())[0]
     groups = table1.frame(rows, measures, None, 48.0, first)
-    late = set(groups.loc[groups["group"] == table1.GROUPS[6], "patient"])
+    late = set(groups.loc[groups["group"] == table1.groups()[6], "patient"])
     shared = [
         Inputs(f"fit-{k}", 4, Path("results/patients"), cohort, Path("images.tsv"), book, 2) for k in range(4)
     ]

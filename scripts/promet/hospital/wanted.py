@@ -39,6 +39,13 @@ def read(path: Path) -> list[Wanted]:
     Raises:
         UsageError: E_PACS_LIST for a line that says too little or what no study can have; a damage of the table.
     """
+    if not path.is_file():
+        raise UsageError(
+            "E_FILE_MISSING",
+            "The list of studies does not exist",
+            "a table, tab-separated",
+            "Correct the path of --list",
+        )
     table = whole(path, known=TAGS)
     lines = [
         Wanted(
