@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from tests.slurm.cluster import Cluster, Job, call, wait, works
@@ -50,16 +50,16 @@ class Queue(Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.seeds: dict[str, tuple[int, ...]] = {}
+        self.over = Event()  # or it would go on asking, and of the stand-ins of later tests
 
     def run(self) -> None:
-        while True:
+        while not self.over.wait(0.3):
             with suppress(RuntimeError):  # gone between two questions
                 for job in call("squeue", "-h", "-p", "gpu", "-o", "%i").split():
                     if job not in self.seeds:
                         words = call("scontrol", "write", "batch_script", job, "-").split()
                         each = trainings.unpacked(words[words.index("together") + 1])
                         self.seeds[job] = tuple(int(Path(log).stem.rpartition("-")[2]) for _, log in each)
-            time.sleep(0.3)
 
     def jobs(self, state: str) -> dict[tuple[int, ...], str]:
         """Seeds -> number of their submission, of those in this state."""
@@ -90,6 +90,8 @@ def night(cluster: Cluster, undisturbed: Study, tmp_path_factory) -> Night:
         study.done(head)
     finally:
         end(head)
+        queue.over.set()
+        queue.join()
     night = Night(study, queue, group_of)
     for job in cluster.jobs("rule_seeds_train", study.folder):
         night.lives.setdefault(queue.seeds[job.id], []).append(job)
