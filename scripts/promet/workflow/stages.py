@@ -266,7 +266,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="evaluate",
             room="evaluation",
-            version=2,
+            version=3,
             per="split",
             folder="evaluation/split-{split}",
             after=("fuse", "gather/measures.json"),
@@ -279,7 +279,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="survive",
             room="evaluation",
-            version=2,
+            version=3,
             per="split",
             folder="evaluation/split-{split}",
             after=("fuse",),
