@@ -151,6 +151,25 @@ def test_counts():
     assert cells.shown(10, 20, 10) == 10
 
 
+def test_a_slice_between_two_cuts_is_not_told():
+    """Two cuts of one score differ by a few patients: both told, those few would follow by subtraction."""
+    table = drawn(160).sort_values("log_odds", ignore_index=True)
+    for name, edge in (("median", 80), ("near", 85), ("same", 80)):
+        table[f"cut:{name}"] = np.where(np.arange(160) < edge, "low", "high")
+    asked = site.Asked(cuts={name: ["low", "high"] for name in ("median", "near", "same")})
+    found = {cut["name"]: cut["groups"] for cut in site.figures(table, asked)["groups"]}
+    assert all(row["n"] == 80 for row in found["median"]) and found["same"] == found["median"]
+    assert all(row["n"] is None and row["reason"] == "small_cell" for row in found["near"])
+
+
+def test_a_slice_between_two_thresholds_is_not_told():
+    p = np.repeat([0.05, 0.25, 0.6], [40, 4, 40])
+    event = np.tile([0.0, 1.0], 42)
+    rows = site.figures(plain(np.log(p / (1 - p)), 1.0, event, p), site.Asked())["net_benefit"]
+    told = {row["threshold"]: row["model"] is not None for row in rows}
+    assert told == {0.1: True, 0.2: True, 0.3: False, 0.4: False, 0.5: False}
+
+
 def test_a_subgroup_of_few_is_hidden_with_another():
     table = drawn(120)
     table["by:tracer"] = np.where(np.arange(120) < 8, "rare", np.where(np.arange(120) < 60, "A", "B"))

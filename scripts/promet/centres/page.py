@@ -192,6 +192,7 @@ def validated(
         "statement": statement(model.training, model.contract.get("outcome")),
         "update": model.update,
         "limits": _limits(told["auc"], told["level"]),
+        "why": REASONS.get(told["auc"].get("reason"), ""),
         "patients": patients,
         "figures": figures.drawn,
         "who": _who(told),

@@ -66,11 +66,9 @@ def figures(
             for name in asked.inputs
         },
         **_model(table, asked, who, reason, level),
-        "net_benefit": [_benefit(table, asked, who, h, reason, limit) for h in THRESHOLDS],
+        "net_benefit": _benefits(table, asked, who, reason, limit),
         "survival": [] if asked.binary else _survival(table, asked, limit),
-        "groups": [
-            {"name": name, "groups": _groups(table, asked, name, limit, level)} for name in asked.cuts
-        ],
+        "groups": _cuts(table, asked, limit, level),
         "subgroups": _subgroups(table, asked, limit),
     }
 
@@ -152,15 +150,27 @@ def _ratio(table: pd.DataFrame, asked: Asked) -> dict[str, Any]:
     return {"O": rounded(share), "E": rounded(float(table["probability"].mean())), "se": rounded(se)}
 
 
+def _benefits(
+    table: pd.DataFrame, asked: Asked, who: follow_up.Known | None, reason: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """At the thresholds; hidden where few are above, few below, or few between it and the last one told."""
+    rows, ends = [], {0, len(table)}
+    for h in THRESHOLDS:
+        acted = (table["probability"] >= h).to_numpy()
+        few = any(0 < abs(int(acted.sum()) - end) < limit for end in ends)
+        if who is None or reason is not None or few:
+            empty = dict.fromkeys(("model", "all", "se"))
+            rows.append({"threshold": h, **empty, "reason": reason or SMALL_CELL})
+            continue
+        rows.append(_benefit(table, asked, who, h, acted))
+        ends.add(int(acted.sum()))
+    return rows
+
+
 def _benefit(
-    table: pd.DataFrame, asked: Asked, who: follow_up.Known | None, h: float, reason: str | None, limit: int
+    table: pd.DataFrame, asked: Asked, who: follow_up.Known, h: float, acted: np.ndarray
 ) -> dict[str, Any]:
-    """Hidden, too, where few are above the threshold, or few below."""
-    acted = (table["probability"] >= h).to_numpy()
-    few = acted.any() and not acted.all() and min(acted.sum(), (~acted).sum()) < limit
     row: dict[str, Any] = {"threshold": h, "model": None, "all": None, "se": None}
-    if who is None or reason is not None or few:
-        return row | {"reason": reason or SMALL_CELL}
     time, event, p = (table[name].to_numpy() for name in ("time", "event", "probability"))
     model = horizon.net_benefit(time, event, p, asked.horizon, h)
     row["all"] = rounded(horizon.treat_all(time, event, asked.horizon, h))
@@ -215,6 +225,22 @@ def _split(
             if _classes(who)[0] < limit:
                 told["events"] = f"<{limit}"
         result.append((name, mine, who, told, i in gone))
+    return result
+
+
+def _cuts(table: pd.DataFrame, asked: Asked, limit: int, level: float) -> list[dict[str, Any]]:
+    """Groups of every cut. All cuts are of one score: a group of one less a group of another is a slice of it, so a cut that
+    leaves few in a slice beside a cut told before is hidden."""
+    result, told = [], []
+    for cut in asked.cuts:
+        rows = _groups(table, asked, cut, limit, level)
+        slices = (mine for other in told for _, mine in table.groupby([f"cut:{cut}", f"cut:{other}"]))
+        if any(min(_classes(_known(mine, asked))) < limit for mine in slices):
+            empty = dict.fromkeys(("n", "events", "mean_p", "observed", "low", "high"))
+            rows = [{"name": row["name"], **empty, "reason": SMALL_CELL} for row in rows]
+        elif any(row["observed"] is not None for row in rows):
+            told.append(cut)
+        result.append({"name": cut, "groups": rows})
     return result
 
 
